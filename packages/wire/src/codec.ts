@@ -1,0 +1,31 @@
+/** What a codec is, and the two functions that run one over a whole buffer. */
+import { Reader } from './reader.js';
+import { Writer } from './writer.js';
+
+/** One description of a wire format that serves both directions, so that they cannot drift apart. */
+export interface Codec<T> {
+  /** The name of the format as its specification spells it; error messages carry it. */
+  readonly name: string;
+  /** Takes one value from `reader`. Throws {@link WireError}. */
+  read(reader: Reader): T;
+  /** Appends one value to `writer`. Throws {@link WireError}. */
+  write(writer: Writer, value: T): void;
+}
+
+/** The value type of a codec: `type Header = Infer<typeof Header>`. */
+export type Infer<C> = C extends Codec<infer T> ? T : never;
+
+/** Decodes all of `bytes`; throws {@link WireError} where they are short, malformed, or longer than the value. */
+export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  const reader = new Reader(bytes);
+  const value = codec.read(reader);
+  reader.finish(codec.name);
+  return value;
+}
+
+/** Encodes `value`; throws {@link WireError} with code `bad-input` where it does not fit the format. */
+export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
+  const writer = new Writer();
+  codec.write(writer, value);
+  return writer.finish();
+}

@@ -1,0 +1,189 @@
+/** Integers, byte strings, constants, enumerations and flags. */
+import type { Codec } from './codec.js';
+import { WireError } from './error.js';
+import type { Reader } from './reader.js';
+import type { Writer } from './writer.js';
+
+/** Unsigned 8-bit integer. */
+export const u8: Codec<number> = { name: 'u8', read: (r) => r.u8('u8'), write: (w, v) => w.u8(v, 'u8') };
+
+/** Unsigned 16-bit integer, big-endian. */
+export const u16: Codec<number> = { name: 'u16', read: (r) => r.u16('u16'), write: (w, v) => w.u16(v, 'u16') };
+
+/** Unsigned 32-bit integer, big-endian. */
+export const u32: Codec<number> = { name: 'u32', read: (r) => r.u32('u32'), write: (w, v) => w.u32(v, 'u32') };
+
+/** Unsigned 64-bit integer, big-endian. */
+export const u64: Codec<bigint> = { name: 'u64', read: (r) => r.u64('u64'), write: (w, v) => w.u64(v, 'u64') };
+
+/** Unsigned 16-bit integer, little-endian. */
+export const u16le: Codec<number> = {
+  name: 'u16le',
+  read: (r) => r.u16('u16le', true),
+  write: (w, v) => w.u16(v, 'u16le', true),
+};
+
+/** Unsigned 32-bit integer, little-endian. */
+export const u32le: Codec<number> = {
+  name: 'u32le',
+  read: (r) => r.u32('u32le', true),
+  write: (w, v) => w.u32(v, 'u32le', true),
+};
+
+/** Unsigned 64-bit integer, little-endian. */
+export const u64le: Codec<bigint> = {
+  name: 'u64le',
+  read: (r) => r.u64('u64le', true),
+  write: (w, v) => w.u64(v, 'u64le', true),
+};
+
+/** No bytes at all; the value is `undefined`. */
+export const empty: Codec<undefined> = { name: 'empty', read: () => undefined, write: () => undefined };
+
+/** Exactly `length` bytes. */
+export function bytes(name: string, length: number): Codec<Uint8Array> {
+  return {
+    name,
+    read: (r) => r.take(length, name),
+    write(w, value) {
+      if (value?.length !== length) throw w.refuse(name, `expected ${length} bytes, got ${value?.length}`);
+      w.put(value, name);
+    },
+  };
+}
+
+/** All bytes up to the end of the enclosing bounded region, at most `max`. */
+export function rest(name: string, max: number): Codec<Uint8Array> {
+  return {
+    name,
+    read(r) {
+      if (r.remaining > max) throw tooLong(name, max, r.remaining, 'bytes', r.offset);
+      return r.take(r.remaining, name);
+    },
+    write(w, value) {
+      if (value.length > max) throw w.refuse(name, `expected at most ${max} bytes, got ${value.length}`);
+      w.put(value, name);
+    },
+  };
+}
+
+/** A byte string behind its length. `max` and `min` bound the length in bytes. */
+export function sizedBytes(
+  name: string,
+  length: Codec<number>,
+  bounds: { readonly max: number; readonly min?: number },
+): Codec<Uint8Array> {
+  const { max, min = 0 } = bounds;
+  return {
+    name,
+    read(r) {
+      const at = r.offset;
+      const size = length.read(r);
+      if (size > max) throw tooLong(name, max, size, 'bytes', at);
+      if (size < min) throw tooShort(name, min, size, 'bytes', at);
+      return r.take(size, name);
+    },
+    write(w, value) {
+      if (!(value instanceof Uint8Array)) throw w.refuse(name, `expected a Uint8Array, got ${typeof value}`);
+      if (value.length > max) throw w.refuse(name, `expected at most ${max} bytes, got ${value.length}`);
+      if (value.length < min) throw w.refuse(name, `expected at least ${min} bytes, got ${value.length}`);
+      length.write(w, value.length);
+      w.put(value, name);
+    },
+  };
+}
+
+/** UTF-8 text behind its length in bytes; malformed UTF-8 is refused. */
+export function text(name: string, length: Codec<number>, bounds: { readonly max: number }): Codec<string> {
+  const raw = sizedBytes(name, length, bounds);
+  return {
+    name,
+    read(r) {
+      const at = r.offset;
+      const value = raw.read(r);
+      try {
+        return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(value);
+      } catch {
+        throw new WireError('bad-value', `decode ${name}`, 'expected UTF-8, got other bytes', at);
+      }
+    },
+    write: (w, value) => raw.write(w, new TextEncoder().encode(value)),
+  };
+}
+
+/** A number that must be one of `values`; the value type is their union. */
+export function oneOf<const V extends number>(name: string, base: Codec<number>, values: readonly V[]): Codec<V> {
+  const allowed = new Set<number>(values);
+  return {
+    name,
+    read(r) {
+      const at = r.offset;
+      const value = base.read(r);
+      if (!allowed.has(value)) throw badValue(name, value, at);
+      return value as V; // checked by the line above
+    },
+    write(w, value) {
+      if (!allowed.has(value)) throw w.refuse(name, `0x${Number(value).toString(16)} is not a value of it`);
+      base.write(w, value);
+    },
+  };
+}
+
+/** A bit field: a number in which only the bits of `mask` may be set. */
+export function flags(name: string, base: Codec<number>, mask: number): Codec<number> {
+  const reserved = ~mask;
+  return {
+    name,
+    read(r) {
+      const at = r.offset;
+      const value = base.read(r);
+      if ((value & reserved) !== 0) {
+        throw new WireError('reserved-bits', `decode ${name}`, `reserved bits 0x${hex(value & reserved)} are set`, at);
+      }
+      return value;
+    },
+    write(w, value) {
+      if ((value & reserved) !== 0) throw w.refuse(name, `reserved bits 0x${hex(value & reserved)} are set`);
+      base.write(w, value >>> 0);
+    },
+  };
+}
+
+/** A number that is always `value`: a magic or a version. */
+export function constant<const V extends number | bigint>(
+  name: string,
+  base: Codec<V extends bigint ? bigint : number>,
+  value: V,
+): Codec<V> {
+  // The conditional type says that V and the base agree; the casts only undo the widening.
+  const codec = base as unknown as { read(r: Reader): number | bigint; write(w: Writer, v: number | bigint): void };
+  return {
+    name,
+    read(r) {
+      const at = r.offset;
+      const found = codec.read(r);
+      if (found !== value) throw badValue(name, found, at, value);
+      return value;
+    },
+    write: (w) => codec.write(w, value),
+  };
+}
+
+function badValue(name: string, got: number | bigint, offset: number, expected?: number | bigint): WireError {
+  const want = expected === undefined ? 'a value of it' : `0x${expected.toString(16)}`;
+  return new WireError('bad-value', `decode ${name}`, `expected ${want}, got 0x${got.toString(16)}`, offset);
+}
+
+/** The error for a length or count above its bound. */
+export function tooLong(name: string, max: number, got: number, what: string, offset: number): WireError {
+  return new WireError('too-long', `decode ${name}`, `expected at most ${max} ${what}, got ${got}`, offset);
+}
+
+/** The error for a length or count below its bound. */
+export function tooShort(name: string, min: number, got: number, what: string, offset: number): WireError {
+  return new WireError('too-short', `decode ${name}`, `expected at least ${min} ${what}, got ${got}`, offset);
+}
+
+function hex(value: number): string {
+  return (value >>> 0).toString(16);
+}

@@ -1,0 +1,100 @@
+/** Writing into one growing buffer, with lengths patched in after the fact. */
+import { WireError } from './error.js';
+
+/** Collects encoded bytes. Grows by doubling; `finish` returns a copy of exactly what was written. */
+export class Writer {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #offset = 0;
+
+  /** `capacity` is the first allocation in bytes, not a limit. */
+  constructor(capacity = 512) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes written so far. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Appends an unsigned 8-bit integer. */
+  u8(value: number, subject: string): void {
+    this.#unsigned(value, 0xff, subject);
+    this.#grow(1);
+    this.#bytes[this.#offset++] = value;
+  }
+
+  /** Appends an unsigned 16-bit integer. */
+  u16(value: number, subject: string, littleEndian = false): void {
+    this.#unsigned(value, 0xffff, subject);
+    this.#grow(2);
+    this.#view.setUint16(this.#offset, value, littleEndian);
+    this.#offset += 2;
+  }
+
+  /** Appends an unsigned 32-bit integer. */
+  u32(value: number, subject: string, littleEndian = false): void {
+    this.#unsigned(value, 0xffffffff, subject);
+    this.#grow(4);
+    this.#view.setUint32(this.#offset, value, littleEndian);
+    this.#offset += 4;
+  }
+
+  /** Appends an unsigned 64-bit integer. */
+  u64(value: bigint, subject: string, littleEndian = false): void {
+    if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) {
+      throw this.refuse(subject, `expected a bigint from 0 to 2^64-1, got ${describe(value)}`);
+    }
+    this.#grow(8);
+    this.#view.setBigUint64(this.#offset, value, littleEndian);
+    this.#offset += 8;
+  }
+
+  /** Appends `value` as it is. */
+  put(value: Uint8Array, subject: string): void {
+    if (!(value instanceof Uint8Array)) throw this.refuse(subject, `expected a Uint8Array, got ${describe(value)}`);
+    this.#grow(value.length);
+    this.#bytes.set(value, this.#offset);
+    this.#offset += value.length;
+  }
+
+  /** Overwrites what stands at `offset` by running `write` there; used for lengths that are known only afterwards. */
+  patch(offset: number, write: () => void): void {
+    const end = this.#offset;
+    this.#offset = offset;
+    write();
+    this.#offset = end;
+  }
+
+  /** The bytes written, as a copy of their own. */
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#offset);
+  }
+
+  /** The error for a value that cannot be encoded. */
+  refuse(subject: string, problem: string): WireError {
+    return new WireError('bad-input', `encode ${subject}`, problem, this.#offset);
+  }
+
+  #unsigned(value: number, max: number, subject: string): void {
+    if (!Number.isInteger(value) || value < 0 || value > max) {
+      throw this.refuse(subject, `expected an integer from 0 to ${max}, got ${describe(value)}`);
+    }
+  }
+
+  #grow(by: number): void {
+    const need = this.#offset + by;
+    if (need <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(need, this.#bytes.length * 2));
+    grown.set(this.#bytes);
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'number' || typeof value === 'bigint') return String(value);
+  return typeof value === 'object' ? value.constructor.name : typeof value;
+}
