@@ -1,0 +1,96 @@
+// The public API of every entry point as committed text, and the rule that each public export has a doc comment.
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
+import { root } from './setup.mjs';
+import { packages } from './workspace.mjs';
+
+const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
+
+/** Compares every report with the committed one, or writes them anew with `update`. Returns a summary line; throws with what differs. */
+export function checkApiReports({ update = false, only } = {}) {
+  const problems = [];
+  let count = 0;
+  for (const pkg of packages()) {
+    if (only && pkg.name !== only) continue;
+    for (const entry of pkg.entries) {
+      problems.push(...extract(pkg, entry, update));
+      count += 1;
+    }
+  }
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return `${count} entry points, every public export documented`;
+}
+
+function extract(pkg, entry, update) {
+  if (!existsSync(entry.declarations))
+    return [`${entry.specifier}: ${entry.declarations.slice(root.length + 1)} was not built`];
+  const undocumented = [];
+  const temp = join(pkg.dir, 'node_modules', '.api', entry.file);
+  mkdirSync(temp, { recursive: true });
+  mkdirSync(dirname(entry.report), { recursive: true });
+  const result = Extractor.invoke(configure(pkg, entry, temp), {
+    localBuild: update,
+    typescriptCompilerFolder: typescript,
+    messageCallback(message) {
+      message.handled = true;
+      if (message.messageId === 'ae-undocumented') undocumented.push(`${entry.specifier}: ${message.text}`);
+      if (message.category === 'compiler' && message.logLevel === 'error')
+        undocumented.push(`${entry.specifier}: ${message.text}`);
+    },
+  });
+  rmSync(temp, { recursive: true, force: true });
+  if (result.apiReportChanged && !update) {
+    undocumented.push(
+      `${entry.specifier}: the public API changed; run \`npm run check -- --update\` and commit ${basename(entry.report)}`,
+    );
+  }
+  return undocumented;
+}
+
+function configure(pkg, entry, temp) {
+  const log = (logLevel, addToApiReportFile = false) => ({ logLevel, addToApiReportFile });
+  return ExtractorConfig.prepare({
+    packageJsonFullPath: join(pkg.dir, 'package.json'),
+    configObjectFullPath: undefined,
+    configObject: {
+      projectFolder: pkg.dir,
+      mainEntryPointFilePath: entry.declarations,
+      compiler: {
+        overrideTsconfig: {
+          compilerOptions: {
+            target: 'ES2022',
+            lib: ['ES2023', 'ESNext.Disposable'],
+            module: 'NodeNext',
+            moduleResolution: 'NodeNext',
+            types: ['node'],
+            typeRoots: [join(root, 'node_modules', '@types')],
+            skipLibCheck: true,
+            strict: true,
+          },
+          files: [entry.declarations],
+        },
+      },
+      apiReport: {
+        enabled: true,
+        reportFileName: basename(entry.report),
+        reportFolder: dirname(entry.report),
+        reportTempFolder: temp,
+      },
+      docModel: { enabled: false },
+      dtsRollup: { enabled: false },
+      tsdocMetadata: { enabled: false },
+      newlineKind: 'lf',
+      messages: {
+        compilerMessageReporting: { default: log('error') },
+        extractorMessageReporting: {
+          default: log('none'),
+          'ae-undocumented': log('warning', true),
+          'ae-missing-release-tag': log('none'),
+        },
+        tsdocMessageReporting: { default: log('none') },
+      },
+    },
+  });
+}

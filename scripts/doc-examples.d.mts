@@ -1,0 +1,3 @@
+import type { Package } from './workspace.mjs';
+
+export declare function runnableExample(pkg: Package): string;

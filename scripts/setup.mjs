@@ -1,0 +1,133 @@
+// Brings a fresh clone to the point where it can run: system packages, npm packages, build. Each part is skipped when it is already there.
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root directory. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const stampFile = join(root, 'node_modules', '.casemate-lockfile');
+
+/** What the build and the demo need from the system, by the file that shows that it is there. */
+export const buildTools = [
+  {
+    what: 'a C compiler that links static programs',
+    debian: ['musl-tools'],
+    found: () => isCommand('musl-gcc') || isStaticGcc(),
+  },
+  { what: 'busybox, the default root filesystem', debian: ['busybox-static'], found: () => isCommand('busybox') },
+];
+
+/** What the tests need besides: the outside judges. */
+export const testTools = [
+  { what: 'swtpm', debian: ['swtpm', 'swtpm-tools'], found: () => isCommand('swtpm') && isCommand('swtpm_setup') },
+  {
+    what: 'tpm2-tools with the swtpm and mssim transports',
+    debian: ['tpm2-tools', 'libtss2-tcti-swtpm0', 'libtss2-tcti-mssim0', 'xxd'],
+    found: () => isCommand('tpm2_quote') && isCommand('xxd') && isLibrary('libtss2-tcti-mssim.so.0'),
+  },
+  { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
+  { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
+  { what: 'tar and util-linux', debian: ['tar', 'util-linux'], found: () => isCommand('tar') && isCommand('setpriv') },
+];
+
+/** Runs all of the set-up. `tools` are the system packages wanted; `build` false stops after the install. */
+export async function setup({ tools = buildTools, build = true } = {}) {
+  assertNode();
+  await installSystem(tools);
+  await installPackages();
+  if (build) await step('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only', '--log-order=grouped']);
+}
+
+/** The path of a command that the npm packages bring. */
+export function bin(name) {
+  return join(root, 'node_modules', '.bin', name);
+}
+
+/** Runs one command with a line before and after it; its output is shown only when it fails. Returns its standard output. */
+export async function step(title, command, args, options = {}) {
+  const start = Date.now();
+  process.stderr.write(`${title} …`);
+  const { code, output } = await run(command, args, options);
+  const seconds = ((Date.now() - start) / 1000).toFixed(1);
+  process.stderr.write(` ${code === 0 ? 'done' : `FAILED (exit ${code})`} in ${seconds} s\n`);
+  if (code === 0) return output;
+  process.stderr.write(output);
+  throw new Error(`${title} failed: ${command} ${args.join(' ')}`);
+}
+
+/** Runs a command and collects what it prints on both streams. */
+export function run(command, args, options = {}) {
+  return new Promise((resolve) => {
+    const env = { ...process.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1', ...options.env };
+    const child = spawn(command, args, { cwd: options.cwd ?? root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (text) => {
+        output += text;
+      });
+    }
+    child.on('error', (error) => resolve({ code: 127, output: `${output}${error.message}\n` }));
+    child.on('close', (code, signal) => resolve({ code: code ?? `signal ${signal}`, output }));
+  });
+}
+
+/** Whether `name` is an executable on PATH (the usual system directories included). */
+export function isCommand(name) {
+  const path = `${process.env.PATH ?? ''}${delimiter}/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+  return path.split(delimiter).some((dir) => dir !== '' && existsSync(join(dir, name)));
+}
+
+function isLibrary(name) {
+  return ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib', '/usr/lib64'].some((d) =>
+    existsSync(join(d, name)),
+  );
+}
+
+function isStaticGcc() {
+  if (!isCommand('gcc')) return false;
+  try {
+    return existsSync(execFileSync('gcc', ['-print-file-name=libc.a'], { encoding: 'utf8' }).trim());
+  } catch {
+    return false;
+  }
+}
+
+function assertNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 19)) return;
+  process.stderr.write(`Casemate needs Node 20.19 or later; this is Node ${process.versions.node}.\n`);
+  process.exit(1);
+}
+
+async function installSystem(tools) {
+  const missing = tools.filter((tool) => !tool.found());
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.flatMap((tool) => tool.debian))];
+  const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
+  const why = missing.map((tool) => tool.what).join('; ');
+  if (!isCommand('apt-get') || process.getuid?.() !== 0) {
+    process.stderr.write(`Missing on this machine: ${why}.\nRun this once, then try again:\n  sudo ${command}\n`);
+    process.exit(1);
+  }
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  await step('refresh the package lists', 'apt-get', ['update', '-q'], { env });
+  await step(`install ${packages.join(', ')}`, 'apt-get', command.split(' ').slice(1), { env });
+}
+
+async function installPackages() {
+  const digest = createHash('sha256')
+    .update(readFileSync(join(root, 'pnpm-lock.yaml')))
+    .digest('hex');
+  if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === digest) return;
+  const pnpm = manifest.packageManager;
+  await step(`install npm packages (${pnpm})`, 'npx', ['--yes', pnpm, 'install', '--frozen-lockfile'], {
+    env: { CI: 'true' },
+  });
+  mkdirSync(dirname(stampFile), { recursive: true });
+  writeFileSync(stampFile, digest);
+}

@@ -1,0 +1,57 @@
+// What the packages are: their order, their entry points, and which entry points are pure.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './setup.mjs';
+
+/** The layers from top to bottom; a package may import those that stand after it and no others. */
+export const layers = [
+  'container',
+  'tz',
+  'trustvisor',
+  'utpm',
+  'attestation',
+  'pki',
+  'namespaces',
+  'cgroups',
+  'tpm',
+  'pal-linker',
+  'firmware',
+  'wire',
+];
+
+/** Entry points that run in a browser: no `node:` import may be reachable from them. The budget is bytes, minified and gzipped. */
+export const pureEntries = {
+  '@casemate/wire': 4_000,
+  '@casemate/firmware': 16_000,
+  '@casemate/pal-linker': 24_000,
+  '@casemate/tpm': 90_000,
+  '@casemate/pki': 200_000,
+  '@casemate/attestation': 230_000,
+  '@casemate/utpm': 160_000,
+};
+
+/** Every package that is published: directory, manifest and entry points with their sources and declarations. */
+export function packages() {
+  return readdirSync(join(root, 'packages'))
+    .filter((name) => existsSync(join(root, 'packages', name, 'package.json')))
+    .map((name) => {
+      const dir = join(root, 'packages', name);
+      const manifest = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8'));
+      return { name, dir, manifest, entries: entriesOf(dir, manifest) };
+    });
+}
+
+function entriesOf(dir, manifest) {
+  return Object.entries(manifest.exports)
+    .filter(([, target]) => typeof target === 'object' && typeof target.types === 'string')
+    .map(([subpath, target]) => {
+      const file = subpath === '.' ? 'index' : subpath.slice(2);
+      return {
+        specifier: manifest.name + subpath.slice(1),
+        file,
+        source: join(dir, 'src', `${file}.ts`),
+        declarations: join(dir, target.types),
+        report: join(dir, 'api', `${file}.api.md`),
+      };
+    });
+}
