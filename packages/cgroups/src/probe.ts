@@ -1,0 +1,65 @@
+/** What this machine and user can do with cgroups. */
+import { type Hierarchy, readHierarchies } from './hierarchies.js';
+import { controllerOf, type LimitName } from './limits.js';
+import { placesFor, whyMissing } from './placement.js';
+
+/** Whether something can be had, and if not, why and what mends it. */
+export interface Availability {
+  /** Whether it works for this user on this machine. */
+  readonly available: boolean;
+  /** What was found, as one clause. */
+  readonly reason: string;
+  /** What usually mends it; only where it is not available. */
+  readonly remedy?: string;
+}
+
+/** The result of {@link probeCgroups}. */
+export interface CgroupProbe {
+  /** `hybrid` is v2 for tracking beside v1 hierarchies with controllers. */
+  readonly mode: 'v2' | 'v1' | 'hybrid' | 'none';
+  /** Every mounted hierarchy, with where this process stands in it and whether this user may create cgroups there. */
+  readonly hierarchies: readonly (Hierarchy & { readonly writable: boolean })[];
+  /** For each limit, whether it can be given. */
+  readonly limits: Readonly<Record<LimitName, Availability>>;
+  /** Whether cgroups can be frozen and thawed. */
+  readonly freezer: Availability;
+}
+
+/** Looks, and changes nothing. */
+export async function probeCgroups(): Promise<CgroupProbe> {
+  const hierarchies = await readHierarchies();
+  const places = await placesFor(hierarchies);
+  const judge = (ok: boolean, controller: string): Availability =>
+    ok
+      ? { available: true, reason: `the ${controller} controller can be used` }
+      : { available: false, ...whyMissing(hierarchies, controller) };
+  const limit = (name: LimitName) =>
+    judge(
+      places.some((p) => p.controllers.includes(controllerOf(name))),
+      controllerOf(name),
+    );
+  const canFreeze = places.some((p) => p.version === 2 || p.controllers.includes('freezer'));
+  return {
+    mode: modeOf(hierarchies),
+    hierarchies: hierarchies.map((h) => ({
+      ...h,
+      writable: places.some((p) => p.parent.startsWith(`${h.mountpoint}/`)),
+    })),
+    limits: {
+      memoryMax: limit('memoryMax'),
+      swapMax: limit('swapMax'),
+      pidsMax: limit('pidsMax'),
+      cpuMax: limit('cpuMax'),
+      cpuWeight: limit('cpuWeight'),
+    },
+    freezer: judge(canFreeze, 'freezer'),
+  };
+}
+
+function modeOf(hierarchies: readonly Hierarchy[]): CgroupProbe['mode'] {
+  const v1 = hierarchies.some((h) => h.version === 1);
+  const v2 = hierarchies.some((h) => h.version === 2);
+  if (v1 && v2) return 'hybrid';
+  if (v1) return 'v1';
+  return v2 ? 'v2' : 'none';
+}
