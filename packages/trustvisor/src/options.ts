@@ -1,0 +1,81 @@
+/** What a Trustvisor and a PAL are made from, and what they give back. */
+import type { Duplex } from 'node:stream';
+import type { TpmTransport } from '@casemate/tpm';
+import type { BlobStore } from './store.js';
+
+/** What {@link openTrustvisor} is made from. */
+export interface TrustvisorOptions {
+  /**
+   * The platform TPM. The isolate opens salted, encrypted sessions of its own through it. Without one nothing can be
+   * sealed, and the call is refused unless `insecureAllowEphemeral` is set. The caller stays its owner and closes it.
+   */
+  readonly tpm?: TpmTransport;
+  /** Which engine runs PALs; `wasm` unless given. `kvm` is refused with `unsupported-engine` until it exists. */
+  readonly engine?: 'wasm' | 'kvm';
+  /** Where sealed state lies; see {@link BlobStore}. */
+  readonly store: BlobStore;
+  /**
+   * The PCRs (SHA-256 bank, 0 to 23) whose values the master secret is bound to when it is made: `[7]` unless given, the
+   * Secure Boot policy, which stays the same over updates of kernel and firmware. An empty list is refused unless
+   * `insecureAllowAnyPlatformState` is set.
+   */
+  readonly pcrs?: readonly number[];
+  /** The authorization value of the TPM's owner hierarchy; empty unless given. Used to define NV indexes alone. */
+  readonly ownerAuth?: Uint8Array;
+  /** The first of the TPM's NV indexes that Trustvisor uses; 0x0180c000 unless given. The 66 indexes from it on are its own. */
+  readonly nvBase?: number;
+  /** The name (nameAlg and digest) of the TPM's storage root key, where it is known: another one is refused. */
+  readonly storageKeyName?: Uint8Array;
+  /** The largest memory of one PAL, in bytes; 256 MiB unless given. */
+  readonly memoryLimit?: number;
+  /** Called with each line that a PAL prints. */
+  readonly onPrint?: (pal: { readonly name: string; readonly version: string }, text: string) => void;
+  /** Without a TPM: work with a master secret that is gone at the end. Sealed data and identities do not outlive the Trustvisor. */
+  readonly insecureAllowEphemeral?: boolean;
+  /** Allows an empty `pcrs`: the master secret is then bound to the TPM, but to no state of the platform. */
+  readonly insecureAllowAnyPlatformState?: boolean;
+  /** A stream to an isolate that runs elsewhere ({@link serveIsolate}); unless given, a process is started. */
+  readonly isolate?: Duplex;
+}
+
+/** How one call may run. */
+export interface InvokeOptions {
+  /** Milliseconds that the PAL may run, 1 to 3,600,000; 10,000 unless given. */
+  readonly timeLimit?: number;
+  /** Ends the call with code `aborted`. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a PAL's entry returned. */
+export interface InvokeResult {
+  /** What the PAL wrote to its fourth parameter; 0 where it wrote nothing. */
+  readonly returnCode: number;
+  /** The records that the PAL put behind the header of its output buffer. */
+  readonly output: Uint8Array;
+}
+
+/** A TPM2_Quote by the PAL's micro-TPM. */
+export interface PalQuote {
+  /** TPMS_ATTEST. */
+  readonly quoted: Uint8Array;
+  /** TPMT_SIGNATURE by the PAL's identity key. */
+  readonly signature: Uint8Array;
+}
+
+/** The last request that a replay-protected PAL carried out, as its sealed state remembers it. */
+export interface LastRequest {
+  /** How many requests its history holds, this one included. */
+  readonly sequence: bigint;
+  /** The command of the request. */
+  readonly command: number;
+  /** SHA-256 of the request's input. */
+  readonly inputDigest: Uint8Array;
+  /** `fault` where the PAL trapped: the request is then part of the history, and the state was left as it was. */
+  readonly outcome: 'returned' | 'fault';
+  /** What the PAL returned. */
+  readonly returnCode: number;
+  /** What the PAL put out. */
+  readonly output: Uint8Array;
+  /** Whether the request had been cut off by a crash and was carried out at this registration. */
+  readonly rolledForward: boolean;
+}
