@@ -1,0 +1,25 @@
+/** Sandboxes from Linux namespaces, mounts, capabilities and seccomp, described as data and started by one native launcher. */
+export { CAPABILITIES, type Capability } from './capabilities.js';
+export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
+export type { Operation, OperationName, OperationOf } from './operations.js';
+export type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
+export type { SeccompAction, SeccompArgument, SeccompProfile, SeccompRule } from './seccomp-profile.js';
+export type {
+  BindMount,
+  BindRoot,
+  IdMapping,
+  IdRange,
+  KernelMount,
+  MountSpec,
+  NamespaceKind,
+  OverlayDirectory,
+  OverlayMemory,
+  OverlayMount,
+  OverlayRoot,
+  Rlimit,
+  RlimitName,
+  RootSpec,
+  SandboxSpec,
+  TmpfsMount,
+  TmpfsRoot,
+} from './spec.js';

@@ -1,0 +1,53 @@
+/** The one error of this package. */
+
+/**
+ * Why a sandbox could not be planned, started or steered.
+ *
+ * - `bad-spec`: the description contradicts itself or is outside what the kernel can hold
+ * - `operation-failed`: the launcher could not perform one operation; `operation` and `errno` say which and why
+ * - `launcher-missing`: the native launcher is not there or cannot be executed
+ * - `launcher-failed`: the launcher ended without an answer, or its answer makes no sense
+ * - `ended`: the sandbox has ended already
+ */
+export type NamespaceErrorCode = 'bad-spec' | 'operation-failed' | 'launcher-missing' | 'launcher-failed' | 'ended';
+
+/** The operation of a plan that failed. */
+export interface FailedOperation {
+  /** Its place in the plan, from 0. */
+  readonly index: number;
+  /** Its name, such as `bind` or `exec`. */
+  readonly name: string;
+  /** The path, name or step that it was about. */
+  readonly detail: string;
+}
+
+/** Thrown by everything in this package. */
+export class NamespaceError extends Error {
+  override readonly name = 'NamespaceError';
+  /** Why; switch on this, never on the text. */
+  readonly code: NamespaceErrorCode;
+  /** The operation that failed, for `operation-failed`. */
+  readonly operation: FailedOperation | undefined;
+  /** The name of the error number that the kernel gave (`EPERM` …), where there is one. */
+  readonly errno: string | undefined;
+  /** What usually mends it, as one sentence for a person. */
+  readonly remedy: string | undefined;
+
+  /** `message` says verb, object, expected and got. */
+  constructor(
+    code: NamespaceErrorCode,
+    message: string,
+    more: {
+      readonly operation?: FailedOperation;
+      readonly errno?: string | undefined;
+      readonly remedy?: string | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.code = code;
+    this.operation = more.operation;
+    this.errno = more.errno;
+    this.remedy = more.remedy;
+  }
+}

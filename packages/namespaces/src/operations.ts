@@ -1,0 +1,146 @@
+/** The operations of a plan and their encoding for the launcher (native/launcher.c reads the same list). */
+import {
+  array,
+  type Codec,
+  type Infer,
+  mapped,
+  sized,
+  sizedBytes,
+  struct,
+  u16le,
+  u32le,
+  u64le,
+  WireError,
+} from '@casemate/wire';
+
+const MAX_TEXT = 1 << 17; // the kernel's bound for one argument, MAX_ARG_STRLEN
+
+/** Text for C: its length, the bytes, and a zero byte that the length counts; a zero inside is refused. */
+const cText: Codec<string> = mapped(
+  'cText',
+  sizedBytes('cText', u32le, { min: 1, max: MAX_TEXT }),
+  (raw) => fromC(raw),
+  (value) => toC(value),
+);
+
+const Layer = struct('Layer', { slot: u32le, source: cText });
+const IdRanges = array('IdRanges', u32le, struct('IdRange', { inside: u32le, outside: u32le, count: u32le }), {
+  max: 340,
+});
+const Options = array('Options', u32le, struct('Option', { key: cText, value: cText }), { max: 32 });
+const Nothing = struct('Nothing', {});
+
+/** Every operation: the number that names it on the wire, and its fields. The launcher performs them in plan order. */
+const OPERATIONS = {
+  // performed outside, before the sandbox exists
+  namespaces: { code: 1, body: struct('namespaces', { flags: u32le }) },
+  cgroup: { code: 2, body: struct('cgroup', { version: u32le, path: cText }) },
+  // performed outside, on the sandbox that now waits
+  'deny-setgroups': { code: 10, body: Nothing },
+  'uid-map': { code: 11, body: struct('uid-map', { helper: cText, ranges: IdRanges }) },
+  'gid-map': { code: 12, body: struct('gid-map', { helper: cText, ranges: IdRanges }) },
+  'oom-score': { code: 13, body: struct('oom-score', { value: cText }) },
+  'id-mapped-tree': { code: 14, body: struct('id-mapped-tree', { slot: u32le, recursive: u32le, source: cText }) },
+  // performed inside
+  'cgroup-namespace': { code: 20, body: Nothing },
+  'time-namespace': { code: 21, body: struct('time-namespace', { offsets: cText }) },
+  'private-mounts': { code: 22, body: Nothing },
+  stage: { code: 23, body: Nothing },
+  bind: {
+    code: 24,
+    body: struct('bind', { target: cText, from: Layer, recursive: u32le, attributes: u64le }),
+  },
+  overlay: {
+    code: 25,
+    body: struct('overlay', {
+      target: cText,
+      lower: array('lower', u32le, Layer, { max: 60 }),
+      changes: u32le,
+      upper: Layer,
+      size: cText,
+      attributes: u64le,
+      userXattr: u32le,
+    }),
+  },
+  mount: { code: 26, body: struct('mount', { target: cText, fileSystem: cText, options: Options, attributes: u64le }) },
+  directory: { code: 27, body: struct('directory', { path: cText, mode: u32le }) },
+  symlink: { code: 28, body: struct('symlink', { path: cText, content: cText }) },
+  mask: { code: 29, body: struct('mask', { path: cText }) },
+  'read-only-path': { code: 30, body: struct('read-only-path', { path: cText }) },
+  'pivot-root': { code: 31, body: Nothing },
+  hostname: { code: 40, body: struct('hostname', { name: cText }) },
+  'loopback-up': { code: 41, body: Nothing },
+  rlimit: { code: 42, body: struct('rlimit', { resource: u32le, soft: u64le, hard: u64le }) },
+  'new-session': { code: 43, body: Nothing },
+  umask: { code: 44, body: struct('umask', { mask: u32le }) },
+  'bounding-set': { code: 45, body: struct('bounding-set', { keep: u64le }) },
+  groups: { code: 46, body: struct('groups', { groups: array('groups', u32le, u32le, { max: 65_536 }) }) },
+  ids: { code: 47, body: struct('ids', { uid: u32le, gid: u32le }) },
+  capabilities: { code: 48, body: struct('capabilities', { keep: u64le }) },
+  'no-new-privileges': { code: 49, body: Nothing },
+  'change-directory': { code: 50, body: struct('change-directory', { path: cText }) },
+  init: { code: 51, body: Nothing },
+  seccomp: { code: 52, body: struct('seccomp', { program: sizedBytes('program', u32le, { max: 32_768 }) }) },
+  exec: {
+    code: 53,
+    body: struct('exec', {
+      argv: array('argv', u32le, cText, { max: 65_536 }),
+      env: array('env', u32le, cText, { max: 65_536 }),
+    }),
+  },
+} as const;
+
+/** The name of an operation. */
+export type OperationName = keyof typeof OPERATIONS;
+
+/** One step of a plan: `op` names it, the other fields are its arguments. */
+export type Operation = {
+  [K in OperationName]: { readonly op: K } & Infer<(typeof OPERATIONS)[K]['body']>;
+}[OperationName];
+
+/** The operation of one name. */
+export type OperationOf<K extends OperationName> = Extract<Operation, { readonly op: K }>;
+
+/** The `slot` of a layer that has none: its `source` is a path. */
+export const NO_SLOT = 0xffff_ffff;
+
+const NAMES = new Map<number, OperationName>(
+  (Object.keys(OPERATIONS) as OperationName[]).map((name) => [OPERATIONS[name].code, name]), // keys of this very object
+);
+
+const OperationCodec: Codec<Operation> = {
+  name: 'Operation',
+  read(r) {
+    const at = r.offset;
+    const code = u16le.read(r);
+    const name = NAMES.get(code);
+    if (!name) throw new WireError('bad-value', 'decode Operation', `expected an operation's number, got ${code}`, at);
+    const value = sized(name, u32le, bodyOf(name)).read(r);
+    return { op: name, ...value } as Operation; // the body of this name, by the table
+  },
+  write(w, { op, ...value }) {
+    const entry = OPERATIONS[op];
+    if (!entry) throw w.refuse('Operation', `expected the name of an operation, got ${op}`);
+    u16le.write(w, entry.code);
+    sized(op, u32le, bodyOf(op)).write(w, value);
+  },
+};
+
+// The bodies have different types; the table pairs each with its name.
+function bodyOf(name: OperationName): Codec<object> {
+  return OPERATIONS[name].body as unknown as Codec<object>;
+}
+
+/** A whole plan as the launcher reads it, at most 4 MiB. */
+export const PlanBytes: Codec<readonly Operation[]> = array('Plan', u32le, OperationCodec, { max: 4096 });
+
+function toC(value: string): Uint8Array {
+  if (value.includes('\0')) throw new RangeError('encode text: expected no zero byte, got one');
+  return new TextEncoder().encode(`${value}\0`);
+}
+
+function fromC(raw: Uint8Array): string {
+  const end = raw.indexOf(0);
+  if (end !== raw.length - 1) throw new RangeError(`decode text: expected one zero byte at the end, got one at ${end}`);
+  return new TextDecoder('utf-8', { fatal: true }).decode(raw.subarray(0, end));
+}
