@@ -1,0 +1,231 @@
+/**
+ * Commands and responses as whole buffers: header, handles, authorisations and parameters. TPM 2.0 Part 1, clause 18;
+ * Part 3, clause 5.
+ */
+import { type Codec, Reader, repeated, WireError, Writer } from '@casemate/wire';
+import { TPM_RC } from './constants/responses.js';
+import { TPM_ST } from './constants/sessions.js';
+import { TpmError } from './response-code.js';
+import { LIMITS } from './structures/limits.js';
+import { TpmsAuthCommand, TpmsAuthResponse } from './structures/sessions.js';
+
+/** Tag, size and code: what both a command and a response start with. */
+const HEADER_SIZE = 10;
+
+/** A command whose parameters are not decoded. */
+export interface CommandFrame {
+  /** The command code. */
+  readonly code: number;
+  /** The handles in wire order, unchecked. */
+  readonly handles: readonly number[];
+  /** The authorisations; with none the tag is TPM_ST_NO_SESSIONS. */
+  readonly auths: readonly TpmsAuthCommand[];
+  /** The encoded parameters, perhaps with the first one encrypted. */
+  readonly parameters: Uint8Array;
+}
+
+/** A response whose parameters are not decoded. */
+export interface ResponseFrame {
+  /** All 32 bits; anything but 0 leaves the rest empty. */
+  readonly responseCode: number;
+  /** The handles in wire order, unchecked. */
+  readonly handles: readonly number[];
+  /** The encoded parameters, perhaps with the first one encrypted. */
+  readonly parameters: Uint8Array;
+  /** One answer for each authorisation of the command. */
+  readonly auths: readonly TpmsAuthResponse[];
+}
+
+/** How long a command or response may be. */
+export interface FrameLimits {
+  /** In bytes with the header; 4096 unless told otherwise. */
+  readonly maxSize?: number;
+}
+
+/**
+ * How many handles a command of this code has; `undefined` for a code that is not implemented. `commandByCode.get` fits
+ * after a wrap.
+ */
+export type CommandLookup = (code: number) => { readonly handles: { readonly length: number } } | undefined;
+
+/** What {@link decodeResponse} must know of the command that was sent: how many handles come back. */
+export interface ResponseShape {
+  /** The name for messages. */
+  readonly name: string;
+  /** The handles of a successful response. */
+  readonly responseHandles: { readonly length: number };
+}
+
+/**
+ * Encodes a command. Throws `WireError` where a value does not fit, and `TpmError` (`usage`) where the command becomes
+ * too long.
+ */
+export function encodeCommand(frame: CommandFrame, limits: FrameLimits = {}): Uint8Array {
+  const { code, handles, auths, parameters } = frame;
+  const w = new Writer(64 + parameters.length);
+  w.u16(auths.length > 0 ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
+  w.u32(0, 'commandSize');
+  w.u32(code, 'commandCode');
+  for (const handle of handles) w.u32(handle, 'handle');
+  if (auths.length > 0) writeSized(w, 'authorizationSize', () => commandAuths.write(w, auths));
+  w.put(parameters, 'parameters');
+  return finish(w, 'command', limits);
+}
+
+/**
+ * Decodes a command as far as its parameters. Whoever sent it controls every byte.
+ * Throws `TpmError` (`decode`) whose `response` is what a TPM answers: TPM_RC_COMMAND_SIZE, TPM_RC_BAD_TAG, TPM_RC_COMMAND_CODE,
+ * TPM_RC_INSUFFICIENT for a missing handle, TPM_RC_AUTHSIZE or the code for a malformed session.
+ */
+export function decodeCommand(bytes: Uint8Array, lookup: CommandLookup, limits: FrameLimits = {}): CommandFrame {
+  assertCommandSize(bytes, limits);
+  const r = new Reader(bytes);
+  const tag = r.u16('tag');
+  if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) {
+    throw malformed(`expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`, TPM_RC.BAD_TAG);
+  }
+  const size = r.u32('commandSize');
+  if (size !== bytes.length) {
+    throw malformed(`expected ${size} bytes as the header says, got ${bytes.length}`, TPM_RC.COMMAND_SIZE);
+  }
+  const code = r.u32('commandCode');
+  const command = lookup(code);
+  if (command === undefined) throw malformed(`command code 0x${code.toString(16)} is unknown`, TPM_RC.COMMAND_CODE);
+  const handles = readCommandHandles(r, command.handles.length);
+  const auths = tag === TPM_ST.SESSIONS ? readCommandAuths(r) : [];
+  return { code, handles, auths, parameters: r.take(r.remaining, 'parameters') };
+}
+
+/** Encodes a response; one with another code than 0 is its header alone. Throws as {@link encodeCommand} does. */
+export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): Uint8Array {
+  const { responseCode, handles, parameters, auths } = frame;
+  const w = new Writer(64 + parameters.length);
+  const hasAuths = responseCode === TPM_RC.SUCCESS && auths.length > 0;
+  w.u16(tagOf(responseCode, hasAuths), 'tag');
+  w.u32(0, 'responseSize');
+  w.u32(responseCode, 'responseCode');
+  if (responseCode !== TPM_RC.SUCCESS) return finish(w, 'response', limits);
+  for (const handle of handles) w.u32(handle, 'handle');
+  if (hasAuths) w.u32(parameters.length, 'parameterSize');
+  w.put(parameters, 'parameters');
+  if (hasAuths) responseAuths.write(w, auths);
+  return finish(w, 'response', limits);
+}
+
+/**
+ * Decodes the response to `command` as far as its parameters. The TPM, and whoever stands between, controls every byte.
+ * A response code other than success is a result here, not an error. Throws `TpmError` (`decode`).
+ */
+export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits: FrameLimits = {}): ResponseFrame {
+  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
+  const subject = `decode response to ${command.name}`;
+  if (bytes.length > maxSize) {
+    throw new TpmError('decode', `${subject}: expected at most ${maxSize} bytes, got ${bytes.length}`);
+  }
+  try {
+    return readResponse(new Reader(bytes), subject, command.responseHandles.length);
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new TpmError('decode', `${subject}: ${error.message}`, { cause: error });
+  }
+}
+
+const commandAuths = repeated('authorizations', TpmsAuthCommand, { max: LIMITS.MAX_SESSION_NUM });
+const responseAuths = repeated('authorizations', TpmsAuthResponse, { max: LIMITS.MAX_SESSION_NUM });
+
+function readResponse(r: Reader, subject: string, handleCount: number): ResponseFrame {
+  const tag = r.u16('tag');
+  const size = r.u32('responseSize');
+  if (size !== r.bytes.length) {
+    throw new TpmError('decode', `${subject}: expected ${size} bytes as the header says, got ${r.bytes.length}`);
+  }
+  const responseCode = r.u32('responseCode');
+  if (responseCode !== TPM_RC.SUCCESS) {
+    r.finish('a response without success');
+    return { responseCode, handles: [], parameters: new Uint8Array(), auths: [] };
+  }
+  if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) {
+    throw new TpmError('decode', `${subject}: expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`);
+  }
+  const handles = readHandles(r, handleCount);
+  if (tag === TPM_ST.NO_SESSIONS) {
+    return { responseCode, handles, parameters: r.take(r.remaining, 'parameters'), auths: [] };
+  }
+  const parameters = r.take(r.u32('parameterSize'), 'parameters');
+  return { responseCode, handles, parameters, auths: readAll(r, responseAuths) };
+}
+
+function readAll<T>(r: Reader, codec: Codec<readonly T[]>): readonly T[] {
+  const values = codec.read(r);
+  r.finish(codec.name);
+  return values;
+}
+
+function readHandles(r: Reader, count: number): number[] {
+  return Array.from({ length: count }, () => r.u32('handle'));
+}
+
+function readCommandHandles(r: Reader, count: number): number[] {
+  const there = Math.floor(r.remaining / 4);
+  if (there < count) {
+    const rc = TPM_RC.INSUFFICIENT | ((there + 1) << 8);
+    throw malformed(`expected ${count} handles, got ${r.remaining} bytes for them`, rc);
+  }
+  return readHandles(r, count);
+}
+
+function readCommandAuths(r: Reader): readonly TpmsAuthCommand[] {
+  if (r.remaining < 4) throw malformed('expected the size of the authorisations', TPM_RC.INSUFFICIENT);
+  const size = r.u32('authorizationSize');
+  // The smallest session is nine bytes long: a handle, two empty buffers and one octet of attributes.
+  if (size < 9 || size > r.remaining) {
+    throw malformed(`expected 9 to ${r.remaining} bytes of authorisations, got ${size}`, TPM_RC.AUTHSIZE);
+  }
+  try {
+    return r.bounded(size, 'authorizations', () => commandAuths.read(r));
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw malformed(error.message, authFailure(error), error);
+  }
+}
+
+/** The first step of the path of `error` is the number of the session at fault. */
+function authFailure(error: WireError): number {
+  if (error.code === 'too-long' && error.path === '') return TPM_RC.AUTHSIZE;
+  const session = (Number.parseInt(error.path, 10) + 9) << 8;
+  if (error.code === 'truncated') return TPM_RC.AUTHSIZE;
+  if (error.code === 'reserved-bits') return TPM_RC.RESERVED_BITS | session;
+  return (error.code === 'too-long' ? TPM_RC.SIZE : TPM_RC.VALUE) | session;
+}
+
+function assertCommandSize(bytes: Uint8Array, limits: FrameLimits): void {
+  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
+  if (bytes.length >= HEADER_SIZE && bytes.length <= maxSize) return;
+  throw malformed(`expected ${HEADER_SIZE} to ${maxSize} bytes, got ${bytes.length}`, TPM_RC.COMMAND_SIZE);
+}
+
+function malformed(problem: string, responseCode: number, cause?: unknown): TpmError {
+  return new TpmError('decode', `decode command: ${problem}`, { responseCode, cause });
+}
+
+function writeSized(w: Writer, name: string, write: () => void): void {
+  const at = w.offset;
+  w.u32(0, name);
+  write();
+  const size = w.offset - at - 4;
+  w.patch(at, () => w.u32(size, name));
+}
+
+function finish(w: Writer, what: string, limits: FrameLimits): Uint8Array {
+  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
+  const size = w.offset;
+  if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
+  w.patch(2, () => w.u32(size, 'size'));
+  return w.finish();
+}
+
+function tagOf(responseCode: number, hasAuths: boolean): number {
+  // A TPM that cannot tell which family spoke to it answers as a TPM 1.2 does. TPM 2.0 Part 3, clause 5.2.
+  if (responseCode === TPM_RC.BAD_TAG) return TPM_ST.RSP_COMMAND;
+  return hasAuths ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS;
+}
