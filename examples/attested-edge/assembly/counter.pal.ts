@@ -1,7 +1,6 @@
 /** A counter that cannot be turned back: its value lives in the PAL's replay-protected state and nowhere else. */
 import {
   dispatch,
-  pal_alloc,
   print,
   readState,
   svc_utpm_quote,
@@ -18,8 +17,6 @@ import {
   tzi_encode_buffer_t,
   writeState,
 } from '@casemate/tz/assembly';
-
-export { pal_alloc };
 
 const INCREMENT: u32 = 1;
 const READ: u32 = 2;

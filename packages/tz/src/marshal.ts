@@ -1,0 +1,342 @@
+/** The encode buffer `tzi_encode_buffer_t`, header and records; WIRE.md of this package, TrustZone API 3.0 section 3.4. */
+import { type Codec, decode, encode, type Infer, Reader, struct, u32le, WireError, Writer } from '@casemate/wire';
+import { TzError } from './error.js';
+import { returnName, TZ_RETURN, type TzErrorCode, type TzType } from './return-code.js';
+
+/** Bytes of the header in front of the records. */
+export const HEADER_SIZE = 16;
+
+/** Bytes of records that a buffer holds unless its service's image says otherwise; the linker's default too. */
+export const DEFAULT_CAPACITY = 16_384;
+
+/** The largest capacity that is accepted from the other side, in bytes. */
+export const MAX_CAPACITY = 16 * 1024 * 1024;
+
+/** Record tags on the wire. MEM is the TEE-SDK's memory reference: reserved here, refused until shared memory exists. */
+export const TZ_TAG = { UINT32: 0, ARRAY: 1, MEM: 2, NULL_ARRAY: 3 } as const;
+
+/** The 16 bytes in front of the records. `offset` is the writer's end while encoding and the reader's place while decoding. */
+export const EncodeBufferHeader = struct('tzi_encode_buffer_t', {
+  returnValue: u32le,
+  size: u32le,
+  offset: u32le,
+  sizeUsed: u32le,
+});
+/** The 16 bytes in front of the records, as a value. */
+export type EncodeBufferHeader = Infer<typeof EncodeBufferHeader>;
+
+/** One record's value: an unsigned 32-bit integer, an array of bytes, or the NULL array. */
+export type TzValue = number | Uint8Array | null;
+
+/**
+ * One record. Array data starts at a multiple of 8 counted from the start of the reader or writer, so the area in front
+ * of the records must itself be a multiple of 8 bytes long; the record ends at a multiple of 4; padding is zero.
+ */
+export const TzRecord: Codec<TzValue> = {
+  name: 'TZ_RECORD',
+  read(r) {
+    const at = r.offset;
+    const tag = r.u32('tag', true);
+    const word = r.u32('word', true);
+    if (tag === TZ_TAG.UINT32) return word;
+    if (tag === TZ_TAG.ARRAY) return readArray(r, word);
+    if (tag !== TZ_TAG.NULL_ARRAY) throw badRecord(`expected tag 0, 1 or 3, got ${tag}`, at);
+    if (word !== 0) throw badRecord(`expected zero after the NULL array tag, got ${word}`, at);
+    return null;
+  },
+  write(w, value) {
+    if (typeof value === 'number') return writeWords(w, TZ_TAG.UINT32, value);
+    if (value === null) return writeWords(w, TZ_TAG.NULL_ARRAY, 0);
+    writeWords(w, TZ_TAG.ARRAY, value.length);
+    w.put(new Uint8Array(padding(w.offset, 8)), 'padding');
+    w.put(value, 'data');
+    w.put(new Uint8Array(padding(w.offset, 4)), 'padding');
+  },
+};
+
+/** Bytes that `value` takes when it is written at `offset` of the record area. */
+export function recordSize(value: TzValue, offset: number): number {
+  if (typeof value === 'number' || value === null) return 8;
+  const data = 8 + padding(offset + 8, 8) + value.length;
+  return data + padding(offset + data, 4);
+}
+
+/**
+ * Encodes `values` as a buffer that is ready for decoding: `offset` 0, `sizeUsed` the bytes of the records.
+ * Throws {@link TzError}: `TZ_ERROR_ENCODE_MEMORY` over `capacity`, `TZ_ERROR_ILLEGAL_ARGUMENT` for a value of no record type.
+ */
+export function encodeBuffer(values: readonly TzValue[], capacity = DEFAULT_CAPACITY): Uint8Array {
+  const encoder = new Encoder(capacity);
+  for (const value of values) encoder.value(value);
+  if (encoder.error) throw encodeFailure(encoder.error, capacity);
+  return encoder.finish();
+}
+
+/** Decodes every record of `buffer`; throws {@link TzError} (`TZ_ERROR_DECODE_TYPE`, `TZ_ERROR_DECODE_NO_DATA`) at the first bad one. */
+export function decodeBuffer(buffer: Uint8Array): readonly TzValue[] {
+  return new Decoder(buffer).rest();
+}
+
+/** Collects records up to a capacity. The first error sticks: what follows is ignored. */
+export class Encoder {
+  readonly #capacity: number;
+  readonly #values: TzValue[] = [];
+  #used = 0;
+  #error: TzErrorCode | undefined;
+
+  /** `capacity` is the room for records in bytes, without the header. */
+  constructor(capacity = DEFAULT_CAPACITY) {
+    this.#capacity = capacity;
+  }
+
+  /** The first error, if there was one. */
+  get error(): TzErrorCode | undefined {
+    return this.#error;
+  }
+
+  /** Bytes of records so far. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Appends an unsigned 32-bit integer; throws `TZ_ERROR_ILLEGAL_ARGUMENT` for any other number. */
+  uint32(value: number): void {
+    if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) {
+      throw illegal(`encode a uint32: expected an integer from 0 to 4294967295, got ${value}`);
+    }
+    this.#append(value);
+  }
+
+  /** Appends a copy of `value`; `null` is the NULL array, which the decoder tells from an empty one. */
+  array(value: Uint8Array | null): void {
+    if (value !== null && !(value instanceof Uint8Array)) {
+      throw illegal(`encode an array: expected a Uint8Array or null, got ${typeof value}`);
+    }
+    if (this.#reserve(value)) this.#values.push(value === null ? null : value.slice());
+  }
+
+  /** Appends `length` zero bytes and returns them for the caller to fill before the buffer is used; `null` where they do not fit. */
+  arraySpace(length: number): Uint8Array | null {
+    if (!Number.isInteger(length) || length < 0) {
+      throw illegal(`encode array space: expected a length from 0, got ${length}`);
+    }
+    if (this.#error) return null;
+    if (length > this.#capacity) return this.#fail('TZ_ERROR_ENCODE_MEMORY');
+    const space = new Uint8Array(length);
+    return this.#append(space) ? space : null;
+  }
+
+  /** Appends a value by its type. */
+  value(value: TzValue): void {
+    if (typeof value === 'number') this.uint32(value);
+    else this.array(value);
+  }
+
+  /** The buffer, turned for decoding; an error of this encoder goes with it, and the decoder starts with that. */
+  finish(): Uint8Array {
+    const returnValue = this.#error ? TZ_RETURN[this.#error] : 0;
+    const w = new Writer(HEADER_SIZE + this.#used);
+    EncodeBufferHeader.write(w, { returnValue, size: this.#capacity, offset: 0, sizeUsed: this.#used });
+    for (const value of this.#values) TzRecord.write(w, value);
+    return w.finish();
+  }
+
+  #append(value: TzValue): boolean {
+    if (!this.#reserve(value)) return false;
+    this.#values.push(value);
+    return true;
+  }
+
+  #reserve(value: TzValue): boolean {
+    if (this.#error) return false;
+    const used = this.#used + recordSize(value, this.#used);
+    if (used > this.#capacity) {
+      this.#error = 'TZ_ERROR_ENCODE_MEMORY';
+      return false;
+    }
+    this.#used = used;
+    return true;
+  }
+
+  #fail(error: TzErrorCode): null {
+    this.#error = error;
+    return null;
+  }
+}
+
+/**
+ * Takes records one by one. The first error sticks: from then on integers are 0 and arrays NULL. The bytes come from the
+ * other side of the wall, which controls all of them; the constructor throws `TZ_ERROR_COMMUNICATION` where they are no buffer.
+ */
+export class Decoder {
+  readonly #reader: Reader;
+  #error: TzErrorCode | undefined;
+
+  /** `buffer` is a header and at least as many bytes as the header says are used. */
+  constructor(buffer: Uint8Array) {
+    const header = readDecodable(buffer);
+    this.#error = errorOf(header.returnValue);
+    this.#reader = new Reader(buffer.subarray(HEADER_SIZE, HEADER_SIZE + header.sizeUsed));
+  }
+
+  /** The first error, if there was one. */
+  get error(): TzErrorCode | undefined {
+    return this.#error;
+  }
+
+  /** Whether records are left, known or not, and none has failed yet. */
+  get more(): boolean {
+    return this.#error === undefined && this.#reader.remaining > 0;
+  }
+
+  /** The type of the next record; `NONE` at the end and before what is no record. Asking changes nothing. */
+  get type(): TzType {
+    return this.more ? typeOf(this.#reader) : 'NONE';
+  }
+
+  /** The next record, which must be an integer; 0 on error. */
+  uint32(): number {
+    const value = this.#next('UINT32');
+    return typeof value === 'number' ? value : 0;
+  }
+
+  /** The next record, which must be an array; `null` for the NULL array and on error. The bytes are a copy. */
+  arraySpace(): Uint8Array | null {
+    const value = this.#next('ARRAY');
+    return value instanceof Uint8Array ? value : null;
+  }
+
+  /** The next record of either type; `null` on error. */
+  value(): TzValue {
+    return this.#next(undefined) ?? null;
+  }
+  /** All records that are left; throws the first error, as {@link decodeBuffer} does. */
+  rest(): readonly TzValue[] {
+    const values: TzValue[] = [];
+    while (this.more) values.push(this.value());
+    if (this.#error) throw decodeFailure(this.#error);
+    return values;
+  }
+
+  #next(wanted: TzType | undefined): TzValue | undefined {
+    if (this.#error) return undefined;
+    if (this.#reader.remaining === 0) return this.#fail('TZ_ERROR_DECODE_NO_DATA');
+    if (wanted && typeOf(this.#reader) !== wanted) return this.#fail('TZ_ERROR_DECODE_TYPE');
+    try {
+      return TzRecord.read(this.#reader);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      return this.#fail(error.code === 'truncated' ? 'TZ_ERROR_DECODE_NO_DATA' : 'TZ_ERROR_DECODE_TYPE');
+    }
+  }
+
+  #fail(error: TzErrorCode): undefined {
+    this.#error = error;
+    return undefined;
+  }
+}
+
+/**
+ * Turns the buffer that a service has encoded into for decoding: what it wrote up to `offset` becomes `sizeUsed`
+ * (`TZIEncodeToDecode`). `raw` is the service's memory, header and capacity. Throws `TZ_ERROR_COMMUNICATION` where the
+ * header lies about its size.
+ */
+export function turnBuffer(raw: Uint8Array): Uint8Array {
+  const header = readHeader(raw);
+  if (header.offset > header.size || HEADER_SIZE + header.offset > raw.length) {
+    throw malformed(`expected an offset up to ${raw.length - HEADER_SIZE}, got ${header.offset}`);
+  }
+  const buffer = raw.slice(0, HEADER_SIZE + header.offset);
+  buffer.set(encode(EncodeBufferHeader, { ...header, offset: 0, sizeUsed: header.offset }));
+  return buffer;
+}
+
+/** A buffer in decode form around `records`, which are used as they are. */
+export function buildBuffer(records: Uint8Array): Uint8Array {
+  const used = records.length;
+  const buffer = new Uint8Array(HEADER_SIZE + used);
+  buffer.set(encode(EncodeBufferHeader, { returnValue: 0, size: used, offset: 0, sizeUsed: used }));
+  buffer.set(records, HEADER_SIZE);
+  return buffer;
+}
+
+/** The records of a buffer in decode form, without its header and what lies behind the used bytes. Throws `TZ_ERROR_COMMUNICATION`. */
+export function recordsOf(buffer: Uint8Array): Uint8Array {
+  return buffer.subarray(HEADER_SIZE, HEADER_SIZE + readDecodable(buffer).sizeUsed);
+}
+
+/** The error for an encoder that failed with `code`. */
+export function encodeFailure(code: TzErrorCode, capacity: number): TzError {
+  return new TzError(code, 'api', `encode a message: expected at most ${capacity} bytes of records, got more`);
+}
+
+/** The error for a decoder that failed with `code`. */
+export function decodeFailure(code: TzErrorCode): TzError {
+  const got = code === 'TZ_ERROR_DECODE_NO_DATA' ? 'the end of the message' : 'one of another type or form';
+  return new TzError(code, 'api', `decode a message: expected another record, got ${got}`);
+}
+
+function readDecodable(buffer: Uint8Array): EncodeBufferHeader {
+  const header = readHeader(buffer);
+  const there = buffer.length - HEADER_SIZE;
+  if (header.offset !== 0) throw malformed(`expected offset 0, got ${header.offset}`);
+  if (header.sizeUsed > there) throw malformed(`expected ${header.sizeUsed} bytes of records, got ${there}`);
+  return header;
+}
+
+function readHeader(buffer: Uint8Array): EncodeBufferHeader {
+  if (buffer.length < HEADER_SIZE) throw malformed(`expected a header of ${HEADER_SIZE} bytes, got ${buffer.length}`);
+  const header = decode(EncodeBufferHeader, buffer.subarray(0, HEADER_SIZE));
+  if (header.size > MAX_CAPACITY) throw malformed(`expected a size up to ${MAX_CAPACITY}, got ${header.size}`);
+  if (header.sizeUsed > header.size)
+    throw malformed(`expected at most ${header.size} bytes used, got ${header.sizeUsed}`);
+  return header;
+}
+
+/** The error that the encoder left in the header; a number of no error is one all the same. */
+function errorOf(returnValue: number): TzErrorCode | undefined {
+  const name = returnName(returnValue);
+  if (name === 'TZ_SUCCESS') return undefined;
+  return name === undefined || name === 'TZ_PENDING' ? 'TZ_ERROR_GENERIC' : name;
+}
+
+function typeOf(r: Reader): TzType {
+  if (r.remaining < 4) return 'NONE';
+  const tag = new DataView(r.bytes.buffer, r.bytes.byteOffset + r.offset, 4).getUint32(0, true);
+  if (tag === TZ_TAG.UINT32) return 'UINT32';
+  return tag === TZ_TAG.ARRAY || tag === TZ_TAG.NULL_ARRAY ? 'ARRAY' : 'NONE';
+}
+
+function readArray(r: Reader, length: number): Uint8Array {
+  takePadding(r, 8);
+  const data = r.take(length, 'data');
+  takePadding(r, 4);
+  return data;
+}
+
+function takePadding(r: Reader, alignment: number): void {
+  const at = r.offset;
+  if (r.take(padding(at, alignment), 'padding').some((byte) => byte !== 0))
+    throw badRecord('expected zero padding', at);
+}
+
+function writeWords(w: Writer, tag: number, word: number): void {
+  w.u32(tag, 'tag', true);
+  w.u32(word, 'word', true);
+}
+
+function padding(offset: number, alignment: number): number {
+  return (alignment - (offset % alignment)) % alignment;
+}
+
+function badRecord(problem: string, offset: number): WireError {
+  return new WireError('bad-value', 'decode TZ_RECORD', problem, offset);
+}
+
+function malformed(problem: string): TzError {
+  return new TzError('TZ_ERROR_COMMUNICATION', 'communication', `decode tzi_encode_buffer_t: ${problem}`);
+}
+
+function illegal(problem: string): TzError {
+  return new TzError('TZ_ERROR_ILLEGAL_ARGUMENT', 'api', problem);
+}
