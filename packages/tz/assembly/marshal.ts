@@ -78,7 +78,7 @@ export function TZIDecodeArraySpace(buffer: tzi_encode_buffer_t): Uint8Array | n
 
 /** The type of the next record; NONE at the end, after an error and before what is no record. */
 export function TZIDecodeGetType(buffer: tzi_encode_buffer_t): u32 {
-  if (buffer.uiRetVal != 0 || buffer.uiSizeUsed - buffer.uiOffset < 4) return TZ_TYPE_NONE;
+  if (buffer.uiRetVal != 0 || buffer.uiSizeUsed - buffer.uiOffset < 8) return TZ_TYPE_NONE;
   const tag = load<u32>(record(buffer));
   if (tag == TAG_UINT32) return TZ_TYPE_UINT32;
   return tag == TAG_ARRAY || tag == TAG_NULL_ARRAY ? TZ_TYPE_ARRAY : TZ_TYPE_NONE;
@@ -92,9 +92,8 @@ export function TZIDecodeGetError(buffer: tzi_encode_buffer_t): u32 {
 function expect(buffer: tzi_encode_buffer_t, type: u32): bool {
   if (buffer.uiRetVal != 0) return false;
   const left = buffer.uiSizeUsed - buffer.uiOffset;
-  if (left == 0) buffer.uiRetVal = TZ_ERROR_DECODE_NO_DATA;
+  if (left < 8) buffer.uiRetVal = TZ_ERROR_DECODE_NO_DATA;
   else if (TZIDecodeGetType(buffer) != type) buffer.uiRetVal = TZ_ERROR_DECODE_TYPE;
-  else if (left < 8) buffer.uiRetVal = TZ_ERROR_DECODE_NO_DATA;
   return buffer.uiRetVal == 0;
 }
 

@@ -12,6 +12,9 @@ export const DEFAULT_CAPACITY = 16_384;
 /** The largest capacity that is accepted from the other side, in bytes. */
 export const MAX_CAPACITY = 16 * 1024 * 1024;
 
+/** Bytes of the smallest record. */
+const SMALLEST_RECORD = 8;
+
 /** Record tags on the wire. MEM is the TEE-SDK's memory reference: reserved here, refused until shared memory exists. */
 export const TZ_TAG = { UINT32: 0, ARRAY: 1, MEM: 2, NULL_ARRAY: 3 } as const;
 
@@ -220,7 +223,7 @@ export class Decoder {
 
   #next(wanted: TzType | undefined): TzValue | undefined {
     if (this.#error) return undefined;
-    if (this.#reader.remaining === 0) return this.#fail('TZ_ERROR_DECODE_NO_DATA');
+    if (this.#reader.remaining < SMALLEST_RECORD) return this.#fail('TZ_ERROR_DECODE_NO_DATA');
     if (wanted && typeOf(this.#reader) !== wanted) return this.#fail('TZ_ERROR_DECODE_TYPE');
     try {
       return TzRecord.read(this.#reader);
@@ -301,7 +304,7 @@ function errorOf(returnValue: number): TzErrorCode | undefined {
 }
 
 function typeOf(r: Reader): TzType {
-  if (r.remaining < 4) return 'NONE';
+  if (r.remaining < SMALLEST_RECORD) return 'NONE';
   const tag = new DataView(r.bytes.buffer, r.bytes.byteOffset + r.offset, 4).getUint32(0, true);
   if (tag === TZ_TAG.UINT32) return 'UINT32';
   return tag === TZ_TAG.ARRAY || tag === TZ_TAG.NULL_ARRAY ? 'ARRAY' : 'NONE';

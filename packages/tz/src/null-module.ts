@@ -16,7 +16,7 @@ import {
 import { encode } from '@casemate/wire';
 import type { ServiceReply } from './driver.js';
 import { TzError } from './error.js';
-import { EncodeBufferHeader, HEADER_SIZE, turnBuffer } from './marshal.js';
+import { EncodeBufferHeader, encodeFailure, HEADER_SIZE, turnBuffer } from './marshal.js';
 import { type WasmInstance, type WasmModule, webAssembly } from './web-assembly.js';
 
 /** A PAL that can be called in this process. */
@@ -78,6 +78,8 @@ function callEntry(
   input: Uint8Array,
   services: Services,
 ): ServiceReply {
+  if (input.length > HEADER_SIZE + layout.inputCapacity)
+    throw encodeFailure('TZ_ERROR_ENCODE_MEMORY', layout.inputCapacity);
   const { memory, pal } = instance.exports;
   if (!(memory instanceof webAssembly.Memory) || typeof pal !== 'function')
     throw noService('expected exports memory and pal');

@@ -1,0 +1,70 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { openDevice, uuid } from '../src/index.js';
+import { conformance } from './conformance.js';
+import { buildPal, probe } from './probe-service.js';
+
+const SERVICE = uuid('6f9619ff-8b86-d011-b42d-00c04fc964ff');
+let image: Uint8Array;
+beforeAll(async () => {
+  image = await buildPal('probe.pal.ts');
+});
+
+conformance(
+  'the null device with a TypeScript service',
+  async () => ({ device: await openDevice({ name: 'null', services: { [SERVICE]: probe } }), service: SERVICE }),
+  { stop: true },
+);
+
+conformance(
+  'the null device with a PAL',
+  async () => {
+    const device = await openDevice({ name: 'null' });
+    await using manager = await device.openManager();
+    return { device, service: await manager.downloadService(image) };
+  },
+  { stop: false },
+);
+
+describe('the null device', () => {
+  it('refuses the same service twice', async () => {
+    await using device = await openDevice({ name: 'null' });
+    const manager = await device.openManager();
+    await manager.downloadService(image);
+    await expect(manager.downloadService(image)).rejects.toMatchObject({
+      code: 'TZ_ERROR_ACCESS_DENIED',
+      origin: 'device',
+    });
+  });
+
+  it('accepts a session for a service that has no handler for it', async () => {
+    await using device = await openDevice({ name: 'null', services: { [SERVICE]: () => 14 } });
+    const session = await device.openSession(SERVICE);
+    await session.close();
+  });
+
+  it('ends a session whatever the service answers to its close', async () => {
+    const service = (command: number) => {
+      if (command === 0xffff_ffff) throw new Error('will not');
+      return 0;
+    };
+    await using device = await openDevice({ name: 'null', services: { [SERVICE]: service } });
+    const session = await device.openSession(SERVICE);
+    await expect(session.close()).rejects.toMatchObject({ code: 'TZ_ERROR_COMMUNICATION' });
+    expect([session.state, device.sessionCount]).toEqual(['UNDEFINED', 0]);
+  });
+
+  it('prints what a PAL prints', async () => {
+    const lines: string[] = [];
+    await using device = await openDevice({ name: 'null', print: (text) => lines.push(text) });
+    const manager = await device.openManager();
+    const session = await device.openSession(await manager.downloadService(image));
+    await session.close();
+    expect(lines).toEqual(['closed']);
+  });
+
+  it('turns the failure of a driver to open into a TzError with its cause', async () => {
+    const cause = new Error('no such device');
+    const driver = { name: 'broken', open: () => Promise.reject(cause) };
+    await expect(openDevice({ driver })).rejects.toMatchObject({ code: 'TZ_ERROR_COMMUNICATION', cause });
+  });
+});
