@@ -26,6 +26,120 @@ export {
   returned,
   user,
 } from './command.js';
+export { ActSetTimeout } from './commands/act.js';
+export {
+  EccDecrypt,
+  EccEncrypt,
+  EccParameters,
+  EcdhKeyGen,
+  EcdhZGen,
+  RsaDecrypt,
+  RsaEncrypt,
+  ZGen2Phase,
+} from './commands/asymmetric.js';
+export { AcGetCapability, AcSend, PolicyAcSendSelect } from './commands/attached-component.js';
+export {
+  Certify,
+  CertifyCreation,
+  CertifyX509,
+  GetCommandAuditDigest,
+  GetSessionAuditDigest,
+  GetTime,
+  Quote,
+} from './commands/attestation.js';
+export { SetCommandCodeAuditStatus } from './commands/audit.js';
+export { GetCapability, TestParms } from './commands/capability.js';
+export { ClockRateAdjust, ClockSet, ReadClock } from './commands/clock.js';
+export { ContextLoad, ContextSave, EvictControl, FlushContext } from './commands/context.js';
+export { DictionaryAttackLockReset, DictionaryAttackParameters } from './commands/dictionary-attack.js';
+export { Duplicate, Import, Rewrap } from './commands/duplication.js';
+export {
+  PolicyAuthorize,
+  PolicyAuthorizeNv,
+  PolicyAuthValue,
+  PolicyCommandCode,
+  PolicyCounterTimer,
+  PolicyCpHash,
+  PolicyDuplicationSelect,
+  PolicyGetDigest,
+  PolicyLocality,
+  PolicyNameHash,
+  PolicyNv,
+  PolicyNvWritten,
+  PolicyOr,
+  PolicyPassword,
+  PolicyPcr,
+  PolicyPhysicalPresence,
+  PolicySecret,
+  PolicySigned,
+  PolicyTemplate,
+  PolicyTicket,
+} from './commands/enhanced-authorization.js';
+export { Commit, EcEphemeral } from './commands/ephemeral-ec.js';
+export { FieldUpgradeData, FieldUpgradeStart, FirmwareRead } from './commands/field-upgrade.js';
+export {
+  ChangeEps,
+  ChangePps,
+  Clear,
+  ClearControl,
+  CreatePrimary,
+  HierarchyChangeAuth,
+  HierarchyControl,
+  SetPrimaryPolicy,
+} from './commands/hierarchy.js';
+export {
+  PcrAllocate,
+  PcrEvent,
+  PcrExtend,
+  PcrRead,
+  PcrReset,
+  PcrSetAuthPolicy,
+  PcrSetAuthValue,
+} from './commands/integrity.js';
+export { PpCommands, SetAlgorithmSet } from './commands/management.js';
+export {
+  NvCertify,
+  NvChangeAuth,
+  NvDefineSpace,
+  NvExtend,
+  NvGlobalWriteLock,
+  NvIncrement,
+  NvRead,
+  NvReadLock,
+  NvReadPublic,
+  NvSetBits,
+  NvUndefineSpace,
+  NvUndefineSpaceSpecial,
+  NvWrite,
+  NvWriteLock,
+} from './commands/nv.js';
+export {
+  ActivateCredential,
+  Create,
+  CreateLoaded,
+  Load,
+  LoadExternal,
+  MakeCredential,
+  ObjectChangeAuth,
+  ReadPublic,
+  Unseal,
+} from './commands/object.js';
+export { GetRandom, StirRandom } from './commands/random.js';
+export {
+  EventSequenceComplete,
+  HashSequenceStart,
+  HmacStart,
+  MacStart,
+  SequenceComplete,
+  SequenceUpdate,
+} from './commands/sequence.js';
+export { PolicyRestart, StartAuthSession } from './commands/session.js';
+export { Sign, VerifySignature } from './commands/signing.js';
+export { Shutdown, Startup } from './commands/startup.js';
+export { EncryptDecrypt, EncryptDecrypt2, Hash, Hmac, Mac } from './commands/symmetric.js';
+export { commandByCode, commands } from './commands/table.js';
+export { GetTestResult, IncrementalSelfTest, SelfTest } from './commands/testing.js';
+export { VendorTcgTest } from './commands/vendor.js';
 export { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
 export { TPM_AE, TPM_AT } from './constants/attached-component.js';
 export {
@@ -110,6 +224,58 @@ export {
   TpmiTdesKeyBits,
 } from './structures/algorithms.js';
 export {
+  Tpm2bEccParameter,
+  Tpm2bEccPoint,
+  Tpm2bPrivateKeyRsa,
+  Tpm2bPublicKeyRsa,
+  TpmsAlgorithmDetailEcc,
+  TpmsEccPoint,
+  TpmsEncSchemeOaep,
+  TpmsEncSchemeRsaes,
+  TpmsKdfSchemeKdf1Sp80056a,
+  TpmsKdfSchemeKdf1Sp800108,
+  TpmsKdfSchemeKdf2,
+  TpmsKdfSchemeMgf1,
+  TpmsKeySchemeEcdh,
+  TpmsKeySchemeEcmqv,
+  TpmsSigSchemeEcdaa,
+  TpmsSigSchemeEcdsa,
+  TpmsSigSchemeEcschnorr,
+  TpmsSigSchemeRsapss,
+  TpmsSigSchemeRsassa,
+  TpmsSigSchemeSm2,
+  TpmtAsymScheme,
+  TpmtAsymSchemeOrNull,
+  TpmtEccScheme,
+  TpmtEccSchemeOrNull,
+  TpmtKdfScheme,
+  TpmtKdfSchemeOrNull,
+  TpmtRsaDecrypt,
+  TpmtRsaDecryptOrNull,
+  TpmtRsaScheme,
+  TpmtRsaSchemeOrNull,
+  TpmtSigScheme,
+  TpmtSigSchemeOrNull,
+  TpmuAsymScheme,
+  TpmuKdfScheme,
+  TpmuSigScheme,
+} from './structures/asymmetric.js';
+export { TpmlAcCapabilities, TpmsAcOutput } from './structures/attached-component.js';
+export {
+  Tpm2bAttest,
+  TpmiStAttest,
+  TpmsAttest,
+  TpmsCertifyInfo,
+  TpmsCommandAuditInfo,
+  TpmsCreationInfo,
+  TpmsNvCertifyInfo,
+  TpmsNvDigestCertifyInfo,
+  TpmsQuoteInfo,
+  TpmsSessionAuditInfo,
+  TpmsTimeAttestInfo,
+  TpmuAttest,
+} from './structures/attestation.js';
+export {
   TpmaAct,
   TpmaAlgorithm,
   TpmaCc,
@@ -124,6 +290,8 @@ export {
   TpmaX509KeyUsage,
 } from './structures/attributes.js';
 export { Int8, Int16, Int32, Int64, TpmKeyBits } from './structures/base.js';
+export { TpmsCapabilityData, TpmuCapabilities } from './structures/capabilities.js';
+export { TpmsClockInfo, TpmsTimeInfo } from './structures/clock.js';
 export {
   TpmAe,
   TpmAlgId,
@@ -144,6 +312,8 @@ export {
   TpmSt,
   TpmSu,
 } from './structures/constants.js';
+export { Tpm2bContextData, Tpm2bContextSensitive, TpmsContext, TpmsContextData } from './structures/context.js';
+export { Tpm2bCreationData, TpmsCreationData } from './structures/creation.js';
 export {
   Tpm2bAuth,
   Tpm2bData,
@@ -199,7 +369,96 @@ export {
   TpmiYesNo,
 } from './structures/handles.js';
 export { LIMITS } from './structures/limits.js';
+export {
+  TpmlActData,
+  TpmlAlg,
+  TpmlAlgProperty,
+  TpmlCc,
+  TpmlCca,
+  TpmlDigest,
+  TpmlDigestOfBranches,
+  TpmlDigestValues,
+  TpmlEccCurve,
+  TpmlHandle,
+  TpmlPcrSelection,
+  TpmlTaggedPcrProperty,
+  TpmlTaggedPolicy,
+  TpmlTaggedTpmProperty,
+} from './structures/lists.js';
+export { Tpm2bNvPublic, TpmsNvPinCounterParameters, TpmsNvPublic } from './structures/nv.js';
+export { PcrSelect, TpmsPcrSelect, TpmsPcrSelection } from './structures/pcr.js';
+export {
+  Tpm2bIdObject,
+  Tpm2bPrivate,
+  Tpm2bPrivateVendorSpecific,
+  Tpm2bSensitive,
+  TpmPrivate,
+  TpmsIdObject,
+  TpmtSensitive,
+  TpmuSensitiveComposite,
+} from './structures/private.js';
+export {
+  TpmsActData,
+  TpmsAlgProperty,
+  TpmsTaggedPcrSelect,
+  TpmsTaggedPolicy,
+  TpmsTaggedProperty,
+} from './structures/properties.js';
+export {
+  Tpm2bPublic,
+  Tpm2bPublicOrNull,
+  Tpm2bTemplate,
+  TpmsAsymParms,
+  TpmsEccParms,
+  TpmsKeyedhashParms,
+  TpmsRsaParms,
+  TpmtPublic,
+  TpmtPublicDerive,
+  TpmtPublicOrNull,
+  TpmtPublicParms,
+  TpmuPublicId,
+  TpmuPublicParms,
+} from './structures/public.js';
 export { TpmsAuthCommand, TpmsAuthResponse } from './structures/sessions.js';
+export {
+  Tpm2bEncryptedSecret,
+  TpmsSignatureEcc,
+  TpmsSignatureEcdaa,
+  TpmsSignatureEcdsa,
+  TpmsSignatureEcschnorr,
+  TpmsSignatureRsa,
+  TpmsSignatureRsapss,
+  TpmsSignatureRsassa,
+  TpmsSignatureSm2,
+  TpmtSignature,
+  TpmtSignatureOrNull,
+  TpmuSignature,
+} from './structures/signatures.js';
+export {
+  Tpm2bDerive,
+  Tpm2bLabel,
+  Tpm2bSensitiveCreate,
+  Tpm2bSensitiveData,
+  Tpm2bSymKey,
+  TpmsDerive,
+  TpmsSchemeEcdaa,
+  TpmsSchemeHash,
+  TpmsSchemeHmac,
+  TpmsSchemeXor,
+  TpmsSensitiveCreate,
+  TpmsSymcipherParms,
+  TpmtKeyedhashScheme,
+  TpmtKeyedhashSchemeOrNull,
+  TpmtSymDef,
+  TpmtSymDefObject,
+  TpmtSymDefObjectOrNull,
+  TpmtSymDefOrNull,
+  TpmuSchemeKeyedhash,
+  TpmuSymDetails,
+  TpmuSymKeyBits,
+  TpmuSymMode,
+} from './structures/symmetric.js';
+export { TpmtTkAuth, TpmtTkCreation, TpmtTkHashcheck, TpmtTkVerified } from './structures/tickets.js';
 // End: constants, structures, commands and frames of the specification.
 
 // Begin: client, sessions, policies and tasks.

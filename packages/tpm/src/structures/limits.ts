@@ -17,8 +17,6 @@ export const LIMITS = {
   MAX_DIGEST_BUFFER: 4096,
   /** Data of `TPM2B_MAX_NV_BUFFER`. */
   MAX_NV_BUFFER_SIZE: 4096,
-  /** Size of one NV index. */
-  MAX_NV_INDEX_SIZE: 0xffff,
   /** Block of a symmetric cipher. */
   MAX_SYM_BLOCK_SIZE: 16,
   /** Key of a symmetric cipher. */
