@@ -38,6 +38,11 @@ export class WireError extends Error {
     this.#render();
   }
 
+  /** What was being done to which format, such as `decode TPM2B_DIGEST`: the innermost codec that refused. */
+  get subject(): string {
+    return this.#subject;
+  }
+
   /** The field that was being coded, outermost first, joined by `/`; empty at the top. */
   get path(): string {
     return this.#path.join('/');

@@ -107,6 +107,7 @@ describe('codecs', () => {
   it('name the field and the offset of what they refuse', () => {
     const error = failure(() => decode(Shape, Uint8Array.of(0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 9)));
     expect(error).toMatchObject({ code: 'truncated', path: 'body/corners/1', offset: 12 });
+    expect(error).toMatchObject({ subject: expect.stringMatching(/^decode /) });
     expect(error.message).toBe('decode u64: expected 8 more bytes, got 1 (at body/corners/1, offset 0xc)');
   });
 
