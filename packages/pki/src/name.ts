@@ -187,7 +187,7 @@ export function nameText(name: DistinguishedName): string {
 function escapeValue(value: string): string {
   return value
     .replace(/[\\,+"<>;=]/g, '\\$&')
-    .replace(/[\u0000-\u001f\u007f]/g, (c) => `\\${toHex(Uint8Array.of(c.charCodeAt(0)))}`);
+    .replace(/\p{Cc}/gu, (c) => `\\${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
 /** The values of the attributes of one type, in order. */

@@ -1,0 +1,311 @@
+/** Signed documents: detached CMS signatures over a file (RFC 5652, RFC 5035 for the certificate that is signed along). */
+import { sha256 } from '@noble/hashes/sha2.js';
+import {
+  type HashName,
+  hashIdentifier,
+  hashOfOid,
+  parseSignatureIdentifier,
+  type SignatureScheme,
+  signatureIdentifier,
+  WEB_HASH,
+} from './algorithm.js';
+import { equalBytes } from './bytes.js';
+import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
+import { type CmsSignedData, type CmsSigner, parseSignedData } from './cms.js';
+import {
+  constructed,
+  DerReader,
+  integer,
+  octetString,
+  oid,
+  oidValue,
+  openDer,
+  readDer,
+  sequence,
+  setOf,
+  TAG,
+  time,
+  timeValue,
+  tlv,
+} from './der.js';
+import { PkiError } from './error.js';
+import { assertSignerOf, type Signer, signChecked, signerScheme } from './key.js';
+import { nameText, parseName, sameName } from './name.js';
+import { ALGORITHM } from './oid.js';
+import { type PathOptions, validatePath } from './path.js';
+import type { PathProblem } from './path-problem.js';
+import type { Purpose } from './purpose.js';
+import { verifySignature } from './signature.js';
+
+const ID_DATA = '1.2.840.113549.1.7.1';
+const ID_SIGNED_DATA = '1.2.840.113549.1.7.2';
+const ATTRIBUTE = {
+  contentType: '1.2.840.113549.1.9.3',
+  messageDigest: '1.2.840.113549.1.9.4',
+  signingTime: '1.2.840.113549.1.9.5',
+  signingCertificateV2: '1.2.840.113549.1.9.16.2.47',
+} as const;
+
+/** Who signs a document. */
+export interface DocumentSigner {
+  /** The key. */
+  readonly signer: Signer;
+  /** Its certificate first, then the intermediates; the root need not be there. */
+  readonly chain: readonly CertificateInput[];
+  /** The claimed time of signing; now without it. */
+  readonly time?: Date;
+}
+
+/** What a signature must be good for. */
+export interface DocumentOptions extends Omit<PathOptions, 'purpose' | 'name'> {
+  /** Roots that the verifier trusts already. */
+  readonly anchors: readonly CertificateInput[];
+  /** What the signer's key must be for; `code-signing` without it. */
+  readonly purpose?: Purpose;
+  /** Further certificates for building the path. */
+  readonly intermediates?: readonly CertificateInput[];
+}
+
+/**
+ * Why a document is not accepted.
+ *
+ * - `malformed`: the signature file is no detached CMS with one signer and signed attributes
+ * - `unsupported`: it uses an algorithm that is unknown or too weak
+ * - `content`: the content is not what was signed
+ * - `certificate`: the signer's certificate is not in it, or another one was signed for
+ * - `signature`: the signature does not verify
+ * - `path`: the signer's certificate is not acceptable; `path` says why
+ */
+export type DocumentProblemCode = 'malformed' | 'unsupported' | 'content' | 'certificate' | 'signature' | 'path';
+
+/** The refusal of a document. */
+export interface DocumentProblem {
+  /** Which check failed. */
+  readonly code: DocumentProblemCode;
+  /** One sentence. */
+  readonly message: string;
+  /** For `path`: the rule that the certificate or its path broke. */
+  readonly path?: PathProblem;
+}
+
+/** The answer about a signed document. */
+export type DocumentResult =
+  | {
+      readonly ok: true;
+      /** Whose key signed. */
+      readonly signer: Certificate;
+      /** From the signer to the anchor. */
+      readonly path: readonly Certificate[];
+      /** When the signer says that it signed; nobody vouches for it. */
+      readonly claimedTime?: Date;
+    }
+  | { readonly ok: false; readonly problem: DocumentProblem };
+
+/**
+ * Signs `content` and returns a detached CMS SignedData, DER, with the chain inside. The digest is the one of the signer's
+ * algorithm (SHA-512 for Ed25519, RFC 8419).
+ * Throws {@link PkiError}: `bad-input` without a chain, `key-mismatch` where the chain is another key's, `bad-signature`.
+ */
+export async function signDocument(content: Uint8Array, options: DocumentSigner): Promise<Uint8Array> {
+  const chain = options.chain.map(asCertificate);
+  const [own] = chain;
+  if (own === undefined) throw new PkiError('bad-input', 'sign document: expected a chain with the signer first, got none');
+  assertSignerOf(options.signer, own.publicKey, nameText(own.subject));
+  const scheme = signerScheme(options.signer);
+  const attributes = signedAttributes(await digest(documentHash(scheme), content), own, options.time ?? new Date());
+  const signature = await signChecked(options.signer, setOf(...attributes), 'document');
+  return encodeSignedData(chain, own, scheme, attributes, signature);
+}
+
+function documentHash(scheme: SignatureScheme): HashName {
+  return scheme.kind === 'ed25519' ? 'sha512' : scheme.hash;
+}
+
+async function digest(hash: HashName, content: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await globalThis.crypto.subtle.digest(WEB_HASH[hash], content.slice()));
+}
+
+function signedAttributes(messageDigest: Uint8Array, own: Certificate, signingTime: Date): readonly Uint8Array[] {
+  const attribute = (type: string, value: Uint8Array) => sequence(oid(type), setOf(value));
+  // ESSCertIDv2 with its default SHA-256 pins the certificate, so that none with the same key can take its place.
+  const certificateId = sequence(sequence(sequence(octetString(sha256(own.der)))));
+  return [
+    attribute(ATTRIBUTE.contentType, oid(ID_DATA)),
+    attribute(ATTRIBUTE.signingTime, time(signingTime)),
+    attribute(ATTRIBUTE.messageDigest, octetString(messageDigest)),
+    attribute(ATTRIBUTE.signingCertificateV2, certificateId),
+  ];
+}
+
+function encodeSignedData(
+  chain: readonly Certificate[],
+  own: Certificate,
+  scheme: SignatureScheme,
+  attributes: readonly Uint8Array[],
+  signature: Uint8Array,
+): Uint8Array {
+  const digestAlgorithm = hashIdentifier(documentHash(scheme));
+  const signerInfo = sequence(
+    integer(1),
+    sequence(own.issuer.der, integer(own.serialNumber)),
+    digestAlgorithm,
+    implicitSet(0, attributes),
+    signatureIdentifier(scheme),
+    octetString(signature),
+  );
+  const signedData = sequence(
+    integer(1),
+    setOf(digestAlgorithm),
+    sequence(oid(ID_DATA)),
+    implicitSet(0, chain.map((each) => each.der)),
+    setOf(signerInfo),
+  );
+  return sequence(oid(ID_SIGNED_DATA), tlv(constructed(0), signedData));
+}
+
+function implicitSet(number: number, members: readonly Uint8Array[]): Uint8Array {
+  return tlv(constructed(number), readDer(setOf(...members), TAG.SET, 'SET'));
+}
+
+/**
+ * Verifies a detached CMS signature over `content` and the signer's path. A document that is not acceptable is an answer, not an
+ * exception. Throws {@link PkiError} only where the options are unusable (as `validatePath` does).
+ */
+export async function verifyDocument(
+  content: Uint8Array,
+  cms: Uint8Array,
+  options: DocumentOptions,
+): Promise<DocumentResult> {
+  const opened = await attempt(() => openDocument(content, cms));
+  if (!opened.ok) return opened;
+  const { signer, certificates, claimedTime } = opened;
+  const { anchors, purpose = 'code-signing', intermediates = [], ...rest } = options;
+  const result = await validatePath(signer, [...certificates, ...intermediates], anchors, { ...rest, purpose });
+  if (!result.ok) {
+    return { ok: false, problem: { code: 'path', message: result.problem.message, path: result.problem } };
+  }
+  return { ok: true, signer, path: result.path, ...(claimedTime === undefined ? {} : { claimedTime }) };
+}
+
+interface OpenedDocument {
+  readonly ok: true;
+  readonly signer: Certificate;
+  readonly certificates: readonly Uint8Array[];
+  readonly claimedTime?: Date;
+}
+
+/** Carries a refusal out of the steps below. */
+class Refusal extends Error {
+  constructor(readonly problem: DocumentProblem) {
+    super(problem.message);
+  }
+}
+
+function refuse(code: DocumentProblemCode, message: string): Refusal {
+  return new Refusal({ code, message: `verify document: ${message}` });
+}
+
+async function attempt(open: () => Promise<OpenedDocument>): Promise<OpenedDocument | Extract<DocumentResult, { ok: false }>> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof Refusal) return { ok: false, problem: error.problem };
+    if (!(error instanceof PkiError)) throw error;
+    const code = error.code === 'unsupported' ? 'unsupported' : 'malformed';
+    return { ok: false, problem: { code, message: error.message } };
+  }
+}
+
+/** Content, signer's certificate and signature belong together; whether the certificate is to be trusted comes after. */
+async function openDocument(content: Uint8Array, cms: Uint8Array): Promise<OpenedDocument> {
+  const data = parseSignedData(cms);
+  const signerInfo = onlySigner(data);
+  const signer = signerCertificate(signerInfo, data.certificates);
+  const hash = hashOfOid(signerInfo.digest);
+  if (hash === undefined) throw refuse('unsupported', `expected SHA-256, -384 or -512, got digest ${signerInfo.digest}`);
+  assertContentType(signerInfo, data.contentType);
+  if (!equalBytes(messageDigest(signerInfo), await digest(hash, content))) {
+    throw refuse('content', 'expected the content that was signed, got another');
+  }
+  assertSigningCertificate(signerInfo, signer);
+  await assertSignature(signerInfo, signer, hash);
+  const claimedTime = signingTime(signerInfo);
+  return { ok: true, signer, certificates: data.certificates, ...(claimedTime === undefined ? {} : { claimedTime }) };
+}
+
+function onlySigner(data: CmsSignedData): CmsSigner {
+  const [signer, ...more] = data.signers;
+  if (signer === undefined || more.length > 0) throw refuse('malformed', `expected one signer, got ${data.signers.length}`);
+  if (data.hasContent) throw refuse('malformed', 'expected a detached signature, got one with content inside');
+  return signer;
+}
+
+function signerCertificate(signer: CmsSigner, certificates: readonly Uint8Array[]): Certificate {
+  const found = certificates.map(asCertificate).find((each) => isIdentified(each, signer.identifier));
+  if (found === undefined) throw refuse('certificate', "expected the signer's certificate inside, got none");
+  return found;
+}
+
+function isIdentified(certificate: Certificate, identifier: CmsSigner['identifier']): boolean {
+  if ('keyIdentifier' in identifier) {
+    const own = certificate.subjectKeyIdentifier;
+    return own !== undefined && equalBytes(own, identifier.keyIdentifier);
+  }
+  const serial = readDer(integer(certificate.serialNumber), TAG.INTEGER, 'serialNumber');
+  return equalBytes(serial, identifier.serialNumber) && sameName(certificate.issuer, parseName(identifier.issuer, 'issuer'));
+}
+
+/** The one value of a signed attribute; undefined where the attribute is not there. */
+function attributeValue(signer: CmsSigner, type: string): Uint8Array | undefined {
+  const [found, ...more] = signer.attributes.filter((each) => each.type === type);
+  if (found === undefined) return undefined;
+  const [value, ...others] = found.values;
+  if (value === undefined || others.length > 0 || more.length > 0) throw refuse('malformed', `expected one value of ${type}, got more`);
+  return value;
+}
+
+function assertContentType(signer: CmsSigner, contentType: string): void {
+  const value = attributeValue(signer, ATTRIBUTE.contentType);
+  if (value === undefined || oidValue(readDer(value, TAG.OID, 'contentType'), 'contentType') !== contentType) {
+    throw refuse('malformed', 'expected the signed attribute contentType to be that of the content, got another or none');
+  }
+}
+
+function messageDigest(signer: CmsSigner): Uint8Array {
+  const value = attributeValue(signer, ATTRIBUTE.messageDigest);
+  if (value === undefined) throw refuse('malformed', 'expected the signed attribute messageDigest, got none');
+  return readDer(value, TAG.OCTET_STRING, 'messageDigest');
+}
+
+function signingTime(signer: CmsSigner): Date | undefined {
+  const value = attributeValue(signer, ATTRIBUTE.signingTime);
+  return value === undefined ? undefined : timeValue(new DerReader(value, 'signingTime').any('Time'), 'signingTime');
+}
+
+function assertSigningCertificate(signer: CmsSigner, certificate: Certificate): void {
+  const value = attributeValue(signer, ATTRIBUTE.signingCertificateV2);
+  if (value === undefined) return;
+  const id = openDer(value, TAG.SEQUENCE, 'SigningCertificateV2').enter(TAG.SEQUENCE, 'certs').enter(TAG.SEQUENCE, 'ESSCertIDv2');
+  // Another digest than the default cannot be ours; it is left to the signature, which covers the whole attribute.
+  if (id.tag === TAG.SEQUENCE) return;
+  if (!equalBytes(id.take(TAG.OCTET_STRING, 'certHash').content, sha256(certificate.der))) {
+    throw refuse('certificate', 'expected the certificate that was signed along, got another');
+  }
+}
+
+async function assertSignature(signer: CmsSigner, certificate: Certificate, hash: HashName): Promise<void> {
+  if (signer.signedBytes === undefined) throw refuse('malformed', 'expected signed attributes, got none');
+  const scheme = schemeOfSigner(signer, hash);
+  if (await verifySignature(certificate.publicKey, scheme, signer.signedBytes, signer.signature)) return;
+  throw refuse('signature', `expected a signature of ${nameText(certificate.subject)}, got one that does not verify`);
+}
+
+/** RFC 3370 3.2: rsaEncryption as signature algorithm takes its digest from the digest algorithm. */
+function schemeOfSigner(signer: CmsSigner, hash: HashName): SignatureScheme {
+  const reader = openDer(signer.signatureAlgorithm, TAG.SEQUENCE, 'signatureAlgorithm');
+  const dotted = oidValue(reader.take(TAG.OID, 'algorithm').content, 'signatureAlgorithm');
+  if (dotted === ALGORITHM.rsaEncryption) return { kind: 'rsassa', hash };
+  const scheme = parseSignatureIdentifier(signer.signatureAlgorithm, 'signatureAlgorithm');
+  if (documentHash(scheme) !== hash) throw refuse('unsupported', 'expected one digest for content and signature, got two');
+  return scheme;
+}

@@ -1,0 +1,266 @@
+/** Certification path building and validation (RFC 5280 section 6, RFC 4158 for the building). */
+import { parseSignatureIdentifier } from './algorithm.js';
+import { equalBytes } from './bytes.js';
+import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
+import { certificateProblem, isSelfIssued, mayHaveIssued } from './certificate-rules.js';
+import { type Crl, parseCrl, revocationStatus } from './crl.js';
+import { PkiError } from './error.js';
+import { nameText } from './name.js';
+import { type ComparisonBudget, nameConstraintProblem } from './name-constraints.js';
+import { type PathProblem, problemOf } from './path-problem.js';
+import { isForName, type PeerName } from './peer-name.js';
+import { issuerPurposeProblem, leafPurposeProblem, type Purpose } from './purpose.js';
+import { verifySignature } from './signature.js';
+
+/** What a path must be good for. */
+export interface PathOptions {
+  /** What the leaf's key is to be used for. */
+  readonly purpose: Purpose;
+  /** The moment of validation. */
+  readonly time: Date;
+  /** The name that the leaf must be for; any without it. */
+  readonly name?: PeerName;
+  /** CRLs, DER. Where there is one of an issuer in the path, it decides; an unusable one is a refusal. */
+  readonly crls?: readonly Uint8Array[];
+  /** Whether every issuer in the path must have a usable CRL. */
+  readonly requireCrl?: boolean;
+  /** How many intermediates that are not self-issued there may be; 8 without it. */
+  readonly maxDepth?: number;
+}
+
+/** A path from the leaf to the anchor, both included, or the reason why there is none. */
+export type PathResult =
+  | { readonly ok: true; readonly path: readonly Certificate[] }
+  | { readonly ok: false; readonly problem: PathProblem };
+
+/** Bounds on what a hostile set of certificates can cost: certificates in one path, signatures and names compared in all. */
+const MAX_PATH = 32;
+const MAX_SIGNATURES = 256;
+const MAX_COMPARISONS = 250_000;
+
+interface Search {
+  readonly intermediates: readonly Certificate[];
+  readonly anchors: readonly Certificate[];
+  readonly crls: readonly Crl[];
+  readonly options: PathOptions;
+  readonly budget: { signatures: number };
+  readonly comparisons: ComparisonBudget;
+  /** The refusal of the path that came furthest. */
+  worst: { readonly rank: number; readonly problem: PathProblem } | undefined;
+}
+
+/**
+ * Looks for a path from `leaf` through `intermediates` to one of `anchors` that is acceptable, and says why there is none.
+ * Everything but the anchors is untrusted, the order does not matter, and a certificate that cannot be read is passed over unless it
+ * is the leaf. An anchor's own validity and constraints count. Certificate policies are accepted as they are: explicit policies
+ * (critical policyConstraints and inhibitAnyPolicy) are refused.
+ * Throws {@link PkiError} `bad-input` for malformed options, `malformed` for a CRL that cannot be read.
+ */
+export async function validatePath(
+  leaf: CertificateInput,
+  intermediates: readonly CertificateInput[],
+  anchors: readonly CertificateInput[],
+  options: PathOptions,
+): Promise<PathResult> {
+  const certificate = readable(leaf);
+  if (certificate instanceof PkiError) return refuse({ code: 'malformed', message: certificate.message, subject: '' });
+  const alone = leafProblem(certificate, options);
+  if (alone !== undefined) return refuse(alone);
+  const search: Search = {
+    intermediates: allReadable(intermediates),
+    anchors: allReadable(anchors),
+    crls: (options.crls ?? []).map(parseCrl),
+    options,
+    budget: { signatures: MAX_SIGNATURES },
+    comparisons: { left: MAX_COMPARISONS },
+    worst: undefined,
+  };
+  const path = await extend([certificate], search);
+  return path === undefined ? refuse(search.worst?.problem ?? noPath(certificate)) : { ok: true, path };
+}
+
+function refuse(problem: PathProblem): PathResult {
+  return { ok: false, problem };
+}
+
+function readable(input: CertificateInput): Certificate | PkiError {
+  try {
+    return asCertificate(input);
+  } catch (error) {
+    if (error instanceof PkiError) return error;
+    throw error;
+  }
+}
+
+function allReadable(inputs: readonly CertificateInput[]): readonly Certificate[] {
+  return inputs.map(readable).filter((each): each is Certificate => !(each instanceof PkiError));
+}
+
+function leafProblem(leaf: Certificate, options: PathOptions): PathProblem | undefined {
+  const problem = certificateProblem(leaf, 'leaf', options.time) ?? leafPurposeProblem(leaf, options.purpose);
+  if (problem !== undefined) return problem;
+  if (options.name === undefined || isForName(leaf, options.name)) return undefined;
+  return problemOf(
+    leaf,
+    'name-mismatch',
+    `expected the alternative name ${Object.values(options.name)[0]}, got others`,
+  );
+}
+
+/** Depth first, anchors before intermediates; every step is bounded by the search's budgets. */
+async function extend(path: readonly Certificate[], search: Search): Promise<readonly Certificate[] | undefined> {
+  const last = path.at(-1);
+  if (last === undefined || path.length > MAX_PATH) return undefined;
+  for (const anchor of search.anchors.filter((each) => mayHaveIssued(each, last))) {
+    if (!(await accept(anchor, 'anchor', last, path, search))) continue;
+    const whole = [...path, anchor];
+    const problem = await pathProblem(whole, search);
+    if (problem === undefined) return whole;
+    remember(search, 1000 + whole.length, problem);
+  }
+  for (const next of search.intermediates.filter((each) => mayHaveIssued(each, last) && !isRepeated(each, path))) {
+    if (search.budget.signatures <= 0) break;
+    if (!(await accept(next, 'intermediate', last, path, search))) continue;
+    if (depthOf([...path, next]) > maxDepth(search)) {
+      remember(
+        search,
+        path.length,
+        problemOf(next, 'path-length', `expected at most ${maxDepth(search)} intermediates, got more`),
+      );
+      continue;
+    }
+    const found = await extend([...path, next], search);
+    if (found !== undefined) return found;
+  }
+  if (search.worst === undefined || search.worst.rank < path.length) remember(search, path.length, noPath(last));
+  return undefined;
+}
+
+function maxDepth(search: Search): number {
+  return search.options.maxDepth ?? 8;
+}
+
+/** Whether `issuer` may stand above `last`: its own rules first, as they cost less than a signature. */
+async function accept(
+  issuer: Certificate,
+  role: 'anchor' | 'intermediate',
+  last: Certificate,
+  path: readonly Certificate[],
+  search: Search,
+): Promise<boolean> {
+  const problem =
+    certificateProblem(issuer, role, search.options.time) ?? issuerPurposeProblem(issuer, search.options.purpose);
+  if (problem !== undefined) {
+    remember(search, path.length + 0.5, problem);
+    return false;
+  }
+  if (search.budget.signatures <= 0) {
+    remember(
+      search,
+      2000,
+      problemOf(last, 'too-complex', `expected a path within ${MAX_SIGNATURES} signatures, got none`),
+    );
+    return false;
+  }
+  search.budget.signatures -= 1;
+  if (await isSignedBy(last, issuer)) return true;
+  remember(
+    search,
+    path.length + 0.5,
+    problemOf(last, 'bad-signature', `expected a signature of ${nameText(issuer.subject)}, got another`),
+  );
+  return false;
+}
+
+async function isSignedBy(certificate: Certificate, issuer: Certificate): Promise<boolean> {
+  try {
+    const scheme = parseSignatureIdentifier(certificate.signatureAlgorithm, 'signatureAlgorithm');
+    return await verifySignature(issuer.publicKey, scheme, certificate.tbs, certificate.signature);
+  } catch (error) {
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}
+
+/** The same name with the same key again leads nowhere that the first did not (RFC 4158 section 5.2). */
+function isRepeated(candidate: Certificate, path: readonly Certificate[]): boolean {
+  return path.some(
+    (each) => equalBytes(each.publicKey, candidate.publicKey) && equalBytes(each.subject.der, candidate.subject.der),
+  );
+}
+
+/** The number of intermediates in a path without its anchor, not counting self-issued ones. */
+function depthOf(path: readonly Certificate[]): number {
+  return path.slice(1).filter((each) => !isSelfIssued(each)).length;
+}
+
+function remember(search: Search, rank: number, problem: PathProblem): void {
+  if (search.worst === undefined || rank > search.worst.rank) search.worst = { rank, problem };
+}
+
+function noPath(certificate: Certificate): PathProblem {
+  return problemOf(
+    certificate,
+    'no-path',
+    `expected a certificate of its issuer ${nameText(certificate.issuer)}, got none`,
+  );
+}
+
+/** The rules that only a whole path can break. */
+async function pathProblem(path: readonly Certificate[], search: Search): Promise<PathProblem | undefined> {
+  return pathLengthProblem(path) ?? namesProblem(path, search) ?? (await revocationProblem(path, search));
+}
+
+/** RFC 5280 6.1.4 (l) and (m), for the anchor as well. */
+function pathLengthProblem(path: readonly Certificate[]): PathProblem | undefined {
+  for (const [i, certificate] of path.entries()) {
+    const limit = certificate.basicConstraints?.pathLength;
+    if (i === 0 || limit === undefined) continue;
+    const below = depthOf(path.slice(0, i));
+    if (below > limit)
+      return problemOf(certificate, 'path-length', `expected at most ${limit} CAs below it, got ${below}`);
+  }
+  return undefined;
+}
+
+/** RFC 5280 6.1.3 (b) and (c): self-issued certificates are exempt unless they are the leaf. */
+function namesProblem(path: readonly Certificate[], search: Search): PathProblem | undefined {
+  for (const [i, issuer] of path.entries()) {
+    const constraints = issuer.nameConstraints;
+    if (i === 0 || constraints === undefined) continue;
+    for (const [j, certificate] of path.slice(0, i).entries()) {
+      if (j > 0 && isSelfIssued(certificate)) continue;
+      const problem = nameConstraintProblem(certificate, constraints, search.comparisons);
+      if (problem === 'too-complex')
+        return problemOf(issuer, 'too-complex', `expected at most ${MAX_COMPARISONS} comparisons of names`);
+      if (problem !== undefined)
+        return problemOf(certificate, 'name-constraints', `${problem} (from ${nameText(issuer.subject)})`);
+    }
+  }
+  return undefined;
+}
+
+async function revocationProblem(path: readonly Certificate[], search: Search): Promise<PathProblem | undefined> {
+  const { crls, options } = search;
+  for (const [i, certificate] of path.entries()) {
+    const issuer = path[i + 1];
+    if (issuer === undefined) break;
+    const answer = await revocationStatus(certificate, issuer, crls, options.time);
+    if (answer.status === 'revoked') {
+      return problemOf(
+        certificate,
+        'revoked',
+        `expected a certificate in force, got one revoked at ${answer.since.toISOString()}`,
+      );
+    }
+    if (answer.status === 'unusable') return problemOf(certificate, 'revocation-unknown', answer.reason);
+    if (answer.status === 'no-crl' && options.requireCrl === true) {
+      return problemOf(
+        certificate,
+        'revocation-unknown',
+        `expected a CRL of ${nameText(certificate.issuer)}, got none`,
+      );
+    }
+  }
+  return undefined;
+}
