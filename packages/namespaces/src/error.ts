@@ -51,3 +51,8 @@ export class NamespaceError extends Error {
     this.remedy = more.remedy;
   }
 }
+
+/** The error for a description that cannot be planned. */
+export function bad(problem: string): NamespaceError {
+  return new NamespaceError('bad-spec', `plan sandbox: ${problem}`);
+}

@@ -1,8 +1,14 @@
 /** Sandboxes from Linux namespaces, mounts, capabilities and seccomp, described as data and started by one native launcher. */
+export { type Caller, readCaller, type SubordinateRange } from './caller.js';
 export { CAPABILITIES, type Capability } from './capabilities.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
 export type { Operation, OperationName, OperationOf } from './operations.js';
+export { type Plan, planSandbox } from './plan.js';
+export { printPlan } from './print-plan.js';
+export { type Probe, probe } from './probe.js';
 export type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
+export { compileSeccomp } from './seccomp.js';
+export { defaultSeccompProfile } from './seccomp-default.js';
 export type { SeccompAction, SeccompArgument, SeccompProfile, SeccompRule } from './seccomp-profile.js';
 export type {
   BindMount,
@@ -23,3 +29,5 @@ export type {
   TmpfsMount,
   TmpfsRoot,
 } from './spec.js';
+export { startSandbox } from './start.js';
+export type { SeccompArch } from './syscalls.js';

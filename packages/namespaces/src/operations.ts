@@ -3,7 +3,6 @@ import {
   array,
   type Codec,
   type Infer,
-  mapped,
   sized,
   sizedBytes,
   struct,
@@ -14,14 +13,22 @@ import {
 } from '@casemate/wire';
 
 const MAX_TEXT = 1 << 17; // the kernel's bound for one argument, MAX_ARG_STRLEN
+const cBytes = sizedBytes('cText', u32le, { min: 1, max: MAX_TEXT });
 
 /** Text for C: its length, the bytes, and a zero byte that the length counts; a zero inside is refused. */
-const cText: Codec<string> = mapped(
-  'cText',
-  sizedBytes('cText', u32le, { min: 1, max: MAX_TEXT }),
-  (raw) => fromC(raw),
-  (value) => toC(value),
-);
+const cText: Codec<string> = {
+  name: 'cText',
+  read(r) {
+    const at = r.offset;
+    const raw = cBytes.read(r);
+    if (raw.indexOf(0) === raw.length - 1) return new TextDecoder().decode(raw.subarray(0, -1));
+    throw new WireError('bad-value', 'decode cText', 'expected one zero byte, at the end, got another place', at);
+  },
+  write(w, value) {
+    if (value.includes('\0')) throw w.refuse('cText', 'expected no zero byte, got one');
+    cBytes.write(w, new TextEncoder().encode(`${value}\0`));
+  },
+};
 
 const Layer = struct('Layer', { slot: u32le, source: cText });
 const IdRanges = array('IdRanges', u32le, struct('IdRange', { inside: u32le, outside: u32le, count: u32le }), {
@@ -40,7 +47,7 @@ const OPERATIONS = {
   'uid-map': { code: 11, body: struct('uid-map', { helper: cText, ranges: IdRanges }) },
   'gid-map': { code: 12, body: struct('gid-map', { helper: cText, ranges: IdRanges }) },
   'oom-score': { code: 13, body: struct('oom-score', { value: cText }) },
-  'id-mapped-tree': { code: 14, body: struct('id-mapped-tree', { slot: u32le, recursive: u32le, source: cText }) },
+  tree: { code: 14, body: struct('tree', { slot: u32le, recursive: u32le, idMapped: u32le, source: cText }) },
   // performed inside
   'cgroup-namespace': { code: 20, body: Nothing },
   'time-namespace': { code: 21, body: struct('time-namespace', { offsets: cText }) },
@@ -133,14 +140,3 @@ function bodyOf(name: OperationName): Codec<object> {
 
 /** A whole plan as the launcher reads it, at most 4 MiB. */
 export const PlanBytes: Codec<readonly Operation[]> = array('Plan', u32le, OperationCodec, { max: 4096 });
-
-function toC(value: string): Uint8Array {
-  if (value.includes('\0')) throw new RangeError('encode text: expected no zero byte, got one');
-  return new TextEncoder().encode(`${value}\0`);
-}
-
-function fromC(raw: Uint8Array): string {
-  const end = raw.indexOf(0);
-  if (end !== raw.length - 1) throw new RangeError(`decode text: expected one zero byte at the end, got one at ${end}`);
-  return new TextDecoder('utf-8', { fatal: true }).decode(raw.subarray(0, end));
-}

@@ -1,0 +1,103 @@
+/** Who starts a sandbox, as far as a plan depends on it: ids, id maps, subordinate ids (subuid(5)). */
+import { randomInt } from 'node:crypto';
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { NamespaceError } from './error.js';
+
+/** A run of subordinate ids of a user. */
+export interface SubordinateRange {
+  /** First id outside. */
+  readonly start: number;
+  /** How many. */
+  readonly count: number;
+}
+
+/** Who starts a sandbox. {@link readCaller} finds out; tests and printing may make it up. */
+export interface Caller {
+  /** Effective user id. */
+  readonly uid: number;
+  /** Effective group id. */
+  readonly gid: number;
+  /** Whether all ids are mapped where the caller stands, so that it may give any to a sandbox if it is root. */
+  readonly allIds: boolean;
+  /** First of the 65,536 ids that `shifted` takes if it is not told which. */
+  readonly shiftedBase: number;
+  /** The caller's ranges of /etc/subuid and /etc/subgid, and the programs that map them; undefined where one is missing. */
+  readonly subordinate?: {
+    /** User id ranges. */
+    readonly uids: readonly SubordinateRange[];
+    /** Group id ranges. */
+    readonly gids: readonly SubordinateRange[];
+    /** Absolute path of newuidmap(1). */
+    readonly newuidmap: string;
+    /** Absolute path of newgidmap(1). */
+    readonly newgidmap: string;
+  };
+}
+
+/** Finds out who this process is. Throws {@link NamespaceError} `bad-spec` where the system has no user ids. */
+export async function readCaller(): Promise<Caller> {
+  const uid = process.geteuid?.();
+  const gid = process.getegid?.();
+  if (uid === undefined || gid === undefined) {
+    throw new NamespaceError('bad-spec', 'read caller: expected a system with user ids, got none');
+  }
+  const [map, subordinate] = await Promise.all([readFile('/proc/self/uid_map', 'utf8'), readSubordinate(uid)]);
+  const allIds = /^\s*0\s+0\s+4294967295\s*$/.test(map);
+  return { uid, gid, allIds, shiftedBase: pickBase(), ...(subordinate && { subordinate }) };
+}
+
+// Above what adduser(8) hands out as users and subordinate ids, in steps of the range's size.
+function pickBase(): number {
+  return randomInt(0x1000, 0x7000) * 0x1_0000;
+}
+
+async function readSubordinate(uid: number): Promise<Caller['subordinate']> {
+  const name = userName(uid);
+  const [uids, gids, newuidmap, newgidmap] = await Promise.all([
+    readRanges('/etc/subuid', uid, name),
+    readRanges('/etc/subgid', uid, name),
+    findTool('newuidmap'),
+    findTool('newgidmap'),
+  ]);
+  if (uids.length === 0 || gids.length === 0 || !newuidmap || !newgidmap) return undefined;
+  return { uids, gids, newuidmap, newgidmap };
+}
+
+async function readRanges(path: string, uid: number, name: string | undefined): Promise<readonly SubordinateRange[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return parseSubordinate(text, uid, name);
+}
+
+/** The ranges of one user in the text of /etc/subuid or /etc/subgid. */
+export function parseSubordinate(text: string, uid: number, name: string | undefined): readonly SubordinateRange[] {
+  return text.split('\n').flatMap((line) => {
+    const match = /^([^:#]+):(\d+):(\d+)\s*$/.exec(line);
+    if (!match || (match[1] !== name && match[1] !== String(uid))) return [];
+    return [{ start: Number(match[2]), count: Number(match[3]) }];
+  });
+}
+
+function userName(uid: number): string | undefined {
+  try {
+    const user = userInfo();
+    return user.uid === uid ? user.username : undefined;
+  } catch {
+    return undefined; // no entry in the user database
+  }
+}
+
+async function findTool(name: string): Promise<string | undefined> {
+  for (const path of [`/usr/bin/${name}`, `/bin/${name}`]) {
+    if (await isExecutable(path)) return path;
+  }
+  return undefined;
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}

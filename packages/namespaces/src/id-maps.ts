@@ -1,0 +1,130 @@
+/** How ids inside a sandbox map to ids outside: user_namespaces(7), newuidmap(1). */
+import type { Caller, SubordinateRange } from './caller.js';
+import { NamespaceError } from './error.js';
+import type { IdMapping, IdRange } from './spec.js';
+
+/** The maps of a sandbox and how they are written. */
+export interface IdMaps {
+  /** User ids. */
+  readonly uids: readonly IdRange[];
+  /** Group ids. */
+  readonly gids: readonly IdRange[];
+  /** Absolute path of newuidmap, or empty to write the map directly. */
+  readonly uidHelper: string;
+  /** Absolute path of newgidmap, or empty to write the map directly. */
+  readonly gidHelper: string;
+  /** Whether setgroups(2) must be given up before the group map may be written. */
+  readonly denySetgroups: boolean;
+  /** Whether file systems are to be shown through id-mapped mounts. */
+  readonly idMappedMounts: boolean;
+  /** Whether what is bound from outside is opened outside: inside, root has lost its access to it. */
+  readonly openOutside: boolean;
+  /** Whom to become inside before anything is made there; undefined where the caller's own ids are mapped. */
+  readonly first: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+/** Decides the maps. Throws {@link NamespaceError} `bad-spec` where the caller may not have what was asked for. */
+export function planIds(wanted: IdMapping | undefined, caller: Caller): IdMaps {
+  const mapping = wanted ?? defaultMapping(caller);
+  switch (mapping.type) {
+    case 'single':
+      return single(mapping.inside ?? 0, caller);
+    case 'subordinate':
+      return subordinate(caller);
+    case 'shifted':
+      return shifted(mapping.base ?? caller.shiftedBase, caller);
+    case 'custom':
+      return custom(mapping.uids, mapping.gids, caller);
+  }
+}
+
+function defaultMapping(caller: Caller): IdMapping {
+  return caller.uid === 0 && caller.allIds ? { type: 'shifted' } : { type: 'single' };
+}
+
+function single(inside: number, caller: Caller): IdMaps {
+  const uids = [{ inside, outside: caller.uid, count: 1 }];
+  const gids = [{ inside, outside: caller.gid, count: 1 }];
+  return { ...DIRECT, uids, gids, denySetgroups: true };
+}
+
+function subordinate(caller: Caller): IdMaps {
+  const own = caller.subordinate;
+  if (!own) {
+    throw refuse(
+      'expected ranges for this user in /etc/subuid and /etc/subgid, and newuidmap, got none',
+      SUBUID_REMEDY,
+    );
+  }
+  return {
+    ...DIRECT,
+    uids: stack(caller.uid, own.uids),
+    gids: stack(caller.gid, own.gids),
+    uidHelper: own.newuidmap,
+    gidHelper: own.newgidmap,
+  };
+}
+
+// The caller as 0, its ranges one after another from 1 on.
+function stack(self: number, ranges: readonly SubordinateRange[]): readonly IdRange[] {
+  const maps: IdRange[] = [{ inside: 0, outside: self, count: 1 }];
+  let next = 1;
+  for (const { start, count } of ranges) {
+    maps.push({ inside: next, outside: start, count });
+    next += count;
+  }
+  return maps;
+}
+
+function shifted(base: number, caller: Caller): IdMaps {
+  if (caller.uid !== 0 || !caller.allIds)
+    throw refuse('expected root for shifted ids, got an ordinary user', SINGLE_REMEDY);
+  const ranges = [{ inside: 0, outside: base, count: SHIFT_SIZE }];
+  checkRanges(ranges);
+  return { ...DIRECT, uids: ranges, gids: ranges, idMappedMounts: true, openOutside: true, first: { uid: 0, gid: 0 } };
+}
+
+function custom(uids: readonly IdRange[], gids: readonly IdRange[], caller: Caller): IdMaps {
+  checkRanges(uids);
+  checkRanges(gids);
+  const own = isOnly(uids, caller.uid) && isOnly(gids, caller.gid);
+  if (caller.uid !== 0 && !own) throw refuse('expected root for custom ids, got an ordinary user', SINGLE_REMEDY);
+  if (caller.uid !== 0) return { ...DIRECT, uids, gids, denySetgroups: true };
+  return { ...DIRECT, uids, gids, openOutside: true, first: { uid: lowest(uids), gid: lowest(gids) } };
+}
+
+function lowest(ranges: readonly IdRange[]): number {
+  return Math.min(...ranges.map((r) => r.inside));
+}
+
+function isOnly(ranges: readonly IdRange[], id: number): boolean {
+  return ranges.length === 1 && ranges[0]?.outside === id && ranges[0].count === 1;
+}
+
+function checkRanges(ranges: readonly IdRange[]): void {
+  if (ranges.length === 0 || ranges.length > 340) throw refuse(`expected 1 … 340 id ranges, got ${ranges.length}`);
+  for (const { inside, outside, count } of ranges) {
+    const whole = [inside, outside, count].every(Number.isInteger);
+    if (whole && inside >= 0 && outside >= 0 && count >= 1 && inside + count <= MAX_ID && outside + count <= MAX_ID)
+      continue;
+    throw refuse(`expected an id range below ${MAX_ID}, got ${inside} ${outside} ${count}`);
+  }
+}
+
+function refuse(problem: string, remedy?: string): NamespaceError {
+  return new NamespaceError('bad-spec', `plan ids: ${problem}`, { remedy });
+}
+
+const DIRECT = {
+  uidHelper: '',
+  gidHelper: '',
+  denySetgroups: false,
+  idMappedMounts: false,
+  openOutside: false,
+  first: undefined,
+} as const;
+const SHIFT_SIZE = 0x1_0000;
+const MAX_ID = 0xffff_ffff; // (uid_t)-1 is nobody's
+const SINGLE_REMEDY = 'use ids of type single or subordinate, or run as root';
+const SUBUID_REMEDY =
+  'install the package uidmap and give the user a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER';

@@ -1,0 +1,207 @@
+/** From a description to the list of operations that makes it: pure, printable, testable without privileges. */
+import type { Caller } from './caller.js';
+import { capabilityMask } from './capabilities.js';
+import { bad } from './error.js';
+import { type IdMaps, planIds } from './id-maps.js';
+import { planMounts } from './mounts.js';
+import type { Operation } from './operations.js';
+import { compileSeccomp } from './seccomp.js';
+import { defaultSeccompProfile } from './seccomp-default.js';
+import type { NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
+
+/** The operations that make a sandbox, in the order in which the launcher performs them. */
+export interface Plan {
+  /** The operations. */
+  readonly operations: readonly Operation[];
+}
+
+/** Plans the sandbox that `spec` describes, started by `caller`. Throws `NamespaceError` `bad-spec`. */
+export function planSandbox(spec: SandboxSpec, caller: Caller): Plan {
+  const kinds = namespacesOf(spec);
+  checkSpec(spec, kinds);
+  const ids = kinds.has('user') ? planIds(spec.ids, caller) : undefined;
+  checkUser(spec, ids);
+  return {
+    operations: [
+      ...planNamespaces(spec, kinds),
+      ...planOutside(spec, ids),
+      ...planInside(spec, kinds, ids),
+      ...planConfinement(spec, ids),
+      { op: 'exec', argv: spec.command, env: environmentOf(spec) },
+    ],
+  };
+}
+
+/** The kinds of namespaces that `spec` creates. */
+export function namespacesOf(spec: SandboxSpec): ReadonlySet<NamespaceKind> {
+  const kinds = Object.keys(CLONE_FLAGS) as NamespaceKind[]; // keys of this very object
+  return new Set(kinds.filter((kind) => spec.namespaces?.[kind] !== false));
+}
+
+function planNamespaces(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>): readonly Operation[] {
+  const flags = [...kinds].reduce((sum, kind) => sum | CLONE_FLAGS[kind], 0);
+  const cgroups = (spec.cgroup?.directories ?? []).map(
+    ({ version, path }): Operation => ({ op: 'cgroup', version, path }),
+  );
+  return [{ op: 'namespaces', flags }, ...cgroups];
+}
+
+function planOutside(spec: SandboxSpec, ids: IdMaps | undefined): readonly Operation[] {
+  const oom = spec.oomScoreAdj;
+  return [
+    ...(ids?.denySetgroups ? [{ op: 'deny-setgroups' } as const] : []),
+    ...(ids ? [{ op: 'uid-map', helper: ids.uidHelper, ranges: ids.uids } as const] : []),
+    ...(ids ? [{ op: 'gid-map', helper: ids.gidHelper, ranges: ids.gids } as const] : []),
+    ...(oom === undefined ? [] : [{ op: 'oom-score', value: String(oom) } as const]),
+  ];
+}
+
+function planInside(
+  spec: SandboxSpec,
+  kinds: ReadonlySet<NamespaceKind>,
+  ids: IdMaps | undefined,
+): readonly Operation[] {
+  const { trees, mounts } = planMounts(spec, kinds, ids);
+  return [
+    ...trees,
+    // Root's own id is not mapped: what it made inside would belong to nobody, which the kernel refuses.
+    ...(ids?.first ? [{ op: 'ids', ...ids.first } as const] : []),
+    ...(kinds.has('cgroup') ? [{ op: 'cgroup-namespace' } as const] : []),
+    ...(kinds.has('time') ? [{ op: 'time-namespace', offsets: clockOffsets(spec) } as const] : []),
+    ...mounts,
+    ...(kinds.has('uts') ? [{ op: 'hostname', name: spec.hostname ?? 'sandbox' } as const] : []),
+    ...(kinds.has('net') ? [{ op: 'loopback-up' } as const] : []),
+  ];
+}
+
+function planConfinement(spec: SandboxSpec, ids: IdMaps | undefined): readonly Operation[] {
+  const keep = capabilityMask(spec.capabilities ?? []);
+  const { uid, gid, groups } = spec.user ?? { uid: 0, gid: 0 };
+  return [
+    ...planRlimits(spec),
+    { op: 'new-session' },
+    { op: 'umask', mask: spec.umask ?? 0o022 },
+    { op: 'bounding-set', keep },
+    // A map that forbids setgroups leaves the caller's groups as they are: user_namespaces(7).
+    ...(ids?.denySetgroups ? [] : [{ op: 'groups', groups: groups ?? [] } as const]),
+    { op: 'ids', uid, gid },
+    { op: 'capabilities', keep },
+    { op: 'no-new-privileges' },
+    { op: 'change-directory', path: spec.cwd ?? '/' },
+    ...(spec.init ? [{ op: 'init' } as const] : []),
+    ...planSeccomp(spec),
+  ];
+}
+
+function planSeccomp(spec: SandboxSpec): readonly Operation[] {
+  if (spec.seccomp === 'insecure-none') return [];
+  const profile = spec.seccomp ?? defaultSeccompProfile({ capabilities: spec.capabilities ?? [] });
+  return [{ op: 'seccomp', program: compileSeccomp(profile) }];
+}
+
+function planRlimits(spec: SandboxSpec): readonly Operation[] {
+  const entries = Object.entries(spec.rlimits ?? {}) as [RlimitName, Rlimit][]; // RlimitName is the key type
+  return entries.map(([name, { soft, hard }]) => {
+    const resource = RLIMITS[name];
+    if (resource === undefined) throw bad(`expected the name of a resource limit, got "${name}"`);
+    const [low, high] = [rlimitValue(name, soft), rlimitValue(name, hard)];
+    if (low > high) throw bad(`expected rlimit ${name} to have soft at most hard, got ${soft} above ${hard}`);
+    return { op: 'rlimit', resource, soft: low, hard: high };
+  });
+}
+
+function rlimitValue(name: string, value: number | bigint | 'unlimited'): bigint {
+  if (value === 'unlimited') return RLIM_INFINITY;
+  const whole = typeof value === 'bigint' || Number.isSafeInteger(value);
+  if (!whole || value < 0 || value >= RLIM_INFINITY)
+    throw bad(`expected rlimit ${name} as a whole number, got ${value}`);
+  return BigInt(value);
+}
+
+// time_namespaces(7): one line for each clock, seconds and nanoseconds, the latter never negative
+function clockOffsets(spec: SandboxSpec): string {
+  const line = (clock: string, offset: bigint | undefined): string => {
+    if (offset === undefined) return '';
+    const nanoseconds = ((offset % BILLION) + BILLION) % BILLION;
+    return `${clock} ${(offset - nanoseconds) / BILLION} ${nanoseconds}\n`;
+  };
+  return line('monotonic', spec.clockOffsets?.monotonic) + line('boottime', spec.clockOffsets?.boottime);
+}
+
+function environmentOf(spec: SandboxSpec): readonly string[] {
+  return Object.entries(spec.env ?? { PATH: DEFAULT_PATH }).map(([name, value]) => {
+    if (name === '' || name.includes('=')) throw bad(`expected the name of an environment variable, got "${name}"`);
+    return `${name}=${value}`;
+  });
+}
+
+function checkSpec(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>): void {
+  if (!spec.command[0]?.startsWith('/'))
+    throw bad(`expected an absolute path as command, got "${spec.command[0] ?? ''}"`);
+  if (spec.cwd !== undefined && !spec.cwd.startsWith('/')) throw bad(`expected an absolute cwd, got "${spec.cwd}"`);
+  if (spec.hostname !== undefined && !kinds.has('uts'))
+    throw bad('expected the uts namespace beside hostname, got none');
+  if (spec.clockOffsets && !kinds.has('time')) throw bad('expected the time namespace beside clockOffsets, got none');
+  if (spec.ids && !kinds.has('user')) throw bad('expected the user namespace beside ids, got none');
+  if (!/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/.test(spec.hostname ?? 'x')) {
+    throw bad(`expected a host name of at most 64 letters, digits, dots and hyphens, got "${spec.hostname}"`);
+  }
+  const oom = spec.oomScoreAdj ?? 0;
+  if (!Number.isInteger(oom) || Math.abs(oom) > 1000) throw bad(`expected oomScoreAdj -1000 … 1000, got ${oom}`);
+  refuseZeroBytes(spec);
+}
+
+function refuseZeroBytes(spec: SandboxSpec): void {
+  const texts = [...spec.command, ...Object.entries(spec.env ?? {}).flat(), spec.cwd ?? ''];
+  const wrong = texts.find((text) => text.includes('\0'));
+  if (wrong !== undefined) throw bad(`expected text without zero bytes, got ${JSON.stringify(wrong)}`);
+}
+
+function checkUser(spec: SandboxSpec, ids: IdMaps | undefined): void {
+  const { uid, gid, groups = [] } = spec.user ?? { uid: 0, gid: 0 };
+  if (!ids) return;
+  if (ids.denySetgroups && groups.length > 0) {
+    throw bad('expected no groups where the id map has a single id, got some: use ids of type subordinate');
+  }
+  if (!isMapped(ids.uids, uid)) throw bad(`expected a user id that the id map has, got ${uid}`);
+  const stray = [gid, ...groups].find((id) => !isMapped(ids.gids, id));
+  if (stray !== undefined) throw bad(`expected a group id that the id map has, got ${stray}`);
+}
+
+function isMapped(ranges: IdMaps['uids'], id: number): boolean {
+  return ranges.some((r) => id >= r.inside && id < r.inside + r.count);
+}
+
+const BILLION = 1_000_000_000n;
+const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+// linux/sched.h
+const CLONE_FLAGS: Readonly<Record<NamespaceKind, number>> = {
+  time: 0x80,
+  mount: 0x2_0000,
+  cgroup: 0x200_0000,
+  uts: 0x400_0000,
+  ipc: 0x800_0000,
+  user: 0x1000_0000,
+  pid: 0x2000_0000,
+  net: 0x4000_0000,
+};
+
+// asm-generic/resource.h
+const RLIMITS: Readonly<Record<RlimitName, number>> = {
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+  rttime: 15,
+};

@@ -1,0 +1,108 @@
+/** What this kernel and user may do, each with what mends it where it is missing. */
+import { type Availability, probeCgroups } from '@casemate/cgroups';
+import { readCaller } from './caller.js';
+import { errnoName } from './errno.js';
+import { NamespaceError } from './error.js';
+import { readEvents, runLauncher } from './launcher.js';
+import { EVENT, encodeProbe, type LauncherEvent } from './protocol.js';
+import { USER_NAMESPACE_REMEDY } from './remedies.js';
+import type { NamespaceKind } from './spec.js';
+
+/** The result of {@link probe}; every part of it was tried, not looked up. */
+export interface Probe {
+  /** Each kind of namespace, created by this user inside a user namespace of its own. */
+  readonly namespaces: Readonly<Record<NamespaceKind, Availability>>;
+  /** An overlay mount inside a user namespace. */
+  readonly overlay: Availability;
+  /** A new /proc inside a user and pid namespace. */
+  readonly proc: Availability;
+  /** The mount calls that the launcher is built on (Linux 5.12). */
+  readonly mountApi: Availability;
+  /** System call filters. */
+  readonly seccomp: Availability;
+  /** Landlock; `abi` is its version, 0 where it is missing. */
+  readonly landlock: Availability & { readonly abi: number };
+  /** Ranges of subordinate ids for this user, and the programs that map them. */
+  readonly subordinateIds: Availability;
+  /** Limits by cgroups: memory, processes and CPU. */
+  readonly cgroups: Availability & { readonly mode: 'v2' | 'v1' | 'hybrid' | 'none' };
+}
+
+/** Tries what sandboxes need. Changes nothing. Throws {@link NamespaceError} `launcher-missing` or `launcher-failed`. */
+export async function probe(): Promise<Probe> {
+  const [answers, cgroups, subordinateIds] = await Promise.all([ask(), judgeCgroups(), judgeSubordinateIds()]);
+  const user = judge(answers, 'user', USER_NAMESPACE_REMEDY);
+  const namespace = (kind: NamespaceKind): Availability =>
+    user.available
+      ? judge(answers, kind, `use a kernel with ${kind} namespaces, or leave it out in \`namespaces\``)
+      : user;
+  const within = (name: string, remedy: string): Availability => (user.available ? judge(answers, name, remedy) : user);
+  return {
+    namespaces: {
+      user,
+      mount: namespace('mount'),
+      pid: namespace('pid'),
+      net: namespace('net'),
+      ipc: namespace('ipc'),
+      uts: namespace('uts'),
+      cgroup: namespace('cgroup'),
+      time: namespace('time'),
+    },
+    overlay: within('overlay', 'use Linux 5.11 or later with the overlay file system, or a bind root'),
+    proc: within(
+      'proc',
+      'outside, nothing may be mounted over parts of /proc; in Docker, --security-opt systempaths=unconfined',
+    ),
+    mountApi: judge(answers, 'mount-api', 'use Linux 5.12 or later'),
+    seccomp: judge(answers, 'seccomp', 'use a kernel with CONFIG_SECCOMP_FILTER'),
+    landlock: {
+      ...judge(
+        answers,
+        'landlock',
+        'use a kernel with CONFIG_SECURITY_LANDLOCK and landlock in the boot parameter lsm=',
+      ),
+      abi: answers.get('landlock')?.b ?? 0,
+    },
+    subordinateIds,
+    cgroups,
+  };
+}
+
+async function ask(): Promise<ReadonlyMap<string, LauncherEvent>> {
+  const answers = new Map<string, LauncherEvent>();
+  const { control } = await runLauncher(encodeProbe(), ['ignore', 'ignore', 'ignore']);
+  await readEvents(control, (event) => {
+    if (event.type === EVENT.probe) answers.set(event.text, event);
+  });
+  return answers;
+}
+
+function judge(answers: ReadonlyMap<string, LauncherEvent>, name: string, remedy: string): Availability {
+  const answer = answers.get(name);
+  if (!answer)
+    throw new NamespaceError('launcher-failed', `probe ${name}: expected an answer of the launcher, got none`);
+  if (answer.a === 0) return { available: true, reason: 'tried, and it works' };
+  return { available: false, reason: `tried, and the kernel said ${errnoName(answer.a)}`, remedy };
+}
+
+async function judgeSubordinateIds(): Promise<Availability> {
+  const { subordinate } = await readCaller();
+  if (subordinate)
+    return { available: true, reason: `${count(subordinate.uids)} user ids, ${count(subordinate.gids)} group ids` };
+  return {
+    available: false,
+    reason: 'newuidmap is missing, or /etc/subuid or /etc/subgid has no range for this user',
+    remedy: 'install uidmap and run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+  };
+}
+
+function count(ranges: readonly { readonly count: number }[]): number {
+  return ranges.reduce((sum, range) => sum + range.count, 0);
+}
+
+async function judgeCgroups(): Promise<Probe['cgroups']> {
+  const { mode, limits } = await probeCgroups();
+  const needed = [limits.memoryMax, limits.pidsMax, limits.cpuMax];
+  const lacking = needed.find((limit) => !limit.available);
+  return lacking ? { ...lacking, mode } : { available: true, reason: 'memory, pids and cpu can be limited', mode };
+}

@@ -1,0 +1,61 @@
+/** What usually mends a failed operation, by its name and the error number. */
+import type { OperationName } from './operations.js';
+
+/** One sentence for a person, or undefined where nothing general can be said. */
+export function remedyFor(operation: OperationName | 'start', errno: string): string | undefined {
+  return REMEDIES[`${operation} ${errno}`] ?? REMEDIES[operation] ?? undefined;
+}
+
+/** What lets an ordinary user create user namespaces again. */
+export const USER_NAMESPACE_REMEDY =
+  'allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 or an ' +
+  'AppArmor profile with "userns," (Ubuntu), user.max_user_namespaces above 0; in Docker, --security-opt seccomp=unconfined';
+
+const MISSING_MOUNT_POINT = 'the mount point is not there and the root cannot be written: create it in the image';
+const SYMLINK = 'the path passes through a symbolic link of the root file system: give the path that it leads to';
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  'namespaces EPERM': USER_NAMESPACE_REMEDY,
+  'namespaces EACCES': 'the cgroup cannot be entered by this user: have it delegated, or start without one',
+  'namespaces ENOSPC': 'the number of namespaces is used up: raise the sysctl user.max_*_namespaces',
+  'namespaces EINVAL':
+    'the kernel lacks one of the namespaces: leave it out in `namespaces`, or use Linux 5.12 or later',
+  'namespaces EAGAIN': 'the number of processes is used up: raise the pids limit of the cgroup or the rlimit nproc',
+  'deny-setgroups ENOENT': 'mount /proc outside',
+  'uid-map EPERM': `this user may not map these ids: use ids of type single; or ${USER_NAMESPACE_REMEDY}`,
+  'gid-map EPERM': `this user may not map these ids: use ids of type single; or ${USER_NAMESPACE_REMEDY}`,
+  'uid-map ENOENT': 'install newuidmap (package uidmap)',
+  'gid-map ENOENT': 'install newgidmap (package uidmap)',
+  'oom-score EACCES': 'only root may lower the out-of-memory score',
+  'cgroup ENOENT': 'the cgroup is gone: create it anew',
+  'cgroup EACCES': 'the cgroup cannot be entered by this user: have it delegated, or start without one',
+  'tree ENOENT': 'the source is not there',
+  'tree EINVAL':
+    'the file system of the source has no id-mapped mounts: move it to ext4, xfs, btrfs or tmpfs, or use ids of type custom',
+  'bind EROFS': MISSING_MOUNT_POINT,
+  'bind ELOOP': SYMLINK,
+  'bind ENOENT': 'the source is not there, or the mount point cannot be made',
+  'bind EINVAL': 'mounts below the source are locked for this user: bind it recursively',
+  'mount EROFS': MISSING_MOUNT_POINT,
+  'mount ELOOP': SYMLINK,
+  'mount EPERM':
+    'the kernel shows proc and sysfs only to who sees them whole: outside, nothing may be mounted over parts of /proc or /sys',
+  'mount ENODEV': 'the kernel lacks this file system',
+  'overlay EPERM': 'the kernel has no overlay for ordinary users: use Linux 5.11 or later, a bind root, or run as root',
+  'overlay ENODEV': 'load the overlay module: modprobe overlay',
+  'overlay ENOENT': 'a layer is not there; the directory for changes must hold `upper` and `work`',
+  'overlay EINVAL': 'a layer is on a file system that overlay cannot use: see the kernel log',
+  'mask ELOOP': SYMLINK,
+  'read-only-path ELOOP': SYMLINK,
+  'symlink EROFS': MISSING_MOUNT_POINT,
+  'rlimit EPERM': 'only root with CAP_SYS_RESOURCE may raise a hard limit: ask for no more than the caller has',
+  'time-namespace EINVAL': 'the kernel has no time namespaces: leave them out in `namespaces`',
+  'groups EPERM': 'this id map does not allow setgroups: use ids of type subordinate',
+  'ids EINVAL': 'the id is not in the id map',
+  'change-directory ENOENT': 'the working directory is not in the root file system',
+  'change-directory EACCES': 'the user of the command may not enter the working directory',
+  'exec ENOENT': 'the command, or the interpreter or loader that it names, is not in the root file system',
+  'exec EACCES': 'the command is not executable for its user, or lies on a mount without execution',
+  'exec ENOEXEC': 'the command is for another architecture, or a script without an interpreter line',
+  'seccomp EINVAL': 'the kernel refuses the filter: Linux needs CONFIG_SECCOMP_FILTER',
+};
