@@ -323,12 +323,6 @@ export function pkcs8ForImport(pkcs8: Uint8Array): Uint8Array {
   return sequence(integer(0), sequence(oid(ALGORITHM.rsaEncryption), nul()), privateKey);
 }
 
-/** PrivateKeyInfo as it is stored: a PSS key says so in its identifier, so that it comes back as one. */
-export function pkcs8ForExport(pkcs8: Uint8Array, scheme: SignatureScheme): Uint8Array {
-  if (scheme.kind !== 'rsapss') return pkcs8;
-  return sequence(integer(0), pssIdentifier(scheme.hash, scheme.saltLength), openPkcs8(pkcs8).privateKey);
-}
-
 function openPkcs8(pkcs8: Uint8Array): { identifier: Tlv; privateKey: Uint8Array } {
   const reader = openDer(pkcs8, TAG.SEQUENCE, 'PrivateKeyInfo');
   smallInteger(reader.take(TAG.INTEGER, 'version').content, 'PrivateKeyInfo/version');

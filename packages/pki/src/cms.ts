@@ -1,14 +1,28 @@
-/**
- * The adapter over pkijs and asn1js: reads CMS SignedData (RFC 5652 section 5) into plain bytes. They read BER, which OpenSSL
- * writes when it streams; nothing else in this package needs them.
- */
-import { fromBER } from 'asn1js';
-import { ContentInfo, IssuerAndSerialNumber, Certificate as PkijsCertificate, SignedData } from 'pkijs';
+/** CMS SignedData (RFC 5652 section 5): a strict DER reader and writer for detached signatures. */
+import { algorithmOid } from './algorithm.js';
 import { concat } from './bytes.js';
+import {
+  constructed,
+  DerReader,
+  integer,
+  octetString,
+  oid,
+  oidValue,
+  openDer,
+  primitive,
+  readDer,
+  sequence,
+  setOf,
+  smallInteger,
+  TAG,
+  tlv,
+} from './der.js';
 import { malformed } from './error.js';
 
 /** SignedData as plain bytes. Nothing in it has been verified. */
 export interface CmsSignedData {
+  /** The digest algorithms that the message announces, dotted. */
+  readonly digests: readonly string[];
   /** Type of the content, dotted. */
   readonly contentType: string;
   /** Whether the content is inside. */
@@ -21,7 +35,7 @@ export interface CmsSignedData {
 
 /** SignerInfo as plain bytes. */
 export interface CmsSigner {
-  /** Which certificate is the signer's: issuer Name DER and serial number, or subjectKeyIdentifier. */
+  /** Which certificate is the signer's: issuer Name DER and INTEGER contents, or subjectKeyIdentifier. */
   readonly identifier:
     | { readonly issuer: Uint8Array; readonly serialNumber: Uint8Array }
     | { readonly keyIdentifier: Uint8Array };
@@ -37,57 +51,138 @@ export interface CmsSigner {
   readonly signature: Uint8Array;
 }
 
+/** What {@link encodeSignedData} writes. */
+export interface SignedDataParts {
+  /** Name DER of the issuer of the signer's certificate. */
+  readonly issuer: Uint8Array;
+  /** Serial number of the signer's certificate. */
+  readonly serialNumber: bigint;
+  /** AlgorithmIdentifier DER of the digest. */
+  readonly digestAlgorithm: Uint8Array;
+  /** AlgorithmIdentifier DER of the signature. */
+  readonly signatureAlgorithm: Uint8Array;
+  /** Attributes, DER each. */
+  readonly attributes: readonly Uint8Array[];
+  /** Certificates, DER each. */
+  readonly certificates: readonly Uint8Array[];
+  /** Over the attributes as SET OF. */
+  readonly signature: Uint8Array;
+}
+
+/** The content type of plain bytes. */
+export const ID_DATA = '1.2.840.113549.1.7.1';
 const ID_SIGNED_DATA = '1.2.840.113549.1.7.2';
 const MAX_CMS = 1 << 20;
-const LIMITS = { maxNodes: 20_000, maxDepth: 40, maxContentLength: MAX_CMS };
 
-/** Reads a ContentInfo with SignedData of at most 1 MiB, BER or DER. Throws {@link PkiError} `malformed`. */
-export function parseSignedData(ber: Uint8Array): CmsSignedData {
-  if (ber.length > MAX_CMS) throw malformed('SignedData', `expected at most ${MAX_CMS} bytes, got ${ber.length}`);
-  try {
-    return readSignedData(ber.slice());
-  } catch (cause) {
-    throw malformed('SignedData', 'expected a CMS message, got something else', cause);
-  }
+/** Writes a ContentInfo with detached SignedData of one signer, DER. */
+export function encodeSignedData(parts: SignedDataParts): Uint8Array {
+  const signerInfo = sequence(
+    integer(1),
+    sequence(parts.issuer, integer(parts.serialNumber)),
+    parts.digestAlgorithm,
+    implicitSet(0, parts.attributes),
+    parts.signatureAlgorithm,
+    octetString(parts.signature),
+  );
+  const signedData = sequence(
+    integer(1),
+    setOf(parts.digestAlgorithm),
+    sequence(oid(ID_DATA)),
+    implicitSet(0, parts.certificates),
+    setOf(signerInfo),
+  );
+  return sequence(oid(ID_SIGNED_DATA), tlv(constructed(0), signedData));
 }
 
-function readSignedData(ber: Uint8Array<ArrayBuffer>): CmsSignedData {
-  const { result, offset } = fromBER(ber, LIMITS);
-  if (offset !== ber.length) throw malformed('SignedData', `expected ${offset} bytes, got ${ber.length}`);
-  const info = new ContentInfo({ schema: result });
-  if (info.contentType !== ID_SIGNED_DATA) throw malformed('SignedData', `expected ${ID_SIGNED_DATA}, got ${info.contentType}`);
-  const data = new SignedData({ schema: info.content });
+function implicitSet(number: number, members: readonly Uint8Array[]): Uint8Array {
+  return tlv(constructed(number), readDer(setOf(...members), TAG.SET, 'SET'));
+}
+
+/** Reads a ContentInfo with SignedData of at most 1 MiB, DER only. Throws {@link PkiError} `malformed`. */
+export function parseSignedData(der: Uint8Array): CmsSignedData {
+  if (der.length > MAX_CMS) throw malformed('SignedData', `expected at most ${MAX_CMS} bytes, got ${der.length}`);
+  const info = openDer(der.slice(), TAG.SEQUENCE, 'ContentInfo');
+  const type = oidValue(info.take(TAG.OID, 'contentType').content, 'ContentInfo/contentType');
+  if (type !== ID_SIGNED_DATA) throw malformed('ContentInfo', `expected SignedData, got ${type}`);
+  const explicit = info.enter(constructed(0), 'content');
+  info.finish();
+  const data = explicit.enter(TAG.SEQUENCE, 'SignedData');
+  explicit.finish();
+  return parseFields(data);
+}
+
+function parseFields(data: DerReader): CmsSignedData {
+  assertVersion(data, [1, 3], 'SignedData');
+  const digests = elements(data.take(TAG.SET, 'digestAlgorithms').content, TAG.SEQUENCE, 'digestAlgorithms');
+  const content = data.enter(TAG.SEQUENCE, 'encapContentInfo');
+  const contentType = oidValue(content.take(TAG.OID, 'eContentType').content, 'eContentType');
+  const hasContent = content.optional(constructed(0), 'eContent') !== undefined;
+  content.finish();
+  const certificates = data.optional(constructed(0), 'certificates');
+  data.optional(constructed(1), 'crls');
+  const signers = elements(data.take(TAG.SET, 'signerInfos').content, TAG.SEQUENCE, 'signerInfos');
+  data.finish();
   return {
-    contentType: data.encapContentInfo.eContentType,
-    hasContent: data.encapContentInfo.eContent !== undefined,
-    certificates: (data.certificates ?? []).flatMap((each) =>
-      each instanceof PkijsCertificate ? [new Uint8Array(each.toSchema().toBER(false))] : [],
-    ),
-    signers: data.signerInfos.map(readSigner),
+    digests: digests.map((each) => algorithmOid(each, 'digestAlgorithms')),
+    contentType,
+    hasContent,
+    certificates: certificates === undefined ? [] : elements(certificates.content, TAG.SEQUENCE, 'certificates'),
+    signers: signers.map((each) => parseSigner(openDer(each, TAG.SEQUENCE, 'SignerInfo'))),
   };
 }
 
-function readSigner(signer: SignedData['signerInfos'][number]): CmsSigner {
-  const { signedAttrs } = signer;
+/** The elements of a set, at most 32, each with `tag`. */
+function elements(content: Uint8Array, tag: number, what: string): readonly Uint8Array[] {
+  const reader = new DerReader(content, what);
+  const found: Uint8Array[] = [];
+  while (!reader.done) {
+    if (found.length === 32) throw malformed(what, 'expected at most 32 elements, got more');
+    found.push(reader.take(tag, 'element').bytes);
+  }
+  return found;
+}
+
+function assertVersion(reader: DerReader, allowed: readonly number[], what: string): void {
+  const version = smallInteger(reader.take(TAG.INTEGER, 'version').content, what);
+  if (!allowed.includes(version)) throw malformed(what, `expected version ${allowed.join(' or ')}, got ${version}`);
+}
+
+function parseSigner(reader: DerReader): CmsSigner {
+  assertVersion(reader, [1, 3], 'SignerInfo');
+  const identifier = parseIdentifier(reader);
+  const digest = algorithmOid(reader.take(TAG.SEQUENCE, 'digestAlgorithm').bytes, 'digestAlgorithm');
+  const signed = reader.optional(constructed(0), 'signedAttrs');
+  const signatureAlgorithm = reader.take(TAG.SEQUENCE, 'signatureAlgorithm').bytes;
+  const signature = reader.take(TAG.OCTET_STRING, 'signature').content;
+  reader.optional(constructed(1), 'unsignedAttrs');
+  reader.finish();
+  const fields = { identifier, digest, signatureAlgorithm, signature };
+  if (signed === undefined) return { ...fields, attributes: [] };
+  // RFC 5652 5.4: the signature covers the attributes under the tag of SET OF instead of [0].
+  const signedBytes = concat(Uint8Array.of(TAG.SET), signed.bytes.subarray(1));
   return {
-    identifier: readIdentifier(signer.sid),
-    digest: signer.digestAlgorithm.algorithmId,
-    signatureAlgorithm: new Uint8Array(signer.signatureAlgorithm.toSchema().toBER(false)),
-    attributes: (signedAttrs?.attributes ?? []).map((attribute) => ({
-      type: attribute.type,
-      values: attribute.values.map((value: { toBER(sizeOnly: boolean): ArrayBuffer }) => new Uint8Array(value.toBER(false))),
-    })),
-    ...(signedAttrs === undefined ? {} : { signedBytes: new Uint8Array(signedAttrs.encodedValue) }),
-    signature: concat(signer.signature.valueBlock.valueHexView),
+    ...fields,
+    signedBytes,
+    attributes: elements(signed.content, TAG.SEQUENCE, 'signedAttrs').map(parseAttribute),
   };
 }
 
-function readIdentifier(sid: unknown): CmsSigner['identifier'] {
-  if (sid instanceof IssuerAndSerialNumber) {
-    const issuer = new Uint8Array(sid.issuer.toSchema().toBER(false));
-    return { issuer, serialNumber: concat(sid.serialNumber.valueBlock.valueHexView) };
-  }
-  const { valueBlock } = sid as { valueBlock?: { valueHexView?: unknown } };
-  if (valueBlock?.valueHexView instanceof Uint8Array) return { keyIdentifier: concat(valueBlock.valueHexView) };
-  throw malformed('SignerInfo', 'expected issuer and serial number or a key identifier, got neither');
+function parseIdentifier(reader: DerReader): CmsSigner['identifier'] {
+  const key = reader.optional(primitive(0), 'subjectKeyIdentifier');
+  if (key !== undefined) return { keyIdentifier: key.content };
+  const both = reader.enter(TAG.SEQUENCE, 'issuerAndSerialNumber');
+  const issuer = both.take(TAG.SEQUENCE, 'issuer').bytes;
+  const serialNumber = both.take(TAG.INTEGER, 'serialNumber').content;
+  both.finish();
+  return { issuer, serialNumber };
+}
+
+function parseAttribute(der: Uint8Array): CmsSigner['attributes'][number] {
+  const reader = openDer(der, TAG.SEQUENCE, 'Attribute');
+  const type = oidValue(reader.take(TAG.OID, 'attrType').content, 'Attribute/attrType');
+  const values = reader.enter(TAG.SET, 'attrValues');
+  reader.finish();
+  const found: Uint8Array[] = [];
+  while (!values.done) found.push(values.any('value').bytes);
+  return { type, values: found };
 }

@@ -11,9 +11,8 @@ import {
 } from './algorithm.js';
 import { equalBytes } from './bytes.js';
 import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
-import { type CmsSignedData, type CmsSigner, parseSignedData } from './cms.js';
+import { type CmsSignedData, type CmsSigner, encodeSignedData, ID_DATA, parseSignedData } from './cms.js';
 import {
-  constructed,
   DerReader,
   integer,
   octetString,
@@ -26,7 +25,6 @@ import {
   TAG,
   time,
   timeValue,
-  tlv,
 } from './der.js';
 import { PkiError } from './error.js';
 import { assertSignerOf, type Signer, signChecked, signerScheme } from './key.js';
@@ -37,8 +35,6 @@ import type { PathProblem } from './path-problem.js';
 import type { Purpose } from './purpose.js';
 import { verifySignature } from './signature.js';
 
-const ID_DATA = '1.2.840.113549.1.7.1';
-const ID_SIGNED_DATA = '1.2.840.113549.1.7.2';
 const ATTRIBUTE = {
   contentType: '1.2.840.113549.1.9.3',
   messageDigest: '1.2.840.113549.1.9.4',
@@ -109,12 +105,21 @@ export type DocumentResult =
 export async function signDocument(content: Uint8Array, options: DocumentSigner): Promise<Uint8Array> {
   const chain = options.chain.map(asCertificate);
   const [own] = chain;
-  if (own === undefined) throw new PkiError('bad-input', 'sign document: expected a chain with the signer first, got none');
+  if (own === undefined)
+    throw new PkiError('bad-input', 'sign document: expected a chain with the signer first, got none');
   assertSignerOf(options.signer, own.publicKey, nameText(own.subject));
   const scheme = signerScheme(options.signer);
   const attributes = signedAttributes(await digest(documentHash(scheme), content), own, options.time ?? new Date());
   const signature = await signChecked(options.signer, setOf(...attributes), 'document');
-  return encodeSignedData(chain, own, scheme, attributes, signature);
+  return encodeSignedData({
+    issuer: own.issuer.der,
+    serialNumber: own.serialNumber,
+    digestAlgorithm: hashIdentifier(documentHash(scheme)),
+    signatureAlgorithm: signatureIdentifier(scheme),
+    attributes,
+    certificates: chain.map((each) => each.der),
+    signature,
+  });
 }
 
 function documentHash(scheme: SignatureScheme): HashName {
@@ -135,36 +140,6 @@ function signedAttributes(messageDigest: Uint8Array, own: Certificate, signingTi
     attribute(ATTRIBUTE.messageDigest, octetString(messageDigest)),
     attribute(ATTRIBUTE.signingCertificateV2, certificateId),
   ];
-}
-
-function encodeSignedData(
-  chain: readonly Certificate[],
-  own: Certificate,
-  scheme: SignatureScheme,
-  attributes: readonly Uint8Array[],
-  signature: Uint8Array,
-): Uint8Array {
-  const digestAlgorithm = hashIdentifier(documentHash(scheme));
-  const signerInfo = sequence(
-    integer(1),
-    sequence(own.issuer.der, integer(own.serialNumber)),
-    digestAlgorithm,
-    implicitSet(0, attributes),
-    signatureIdentifier(scheme),
-    octetString(signature),
-  );
-  const signedData = sequence(
-    integer(1),
-    setOf(digestAlgorithm),
-    sequence(oid(ID_DATA)),
-    implicitSet(0, chain.map((each) => each.der)),
-    setOf(signerInfo),
-  );
-  return sequence(oid(ID_SIGNED_DATA), tlv(constructed(0), signedData));
-}
-
-function implicitSet(number: number, members: readonly Uint8Array[]): Uint8Array {
-  return tlv(constructed(number), readDer(setOf(...members), TAG.SET, 'SET'));
 }
 
 /**
@@ -205,7 +180,9 @@ function refuse(code: DocumentProblemCode, message: string): Refusal {
   return new Refusal({ code, message: `verify document: ${message}` });
 }
 
-async function attempt(open: () => Promise<OpenedDocument>): Promise<OpenedDocument | Extract<DocumentResult, { ok: false }>> {
+async function attempt(
+  open: () => Promise<OpenedDocument>,
+): Promise<OpenedDocument | Extract<DocumentResult, { ok: false }>> {
   try {
     return await open();
   } catch (error) {
@@ -222,7 +199,10 @@ async function openDocument(content: Uint8Array, cms: Uint8Array): Promise<Opene
   const signerInfo = onlySigner(data);
   const signer = signerCertificate(signerInfo, data.certificates);
   const hash = hashOfOid(signerInfo.digest);
-  if (hash === undefined) throw refuse('unsupported', `expected SHA-256, -384 or -512, got digest ${signerInfo.digest}`);
+  if (hash === undefined)
+    throw refuse('unsupported', `expected SHA-256, -384 or -512, got digest ${signerInfo.digest}`);
+  if (!data.digests.includes(signerInfo.digest))
+    throw refuse('malformed', 'expected the digest to be announced, got another');
   assertContentType(signerInfo, data.contentType);
   if (!equalBytes(messageDigest(signerInfo), await digest(hash, content))) {
     throw refuse('content', 'expected the content that was signed, got another');
@@ -235,7 +215,8 @@ async function openDocument(content: Uint8Array, cms: Uint8Array): Promise<Opene
 
 function onlySigner(data: CmsSignedData): CmsSigner {
   const [signer, ...more] = data.signers;
-  if (signer === undefined || more.length > 0) throw refuse('malformed', `expected one signer, got ${data.signers.length}`);
+  if (signer === undefined || more.length > 0)
+    throw refuse('malformed', `expected one signer, got ${data.signers.length}`);
   if (data.hasContent) throw refuse('malformed', 'expected a detached signature, got one with content inside');
   return signer;
 }
@@ -252,7 +233,9 @@ function isIdentified(certificate: Certificate, identifier: CmsSigner['identifie
     return own !== undefined && equalBytes(own, identifier.keyIdentifier);
   }
   const serial = readDer(integer(certificate.serialNumber), TAG.INTEGER, 'serialNumber');
-  return equalBytes(serial, identifier.serialNumber) && sameName(certificate.issuer, parseName(identifier.issuer, 'issuer'));
+  return (
+    equalBytes(serial, identifier.serialNumber) && sameName(certificate.issuer, parseName(identifier.issuer, 'issuer'))
+  );
 }
 
 /** The one value of a signed attribute; undefined where the attribute is not there. */
@@ -260,14 +243,18 @@ function attributeValue(signer: CmsSigner, type: string): Uint8Array | undefined
   const [found, ...more] = signer.attributes.filter((each) => each.type === type);
   if (found === undefined) return undefined;
   const [value, ...others] = found.values;
-  if (value === undefined || others.length > 0 || more.length > 0) throw refuse('malformed', `expected one value of ${type}, got more`);
+  if (value === undefined || others.length > 0 || more.length > 0)
+    throw refuse('malformed', `expected one value of ${type}, got more`);
   return value;
 }
 
 function assertContentType(signer: CmsSigner, contentType: string): void {
   const value = attributeValue(signer, ATTRIBUTE.contentType);
   if (value === undefined || oidValue(readDer(value, TAG.OID, 'contentType'), 'contentType') !== contentType) {
-    throw refuse('malformed', 'expected the signed attribute contentType to be that of the content, got another or none');
+    throw refuse(
+      'malformed',
+      'expected the signed attribute contentType to be that of the content, got another or none',
+    );
   }
 }
 
@@ -285,7 +272,9 @@ function signingTime(signer: CmsSigner): Date | undefined {
 function assertSigningCertificate(signer: CmsSigner, certificate: Certificate): void {
   const value = attributeValue(signer, ATTRIBUTE.signingCertificateV2);
   if (value === undefined) return;
-  const id = openDer(value, TAG.SEQUENCE, 'SigningCertificateV2').enter(TAG.SEQUENCE, 'certs').enter(TAG.SEQUENCE, 'ESSCertIDv2');
+  const id = openDer(value, TAG.SEQUENCE, 'SigningCertificateV2')
+    .enter(TAG.SEQUENCE, 'certs')
+    .enter(TAG.SEQUENCE, 'ESSCertIDv2');
   // Another digest than the default cannot be ours; it is left to the signature, which covers the whole attribute.
   if (id.tag === TAG.SEQUENCE) return;
   if (!equalBytes(id.take(TAG.OCTET_STRING, 'certHash').content, sha256(certificate.der))) {
@@ -306,6 +295,7 @@ function schemeOfSigner(signer: CmsSigner, hash: HashName): SignatureScheme {
   const dotted = oidValue(reader.take(TAG.OID, 'algorithm').content, 'signatureAlgorithm');
   if (dotted === ALGORITHM.rsaEncryption) return { kind: 'rsassa', hash };
   const scheme = parseSignatureIdentifier(signer.signatureAlgorithm, 'signatureAlgorithm');
-  if (documentHash(scheme) !== hash) throw refuse('unsupported', 'expected one digest for content and signature, got two');
+  if (documentHash(scheme) !== hash)
+    throw refuse('unsupported', 'expected one digest for content and signature, got two');
   return scheme;
 }

@@ -3,6 +3,15 @@ export type { HashName, RsaBits, SignatureAlgorithm } from './algorithm.js';
 export type { AlternativeNames, AlternativeNameType, NameConstraintsInput, NameSubtrees } from './alternative-name.js';
 export { type Certificate, type CertificateInput, parseCertificate, parseCertificatePem } from './certificate.js';
 export { buildCsr, type Csr, type CsrOptions, type IssueOptions, issueFromCsr, parseCsr, verifyCsr } from './csr.js';
+export {
+  type DocumentOptions,
+  type DocumentProblem,
+  type DocumentProblemCode,
+  type DocumentResult,
+  type DocumentSigner,
+  signDocument,
+  verifyDocument,
+} from './document.js';
 export { PkiError, type PkiErrorCode } from './error.js';
 export {
   type AuthorityKeyIdentifier,
@@ -50,12 +59,3 @@ export {
   profileProblems,
 } from './profile.js';
 export type { Purpose } from './purpose.js';
-export {
-  type DocumentOptions,
-  type DocumentProblem,
-  type DocumentProblemCode,
-  type DocumentResult,
-  type DocumentSigner,
-  signDocument,
-  verifyDocument,
-} from './document.js';

@@ -3,7 +3,6 @@ import {
   ecdsaToDer,
   importKind,
   parsePublicKey,
-  pkcs8ForExport,
   pkcs8ForImport,
   type SignatureAlgorithm,
   type SignatureScheme,
@@ -25,7 +24,10 @@ export interface Signer {
 
 /** A key in this process's memory. */
 export interface SoftwareKey extends Signer {
-  /** The private key as unprotected PKCS#8 DER. Whoever holds these bytes is the key's owner. */
+  /**
+   * The private key as unprotected PKCS#8 DER, RSA always under rsaEncryption, so that {@link importKey} must be told of PSS.
+   * Whoever holds these bytes is the key's owner.
+   */
   unsafeExportKey(): Promise<Uint8Array>;
 }
 
@@ -112,7 +114,7 @@ function softwareKey(algorithm: SignatureAlgorithm, key: WebKey, publicKey: Uint
       return scheme.kind === 'ecdsa' ? ecdsaToDer(raw) : raw;
     },
     async unsafeExportKey() {
-      return pkcs8ForExport(new Uint8Array(await globalThis.crypto.subtle.exportKey('pkcs8', key)), scheme);
+      return new Uint8Array(await globalThis.crypto.subtle.exportKey('pkcs8', key));
     },
   };
 }
