@@ -143,8 +143,10 @@ export function flags(name: string, base: Codec<number>, mask: number): Codec<nu
       return value;
     },
     write(w, value) {
+      if (!Number.isInteger(value)) throw w.refuse(name, `expected an integer, got ${typeof value}`);
       if ((value & reserved) !== 0) throw w.refuse(name, `reserved bits 0x${hex(value & reserved)} are set`);
-      base.write(w, value >>> 0);
+      // Bit 31 makes the result of JavaScript's bit operators negative.
+      base.write(w, value < 0 && value >= -0x80000000 ? value >>> 0 : value);
     },
   };
 }
@@ -165,7 +167,10 @@ export function constant<const V extends number | bigint>(
       if (found !== value) throw badValue(name, found, at, value);
       return value;
     },
-    write: (w) => codec.write(w, value),
+    write(w, given) {
+      if (given !== value) throw w.refuse(name, `expected 0x${value.toString(16)}, got ${String(given)}`);
+      codec.write(w, value);
+    },
   };
 }
 

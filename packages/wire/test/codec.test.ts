@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   array,
   bytes,
+  constant,
   decode,
   empty,
   encode,
@@ -131,5 +132,35 @@ describe('codecs', () => {
     expect(failure(() => encode(u8, 1.5)).code).toBe('bad-input');
     expect(failure(() => encode(u64, -1n)).code).toBe('bad-input');
     expect(failure(() => encode(bytes('M', 3), new Uint8Array(2))).code).toBe('bad-input');
+  });
+});
+
+describe('flags', () => {
+  const Bits = flags('BITS', u32, 0x80000001);
+
+  it('takes the sign that the bit operators give to bit 31', () => {
+    expect(encode(Bits, 1 << 31)).toEqual(Uint8Array.of(0x80, 0, 0, 0));
+    expect(encode(Bits, (1 << 31) | 1)).toEqual(Uint8Array.of(0x80, 0, 0, 1));
+  });
+
+  it.each([[[1]], [Uint8Array.of(1)], ['1'], [0.5], [-0.5], [2 ** 32], [2 ** 33 + 1], [-(2 ** 32)], [undefined]])(
+    'refuses %s, which is no set of its bits',
+    (value) => {
+      expect(failure(() => encode(Bits, value as number)).code).toBe('bad-input');
+    },
+  );
+});
+
+describe('constant', () => {
+  const Magic = constant('MAGIC', u16, 0x8021);
+
+  it('takes and gives its one number', () => {
+    expect(decode(Magic, encode(Magic, 0x8021))).toBe(0x8021);
+    expect(failure(() => decode(Magic, Uint8Array.of(0x80, 0x22))).code).toBe('bad-value');
+  });
+
+  it('refuses to encode another value instead of replacing it', () => {
+    expect(failure(() => encode(Magic, 0x8022 as 0x8021)).code).toBe('bad-input');
+    expect(failure(() => encode(Magic, undefined as never)).code).toBe('bad-input');
   });
 });
