@@ -93,13 +93,9 @@ export interface AnyStruct extends Codec<Readonly<Record<string, unknown>>> {
 export type HandleName<C extends AnyCommand> = C['handles'][number]['name'];
 
 /** The names of those handles of a command that need an authorisation. */
-export type AuthHandleName<C extends AnyCommand> = {
-  [I in keyof C['handles']]: C['handles'][I] extends HandleField<infer N, infer A>
-    ? A extends 'none'
-      ? never
-      : N
-    : never;
-}[number];
+export type AuthHandleName<C extends AnyCommand> = NameUnlessPlain<C['handles'][number]>;
+
+type NameUnlessPlain<F> = F extends HandleField<infer N, infer A> ? (A extends 'none' ? never : N) : never;
 
 /** The handles of a request as plain numbers. */
 export type RequestHandles<C extends AnyCommand> = { readonly [N in HandleName<C>]: number };

@@ -238,6 +238,5 @@ export const commands: readonly AnyCommand[] = [
  * The commands by command code. `TPM2_MAC` and `TPM2_MAC_Start` share theirs with `TPM2_HMAC` and `TPM2_HMAC_Start`, which stand for both
  * here.
  */
-export const commandByCode: ReadonlyMap<number, AnyCommand> = /* @__PURE__ */ new Map(
-  commands.filter((one) => one !== Mac && one !== MacStart).map((one) => [one.code, one]),
-);
+export const commandByCode: ReadonlyMap<number, AnyCommand> = /* @__PURE__ */ (() =>
+  new Map(commands.filter((one) => one !== Mac && one !== MacStart).map((one) => [one.code, one])))();
