@@ -1,7 +1,7 @@
 /** A cgroup that this program made, in every hierarchy that it needs: membership, statistics, freezer, kill, removal. */
 
 import { writeControl } from './control-file.js';
-import { killEveryone, readMembers, removeTree, setFrozen } from './directory.js';
+import { killEveryone, readMembers, removeHome, removeTree, setFrozen } from './directory.js';
 import { CgroupError } from './error.js';
 import type { LimitName } from './limits.js';
 import { type CgroupStats, readStats } from './stats.js';
@@ -79,6 +79,7 @@ export class Cgroup implements AsyncDisposable {
   /** Kills every member and removes the directories. A second call does nothing. Throws `busy`. */
   async destroy(): Promise<void> {
     for (const directory of this.directories) await removeTree(directory);
+    for (const { path } of this.directories) await removeHome(path);
   }
 
   /** {@link Cgroup.destroy}. */

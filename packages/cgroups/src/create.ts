@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { Cgroup, type CgroupDirectory, type MissingLimit } from './cgroup.js';
 import { codeOf, readControl, writeControl } from './control-file.js';
-import { removeTree } from './directory.js';
+import { removeHome, removeTree } from './directory.js';
 import { CgroupError } from './error.js';
 import { readHierarchies } from './hierarchies.js';
 import { type CgroupLimits, type LimitWrite, planLimits } from './limits.js';
@@ -50,18 +50,34 @@ async function build(placement: Placement, options: CgroupOptions): Promise<Cgro
   const made: CgroupDirectory[] = [];
   try {
     for (const { parent, version, controllers, enable } of placement.places) {
-      await prepareParent(parent, enable);
       const path = `${parent}/${name}`;
-      await mkdir(path);
+      await makeDirectory(path, parent, enable);
       made.push({ version, controllers, path });
     }
     await applyLimits(made, skipping(options.limits ?? {}, placement.missing));
   } catch (cause) {
     for (const directory of made) await removeTree(directory);
+    for (const { path } of made) await removeHome(path);
     if (cause instanceof CgroupError) throw cause;
     throw new CgroupError('io', `create cgroup ${name}: got ${codeOf(cause)}`, { cause });
   }
   return new Cgroup(name, made, placement.missing);
+}
+
+// Another program may remove the common parent, empty for a moment, between its making and its use.
+async function makeDirectory(path: string, parent: string, enable: readonly string[]): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await prepareParent(parent, enable);
+      return await mkdir(path);
+    } catch (error) {
+      if (tries === 20 || !isGone(error)) throw error;
+    }
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return codeOf(error instanceof CgroupError ? error.cause : error) === 'ENOENT';
 }
 
 // v2 hands a controller down one level at a time, and only to the children of a cgroup that has it itself.

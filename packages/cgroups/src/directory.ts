@@ -1,5 +1,6 @@
 /** Operations on one cgroup directory and the cgroups nested below it: members, freezer, kill, removal. */
 import { readdir, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { CgroupDirectory } from './cgroup.js';
 import { codeOf, pause, readControl, writeControl } from './control-file.js';
 import { CgroupError } from './error.js';
@@ -42,6 +43,11 @@ export async function removeTree(directory: CgroupDirectory): Promise<void> {
     await killEveryone(directory);
     return false;
   });
+}
+
+/** Removes the directory that held a cgroup of ours, unless it still holds another: the kernel refuses that. */
+export async function removeHome(path: string): Promise<void> {
+  await rmdir(dirname(path)).catch(() => undefined);
 }
 
 async function killOnce(directory: CgroupDirectory, members: readonly number[]): Promise<void> {

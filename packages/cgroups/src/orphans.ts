@@ -1,6 +1,6 @@
 /** Finding and destroying the cgroups of programs that were killed before they could. */
 import { basename } from 'node:path';
-import { childrenOf, removeTree } from './directory.js';
+import { childrenOf, removeHome, removeTree } from './directory.js';
 import { readHierarchies } from './hierarchies.js';
 import { isGone, parseName } from './name.js';
 import { type Place, placesFor } from './placement.js';
@@ -21,6 +21,7 @@ export async function destroyOrphans(places: readonly Place[]): Promise<readonly
       const owner = parseName(basename(path));
       if (!owner || !(await isGone(owner))) continue;
       await removeTree({ version, controllers, path });
+      await removeHome(path);
       destroyed.push(path);
     }
   }
