@@ -463,7 +463,15 @@ export { TpmtTkAuth, TpmtTkCreation, TpmtTkHashcheck, TpmtTkVerified } from './s
 
 // Begin: client, sessions, policies and tasks.
 
+export { type CertifyResult, certify, type QuoteResult, quote } from './attestation.js';
 export { type Authorization, type Entity, type HandleInput, type Password, password } from './authorization.js';
+export {
+  type ActivateOptions,
+  activateCredential,
+  type Credential,
+  endorsementPolicy,
+  makeCredential,
+} from './credential.js';
 export type {
   EccPublicKey,
   EcdhExchange,
@@ -472,9 +480,68 @@ export type {
   TpmHashes,
   TpmSignature,
 } from './crypto.js';
+export { readEkCertificate } from './ek-certificate.js';
 export { hashSize, nobleHashes } from './hashes.js';
 export { type KdfAInput, type KdfEInput, kdfA, kdfE } from './kdf.js';
+export { nameOf, nvNameOf } from './name.js';
 export { nobleCrypto } from './noble-crypto.js';
+export {
+  type NvDefineOptions,
+  NvIndex,
+  type NvType,
+  type NvUseOptions,
+  nvDefine,
+  nvExtend,
+  nvIncrement,
+  nvLock,
+  nvRead,
+  nvReadNumber,
+  nvReadPublic,
+  nvSetBits,
+  nvUndefine,
+  nvWrite,
+  openNv,
+} from './nv.js';
+export {
+  type CreateOptions,
+  type CreatePrimaryOptions,
+  createKey,
+  createPrimary,
+  type Hierarchy,
+  loadKey,
+  loadPublic,
+  openObject,
+  persist,
+  type TpmObject,
+  unpersist,
+  type WrappedKey,
+} from './object.js';
+export {
+  extendPcr,
+  orderedPcrValues,
+  PCR_BANKS,
+  type PcrBank,
+  type PcrDigests,
+  type PcrIndexes,
+  type PcrValues,
+  pcrBanks,
+  pcrIndexesOf,
+  pcrSelection,
+  readPcrs,
+  selectedIndexes,
+} from './pcr.js';
+export {
+  type Policy,
+  type PolicyComparison,
+  type PolicyElement,
+  policyApproval,
+  policyDigest,
+  type SatisfyOptions,
+  satisfyPolicy,
+} from './policy.js';
+export { publicKeyOf, publicKeySpki } from './public-key.js';
+export { type SealOptions, seal, type UnsealOptions, unseal } from './seal.js';
+export { type SecretLabel, type SharedSecret, shareSecret } from './secret.js';
 export {
   Session,
   type SessionAttributes,
@@ -483,6 +550,18 @@ export {
   type SessionType,
   type SessionUse,
 } from './session.js';
+export { signatureParts, signatureToDer, verifyAttestSignature, verifySignature } from './signature.js';
+export { type SignerAlgorithm, type SignerHash, signWith, type TpmSigner, tpmSigner } from './signer.js';
+export { type SessionHash, type SessionOptions, startSession } from './start-session.js';
+export {
+  akTemplate,
+  type EkKind,
+  ekTemplate,
+  type KeyKind,
+  sealedTemplate,
+  signingKeyTemplate,
+  srkTemplate,
+} from './templates.js';
 export { type ExecuteOptions, type Request, Tpm, type TpmOptions } from './tpm.js';
 export type { TpmTransport } from './transport.js';
 

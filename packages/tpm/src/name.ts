@@ -1,9 +1,14 @@
 /** Names: the unforgeable identities of what handles stand for (Part 1, section 16). */
 
+import { encode } from '@casemate/wire';
 import type { Entity } from './authorization.js';
-import { u32Bytes } from './bytes.js';
+import { concat, equalBytes, hex, u16Bytes, u32Bytes } from './bytes.js';
 import { TPM_HT } from './constants/handles.js';
+import type { TpmHashes } from './crypto.js';
+import { nobleHashes } from './hashes.js';
 import { TpmError } from './response-code.js';
+import { TpmsNvPublic } from './structures/nv.js';
+import { TpmtPublic } from './structures/public.js';
 
 /** The Name that the TPM uses for this entity. Throws `TpmError` `usage` where it is needed but was not given. */
 export function entityName(entity: Entity): Uint8Array {
@@ -19,4 +24,24 @@ export function isNamedByHandle(handle: number): boolean {
   return (
     type === TPM_HT.PCR || type === TPM_HT.HMAC_SESSION || type === TPM_HT.POLICY_SESSION || type === TPM_HT.PERMANENT
   );
+}
+
+/** The Name of an object: its name algorithm and the hash of its public area (Part 1, section 16). */
+export function nameOf(publicArea: TpmtPublic, hashes: Pick<TpmHashes, 'hash'> = nobleHashes): Uint8Array {
+  return named(publicArea.nameAlg, encode(TpmtPublic, publicArea), hashes);
+}
+
+/** The Name of an NV index. It changes when the index is first written or locked, because its attributes change. */
+export function nvNameOf(publicArea: TpmsNvPublic, hashes: Pick<TpmHashes, 'hash'> = nobleHashes): Uint8Array {
+  return named(publicArea.nameAlg, encode(TpmsNvPublic, publicArea), hashes);
+}
+
+/** Throws `TpmError` `integrity` unless the TPM's Name for an object is that of the public area that it gave. */
+export function assertName(subject: string, expected: Uint8Array, got: Uint8Array): void {
+  if (equalBytes(expected, got)) return;
+  throw new TpmError('integrity', `${subject}: expected Name ${hex(expected)}, got ${hex(got)}`);
+}
+
+function named(algorithm: number, area: Uint8Array, hashes: Pick<TpmHashes, 'hash'>): Uint8Array {
+  return concat(u16Bytes(algorithm), hashes.hash(algorithm, area));
 }

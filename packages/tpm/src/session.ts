@@ -1,7 +1,6 @@
 /** HMAC, policy and trial sessions: keys, nonces, HMACs and parameter encryption (Part 1, sections 19.6 and 21). */
 import type { Entity } from './authorization.js';
 import { concat, equalBytes, trimAuth } from './bytes.js';
-import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_CC } from './constants/commands.js';
 import type { TpmCrypto } from './crypto.js';
 import { kdfA } from './kdf.js';
@@ -254,18 +253,6 @@ export class Session implements SessionUse {
     } finally {
       key.fill(0);
     }
-  }
-}
-
-/** The symmetric definition that `StartAuthSession` takes for a cipher (Part 2, section 11.1.6). */
-export function cipherDefinition(cipher: SessionCipher, hash: number) {
-  switch (cipher.algorithm) {
-    case 'aes':
-      return { algorithm: TPM_ALG.AES, keyBits: cipher.keyBits, mode: TPM_ALG.CFB };
-    case 'xor':
-      return { algorithm: TPM_ALG.XOR, keyBits: hash };
-    case 'none':
-      return { algorithm: TPM_ALG.NULL };
   }
 }
 

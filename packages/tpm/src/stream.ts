@@ -70,13 +70,20 @@ export class Stream {
 /** One request and its reply over a connection that is being set up. */
 export type Exchange = (request: Uint8Array, length: ReplyLength) => Promise<Uint8Array>;
 
+/** Whether the address is that of a Unix socket. */
+export function isUnix(address: StreamAddress): address is { readonly path: string } {
+  return 'path' in address && address.path !== undefined;
+}
+
 /** An address as text, for messages. */
 export function describe(address: StreamAddress): string {
-  return 'path' in address ? address.path : `${address.host ?? LOOPBACK}:${address.port}`;
+  return isUnix(address) ? address.path : `${address.host ?? LOOPBACK}:${address.port}`;
 }
 
 async function connectTo(address: StreamAddress, signal: AbortSignal | undefined): Promise<Socket> {
-  const socket = connect('path' in address ? { path: address.path } : { host: LOOPBACK, ...address });
+  const socket = connect(
+    isUnix(address) ? { path: address.path } : { host: address.host ?? LOOPBACK, port: address.port },
+  );
   socket.setNoDelay(true);
   const opened = new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve);

@@ -2,7 +2,7 @@
 import { concat, u32Bytes } from './bytes.js';
 import { TpmError } from './response-code.js';
 import { responseLength } from './response-length.js';
-import { describe, Stream, type StreamAddress } from './stream.js';
+import { describe, isUnix, Stream, type StreamAddress } from './stream.js';
 import type { TpmTransport } from './transport.js';
 
 /** Where swtpm's data channel is, and its control channel where that is not the usual place beside it. */
@@ -56,7 +56,11 @@ function controlOf(address: StreamAddress): SwtpmControl {
   };
 }
 
-async function runControl(address: StreamAddress, command: number, body: Uint8Array = new Uint8Array(0)): Promise<void> {
+async function runControl(
+  address: StreamAddress,
+  command: number,
+  body: Uint8Array = new Uint8Array(0),
+): Promise<void> {
   const stream = new Stream(address);
   try {
     const reply = await stream.exchange(concat(u32Bytes(command), body), () => 4);
@@ -72,7 +76,7 @@ async function runControl(address: StreamAddress, command: number, body: Uint8Ar
 }
 
 function besides(address: StreamAddress): StreamAddress {
-  if ('path' in address) return { path: `${address.path}.ctrl` };
+  if (isUnix(address)) return { path: `${address.path}.ctrl` };
   return { ...(address.host === undefined ? {} : { host: address.host }), port: address.port + 1 };
 }
 
