@@ -1,6 +1,11 @@
 /** The application's side: opening an isolate, registering PALs in it, and calling them. */
+import type { Duplex } from 'node:stream';
+import { Channel, type Outgoing } from './channel.js';
 import { TrustvisorError } from './error.js';
+import { type IsolateProcess, startIsolate } from './isolate-process.js';
 import type { InvokeOptions, InvokeResult, LastRequest, PalQuote, TrustvisorOptions } from './options.js';
+import { type Body, MAX_DATA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { assertBlobName } from './store.js';
 
 /** A registered PAL. */
 export interface Pal extends AsyncDisposable {
@@ -20,14 +25,17 @@ export interface Pal extends AsyncDisposable {
    * the isolate writes; `output` is what the PAL put behind the header of its output buffer, as many bytes as that
    * header's offset says (the encoder's position). Calls of one PAL run one after another, those of several side by side.
    *
-   * Throws {@link TrustvisorError}: `fault`, `timeout`, `aborted`, `memory`, `input`, `closed`, `busy`; a
-   * replay-protected PAL also `replay`, `sealed-state`, `store` and `tpm`. After a fault, a timeout or an abort the PAL
-   * goes on as if it were newly registered: fresh memory, fresh uPCRs.
+   * Throws {@link TrustvisorError}: `fault`, `timeout`, `aborted`, `memory`, `input`, `closed`, `busy`. After a fault, a
+   * timeout or an abort the PAL goes on as if it were newly registered: fresh memory, fresh uPCRs.
+   *
+   * A replay-protected PAL also throws `replay`, `sealed-state`, `store` and `tpm`. Once its history holds the request, it
+   * is carried out whatever happens: after a `timeout`, an `aborted`, a `store` or a `tpm` error that may be at the next
+   * call or registration, whose `lastRequest` tells.
    */
   invoke(command: number, input: Uint8Array, options?: InvokeOptions): Promise<InvokeResult>;
   /** A TPM2_Quote over uPCRs (uPCR 0 unless given) with `nonce` (at most 64 bytes) as qualifying data. */
   quote(nonce: Uint8Array, options?: { readonly pcrs?: readonly number[] }): Promise<PalQuote>;
-  /** Wipes the PAL's memory and keys in the isolate and forgets it. */
+  /** Wipes the PAL's memory and keys in the isolate and forgets it. A call under way ends with `aborted`. */
   unregister(): Promise<void>;
 }
 
@@ -40,9 +48,11 @@ export interface Trustvisor extends AsyncDisposable {
   /** The isolate's process, where it was started here. */
   readonly pid: number | undefined;
   /**
-   * Registers an image: measures it into uPCR 0 of a new micro-TPM and gets it ready to run. Throws
-   * {@link TrustvisorError} with code `refused` where it does not load, `memory` where it asks for too much, and for a
-   * replay-protected one `replay` or `sealed-state` where its state is not the latest, or not authentic.
+   * Registers an image: measures it into uPCR 0 of a new micro-TPM and gets it ready to run. `timeLimit` (milliseconds,
+   * 30,000 unless given) bounds the loading, and the carrying out of a request that a crash cut off.
+   *
+   * Throws {@link TrustvisorError} with code `refused` where it does not load, `memory` where it asks for too much, and
+   * for a replay-protected one `replay` or `sealed-state` where its state is not the latest, or not authentic.
    */
   register(image: Uint8Array, options?: { readonly timeLimit?: number }): Promise<Pal>;
   /** Unregisters all PALs and ends the isolate. */
@@ -57,5 +67,232 @@ export async function openTrustvisor(options: TrustvisorOptions): Promise<Trustv
   if (options.engine === 'kvm') {
     throw new TrustvisorError('unsupported-engine', 'open Trustvisor: the engine kvm is not there; use wasm');
   }
-  throw new TrustvisorError('unsupported-engine', 'open Trustvisor: the engine is not there yet');
+  const request = openRequest(options);
+  const isolate = options.isolate ? undefined : startIsolate();
+  const client = new Client(options, options.isolate ?? isolate?.stream, isolate);
+  try {
+    await client.open(request);
+    return client;
+  } catch (error) {
+    await client.end();
+    throw error;
+  }
+}
+
+const DEFAULT_PCRS = [7];
+const DEFAULT_NV_BASE = 0x0180c000;
+const DEFAULT_MEMORY = 256 * 1024 * 1024;
+const DEFAULT_CALL_TIME = 10_000;
+const DEFAULT_LOAD_TIME = 30_000;
+const ACCEPTS: ReadonlySet<Message['type']> = new Set([16, 17, 18, 19, 20]);
+const CLOSING_PATIENCE = 2_000;
+
+function openRequest(options: TrustvisorOptions): Outgoing {
+  const { tpm, insecureAllowEphemeral, insecureAllowAnyPlatformState } = options;
+  const { nvBase = DEFAULT_NV_BASE, memoryLimit = DEFAULT_MEMORY, pcrs = DEFAULT_PCRS } = options;
+  if (!Number.isInteger(nvBase) || nvBase < 0x01000000 || nvBase > 0x01ffff00) {
+    throw new TrustvisorError('input', `open Trustvisor: expected an NV index as nvBase, got ${nvBase}`);
+  }
+  return {
+    type: MESSAGE.OPEN,
+    body: {
+      protocol: PROTOCOL_VERSION,
+      flags:
+        (tpm ? OPEN_FLAGS.tpm : 0) |
+        (insecureAllowEphemeral ? OPEN_FLAGS.allowEphemeral : 0) |
+        (insecureAllowAnyPlatformState ? OPEN_FLAGS.allowAnyPlatformState : 0),
+      engine: 1,
+      pcrs,
+      nvBase,
+      memoryLimit,
+      ownerAuth: options.ownerAuth ?? new Uint8Array(0),
+      storageKeyName: options.storageKeyName ?? new Uint8Array(0),
+    },
+  };
+}
+
+class Client implements Trustvisor {
+  readonly engine = 'wasm';
+  readonly pid: number | undefined;
+  ephemeral = false;
+  readonly #options: TrustvisorOptions;
+  readonly #isolate: IsolateProcess | undefined;
+  readonly #channel: Channel;
+  readonly #names = new Map<number, { readonly name: string; readonly version: string }>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: TrustvisorOptions, stream: Duplex | undefined, isolate: IsolateProcess | undefined) {
+    if (stream === undefined) throw new TrustvisorError('refused', 'open Trustvisor: expected a stream to an isolate');
+    this.#options = options;
+    this.#isolate = isolate;
+    this.pid = isolate?.pid;
+    this.#channel = new Channel(stream, {
+      accepts: ACCEPTS,
+      handle: (message) => this.#serve(message),
+      closed: () => undefined,
+    });
+  }
+
+  async open(request: Outgoing): Promise<void> {
+    const opened = await this.#ask(request, MESSAGE.OPENED);
+    this.ephemeral = opened.body.ephemeral === 1;
+  }
+
+  async register(image: Uint8Array, options: { readonly timeLimit?: number } = {}): Promise<Pal> {
+    const timeLimit = wholeNumber('timeLimit', options.timeLimit ?? DEFAULT_LOAD_TIME);
+    const { body } = await this.#ask({ type: MESSAGE.REGISTER, body: { image, timeLimit } }, MESSAGE.REGISTERED);
+    this.#names.set(body.pal, { name: body.name, version: body.version });
+    return this.#palOf(body);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Ends the isolate without a word to it. */
+  async end(): Promise<void> {
+    this.#channel.close();
+    const { ended, kill } = this.#isolate ?? NOTHING;
+    const patience = setTimeout(kill, CLOSING_PATIENCE);
+    await ended;
+    clearTimeout(patience);
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#channel.request({ type: MESSAGE.CLOSE, body: undefined }, MESSAGE.DONE);
+    } catch (error) {
+      if (!(error instanceof TrustvisorError && error.code === 'closed')) throw error;
+    } finally {
+      await this.end();
+    }
+  }
+
+  #palOf(body: Body<33>): Pal {
+    const { pal, name, version, measurement, identity } = body;
+    const [last] = body.last;
+    const unregister = () => this.#unregister(pal);
+    return {
+      name,
+      version,
+      measurement,
+      identity,
+      lastRequest: last && lastRequestOf(last),
+      invoke: (command, input, options) => this.#invoke(pal, command, input, options),
+      quote: (nonce, options) => this.#quote(pal, nonce, options?.pcrs ?? [0]),
+      unregister,
+      [Symbol.asyncDispose]: unregister,
+    };
+  }
+
+  async #invoke(pal: number, command: number, input: Uint8Array, options: InvokeOptions = {}): Promise<InvokeResult> {
+    const timeLimit = wholeNumber('timeLimit', options.timeLimit ?? DEFAULT_CALL_TIME);
+    const body = { pal, command: wholeNumber('command', command), timeLimit, input: bytesOf('input', input, MAX_DATA) };
+    const { signal } = options;
+    if (signal?.aborted) throw new TrustvisorError('aborted', 'call PAL: the caller gave it up');
+    const { id, reply } = this.#channel.start({ type: MESSAGE.INVOKE, body }, MESSAGE.INVOKED);
+    const abort = () => this.#channel.notify({ type: MESSAGE.ABORT, body: { request: id } });
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return (await this.#explain(reply)).body;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async #quote(pal: number, nonce: Uint8Array, pcrs: readonly number[]): Promise<PalQuote> {
+    if (pcrs.length === 0 || pcrs.some((pcr) => !Number.isInteger(pcr) || pcr < 0 || pcr > 7)) {
+      throw new TrustvisorError('input', `quote PAL: expected uPCRs from 0 to 7, got ${pcrs.join(', ') || 'none'}`);
+    }
+    const mask = pcrs.reduce((bits, pcr) => bits | (1 << pcr), 0);
+    const body = { pal, mask, nonce: bytesOf('nonce', nonce, 64) };
+    return (await this.#ask({ type: MESSAGE.QUOTE, body }, MESSAGE.QUOTED)).body;
+  }
+
+  async #unregister(pal: number): Promise<void> {
+    if (!this.#names.delete(pal)) return;
+    await this.#ask({ type: MESSAGE.UNREGISTER, body: { pal } }, MESSAGE.DONE);
+  }
+
+  #ask<T extends Message['type']>(message: Outgoing, expected: T) {
+    return this.#explain(this.#channel.request(message, expected));
+  }
+
+  /** An isolate that ended by itself said why on its standard error. */
+  async #explain<T>(reply: Promise<T>): Promise<T> {
+    try {
+      return await reply;
+    } catch (error) {
+      if (!(error instanceof TrustvisorError && error.code === 'closed' && this.#isolate)) throw error;
+      this.#channel.close();
+      const complaint = (await this.#isolate.ended).trim();
+      throw complaint === ''
+        ? error
+        : new TrustvisorError('closed', `${error.message}: ${complaint}`, { cause: error });
+    }
+  }
+
+  /** Requests of the isolate: it is trusted more than this side, but its messages are bounded all the same. */
+  async #serve(message: Message): Promise<Outgoing | undefined> {
+    const { store, tpm } = this.#options;
+    switch (message.type) {
+      case MESSAGE.TPM:
+        return content(await guarded('tpm', () => tpm?.send(message.body.command)));
+      case MESSAGE.STORE_GET:
+        return content(await guarded('store', () => store.get(checked(message.body.name))));
+      case MESSAGE.STORE_PUT:
+        await guarded('store', () => store.put(checked(message.body.name), message.body.content));
+        return { type: MESSAGE.DONE, body: undefined };
+      case MESSAGE.STORE_DELETE:
+        await guarded('store', () => store.delete(checked(message.body.name)));
+        return { type: MESSAGE.DONE, body: undefined };
+      case MESSAGE.PRINT: {
+        const pal = this.#names.get(message.body.pal);
+        if (pal) this.#options.onPrint?.(pal, message.body.text);
+        return undefined;
+      }
+      default:
+        throw new TrustvisorError('protocol', `answer message: type ${message.type} does not go this way`);
+    }
+  }
+}
+
+const NOTHING = { ended: Promise.resolve(''), kill: () => undefined };
+
+function content(found: Uint8Array | undefined): Outgoing {
+  return { type: MESSAGE.CONTENT, body: { content: found === undefined ? [] : [found] } };
+}
+
+async function guarded<T>(code: 'store' | 'tpm', run: () => Promise<T> | undefined): Promise<T | undefined> {
+  try {
+    return await run();
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new TrustvisorError(code, `use ${code === 'tpm' ? 'platform TPM' : 'store'}: ${problem}`, { cause: error });
+  }
+}
+
+function checked(name: string): string {
+  assertBlobName(name);
+  return name;
+}
+
+function wholeNumber(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 0 && value <= 0xffffffff) return value;
+  throw new TrustvisorError('input', `call PAL: expected ${name} to be a u32, got ${value}`);
+}
+
+function bytesOf(name: string, value: Uint8Array, max: number): Uint8Array {
+  if (value instanceof Uint8Array && value.length <= max) return value;
+  const got = value instanceof Uint8Array ? `${value.length} bytes` : typeof value;
+  throw new TrustvisorError('input', `call PAL: expected ${name} of at most ${max} bytes, got ${got}`);
+}
+
+function lastRequestOf(last: Body<33>['last'][number]): LastRequest {
+  return { ...last, outcome: last.outcome === 0 ? 'returned' : 'fault', rolledForward: last.rolledForward === 1 };
 }

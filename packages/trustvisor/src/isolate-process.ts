@@ -1,0 +1,59 @@
+/** Starting the isolate's process: nothing inherited, nothing readable but its own code. */
+import { spawn } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { Duplex } from 'node:stream';
+import { TrustvisorError } from './error.js';
+
+/** A running isolate. */
+export interface IsolateProcess {
+  /** The stream to it. */
+  readonly stream: Duplex;
+  /** Its process number. */
+  readonly pid: number | undefined;
+  /** Resolves when it has ended, with what it said on its standard error. */
+  readonly ended: Promise<string>;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+const MAX_COMPLAINT = 4096;
+
+/** Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. */
+export function startIsolate(): IsolateProcess {
+  const program = realpathSync(createRequire(import.meta.url).resolve('#isolate'));
+  const child = spawn(process.execPath, [...confinement(dirname(program)), program], {
+    env: {},
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+  });
+  const stream = child.stdio[3];
+  if (!(stream instanceof Duplex))
+    throw new TrustvisorError('refused', 'start isolate: expected a stream to it, got none');
+  let complaint = '';
+  child.stderr?.on('data', (chunk: Uint8Array) => {
+    complaint = (complaint + new TextDecoder().decode(chunk)).slice(-MAX_COMPLAINT);
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.on('error', (error) => resolve(error.message));
+    child.on('close', () => resolve(complaint));
+  });
+  return { stream, pid: child.pid, ended, kill: () => void child.kill('SIGKILL') };
+}
+
+/** Node's permission model: no file but the program's own directory, no child process, no addon; threads are allowed. */
+function confinement(directory: string): readonly string[] {
+  const permission = process.allowedNodeEnvironmentFlags.has('--permission')
+    ? '--permission'
+    : '--experimental-permission';
+  return [
+    '--no-warnings',
+    permission,
+    `--allow-fs-read=${directory}/*`,
+    '--allow-worker',
+    '--disallow-code-generation-from-strings',
+    '--max-old-space-size=256',
+  ];
+}

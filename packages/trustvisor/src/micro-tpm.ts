@@ -1,0 +1,124 @@
+/** A PAL's micro-TPM: eight uPCRs, an identity key and quotes, from seeds that only this PAL on this platform gets. */
+import {
+  akTemplate,
+  createPrimary,
+  extendPcr,
+  pcrSelection,
+  Quote,
+  readPcrs,
+  TPM_ALG,
+  Tpm,
+  type TpmObject,
+  TpmtPublic,
+  TpmtSignatureOrNull,
+} from '@casemate/tpm';
+import { nodeCrypto } from '@casemate/tpm/node-crypto';
+import { openUtpm, type Utpm } from '@casemate/utpm';
+import { encode } from '@casemate/wire';
+import type { PalQuote } from './options.js';
+import { sha256 } from './platform-tpm.js';
+import { deriveKey } from './seal.js';
+
+/** How many uPCRs there are. */
+export const UPCRS = 8;
+
+/** The micro-TPM of one PAL. Calls must not overlap. */
+export class MicroTpm {
+  readonly #master: Uint8Array;
+  readonly #measurement: Uint8Array;
+  #utpm: Utpm;
+  #tpm: Tpm;
+  #key: TpmObject;
+  #dirty = false;
+
+  private constructor(master: Uint8Array, measurement: Uint8Array, made: Made) {
+    this.#master = master;
+    this.#measurement = measurement;
+    this.#utpm = made.utpm;
+    this.#tpm = made.tpm;
+    this.#key = made.key;
+  }
+
+  /** Makes the micro-TPM and measures the PAL into uPCR 0. */
+  static async open(master: Uint8Array, measurement: Uint8Array): Promise<MicroTpm> {
+    return new MicroTpm(master, measurement, await make(master, measurement));
+  }
+
+  /** TPMT_PUBLIC of the identity key. */
+  get identity(): Uint8Array {
+    return encode(TpmtPublic, this.#key.public);
+  }
+
+  /** The 32 bytes of a uPCR. */
+  async pcrRead(index: number): Promise<Uint8Array> {
+    const { sha256: values } = await readPcrs(this.#tpm, { sha256: [index] });
+    return values?.[index] ?? new Uint8Array(32);
+  }
+
+  /** Extends a uPCR. */
+  async pcrExtend(index: number, digest: Uint8Array): Promise<void> {
+    this.#dirty = true;
+    await extendPcr(this.#tpm, index, { sha256: digest });
+  }
+
+  /** SHA-256 over the selected uPCRs in order: the pcrDigest of TPM2_PolicyPCR and TPM2_Quote. */
+  async pcrDigest(mask: number): Promise<Uint8Array> {
+    const indexes = indexesOf(mask);
+    const { sha256: values } = await readPcrs(this.#tpm, { sha256: indexes });
+    return sha256(...indexes.map((index) => values?.[index] ?? new Uint8Array(0)));
+  }
+
+  /** TPM2_Quote over the uPCRs of `mask`. */
+  async quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
+    const { quoted, signature } = await this.#tpm.execute(Quote, {
+      signHandle: { handle: this.#key.handle },
+      qualifyingData: nonce,
+      inScheme: { scheme: TPM_ALG.NULL },
+      PCRselect: pcrSelection({ sha256: indexesOf(mask) }),
+    });
+    return { quoted, signature: encode(TpmtSignatureOrNull, signature) };
+  }
+
+  /** As new: uPCR 0 holds the measurement, the others zeros. Does nothing where no uPCR was extended. */
+  async reset(): Promise<void> {
+    if (!this.#dirty) return;
+    await this.#utpm.close();
+    const made = await make(this.#master, this.#measurement);
+    this.#utpm = made.utpm;
+    this.#tpm = made.tpm;
+    this.#key = made.key;
+    this.#dirty = false;
+  }
+
+  /** Lets go of it. */
+  async close(): Promise<void> {
+    await this.#utpm.close();
+  }
+}
+
+interface Made {
+  readonly utpm: Utpm;
+  readonly tpm: Tpm;
+  readonly key: TpmObject;
+}
+
+async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> {
+  const seeds = {
+    endorsement: deriveKey(master, 'utpm endorsement seed', measurement),
+    owner: deriveKey(master, 'utpm owner seed', measurement),
+    platform: deriveKey(master, 'utpm platform seed', measurement),
+  };
+  try {
+    const utpm = await openUtpm({ profile: 'micro', seeds, startup: true });
+    const tpm = new Tpm(utpm, { crypto: nodeCrypto });
+    await extendPcr(tpm, 0, { sha256: measurement });
+    const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
+    return { utpm, tpm, key };
+  } finally {
+    for (const seed of Object.values(seeds)) seed.fill(0);
+  }
+}
+
+function indexesOf(mask: number): readonly number[] {
+  return [...Array(UPCRS).keys()].filter((index) => (mask & (1 << index)) !== 0);
+}

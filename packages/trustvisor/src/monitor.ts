@@ -1,0 +1,268 @@
+/** The isolate: gets the master secret, keeps the PALs, and answers the application. */
+import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { PalLinkerError, parsePalImage } from '@casemate/pal-linker';
+import type { TpmTransport } from '@casemate/tpm';
+import { Channel, type Outgoing } from './channel.js';
+import { TrustvisorError } from './error.js';
+import { HistoryRegistry } from './history.js';
+import type { LastRequest } from './options.js';
+import { PlatformTpm } from './platform-tpm.js';
+import { type Body, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { measurementOf, type PalHost, RegisteredPal } from './registered-pal.js';
+import type { BlobStore } from './store.js';
+
+const MAX_PALS = 100;
+const MAX_TIME_LIMIT = 3_600_000;
+const ACCEPTS: ReadonlySet<Message['type']> = new Set([1, 2, 3, 4, 5, 6, 7]);
+
+/** Serves one application at the other end of `stream` until it closes; `workerUrl` is where the PAL thread's code lies. */
+export function serve(stream: Duplex, workerUrl: URL): Promise<void> {
+  return new Promise((resolve) => {
+    const monitor = new Monitor(stream, workerUrl, () => {
+      void monitor.end().finally(resolve);
+    });
+  });
+}
+
+interface Opened {
+  readonly host: Omit<PalHost, 'print'>;
+  readonly platform: PlatformTpm | undefined;
+  readonly memoryLimit: number;
+}
+
+class Monitor {
+  readonly #channel: Channel;
+  readonly #workerUrl: URL;
+  readonly #pals = new Map<number, RegisteredPal>();
+  readonly #calls = new Map<number, AbortController>();
+  #opened: Opened | undefined;
+  #registering: Promise<unknown> = Promise.resolve();
+  #nextPal = 1;
+
+  constructor(stream: Duplex, workerUrl: URL, closed: () => void) {
+    this.#workerUrl = workerUrl;
+    this.#channel = new Channel(stream, { accepts: ACCEPTS, handle: (message) => this.#handle(message), closed });
+  }
+
+  /** Wipes everything. The application is gone, so nothing can be told to the TPM any more. */
+  async end(): Promise<void> {
+    await Promise.all([...this.#pals.values()].map((pal) => pal.close()));
+    this.#pals.clear();
+    this.#opened?.host.master.fill(0);
+    this.#opened = undefined;
+  }
+
+  async #handle(message: Message): Promise<Outgoing | undefined> {
+    switch (message.type) {
+      case MESSAGE.OPEN:
+        return this.#open(message.body);
+      case MESSAGE.REGISTER:
+        return this.#register(message.body);
+      case MESSAGE.INVOKE:
+        return this.#invoke(message.id, message.body);
+      case MESSAGE.QUOTE: {
+        const body = await this.#pal(message.body.pal).quote(message.body.nonce, message.body.mask);
+        return { type: MESSAGE.QUOTED, body };
+      }
+      case MESSAGE.UNREGISTER:
+        return this.#unregister(message.body.pal);
+      case MESSAGE.CLOSE:
+        return this.#close();
+      case MESSAGE.ABORT:
+        this.#calls.get(message.body.request)?.abort();
+        return undefined;
+      default:
+        throw new TrustvisorError('protocol', `answer message: type ${message.type} does not go this way`);
+    }
+  }
+
+  async #open(body: Body<1>): Promise<Outgoing> {
+    if (this.#opened !== undefined) throw new TrustvisorError('protocol', 'open isolate: it is open already');
+    assertOptions(body);
+    const withTpm = (body.flags & OPEN_FLAGS.tpm) !== 0;
+    this.#opened = withTpm ? await this.#openWithTpm(body) : this.#openEphemeral(body);
+    return { type: MESSAGE.OPENED, body: { ephemeral: withTpm ? 0 : 1 } };
+  }
+
+  #openEphemeral(body: Body<1>): Opened {
+    const host = { master: new Uint8Array(randomBytes(32)), workerUrl: this.#workerUrl, histories: undefined };
+    return { host, platform: undefined, memoryLimit: body.memoryLimit };
+  }
+
+  async #openWithTpm(body: Body<1>): Promise<Opened> {
+    const platform = new PlatformTpm(forwardedTpm(this.#channel), body);
+    const store = forwardedStore(this.#channel);
+    const master = await obtainMaster(platform, store);
+    const historyHost = { platform, store, master };
+    const registry = new HistoryRegistry(historyHost);
+    await registry.open();
+    await registry.mark();
+    const host = { master, workerUrl: this.#workerUrl, histories: { host: historyHost, registry } };
+    return { host, platform, memoryLimit: body.memoryLimit };
+  }
+
+  /** Registrations run one after another: they share the registry of histories. */
+  async #register(body: Body<2>): Promise<Outgoing> {
+    const registration = this.#registering.then(() => this.#registerNow(body));
+    this.#registering = registration.catch(() => undefined);
+    return registration;
+  }
+
+  async #registerNow({ image, timeLimit }: Body<2>): Promise<Outgoing> {
+    const { host, memoryLimit } = this.#use();
+    if (this.#pals.size >= MAX_PALS) {
+      throw new TrustvisorError('busy', `register PAL: expected fewer than ${MAX_PALS} registered ones`);
+    }
+    const parsed = parseImage(image, memoryLimit);
+    const id = this.#nextPal++;
+    const print = (text: string) => {
+      if (this.#pals.has(id)) this.#channel.notify({ type: MESSAGE.PRINT, body: { pal: id, text } });
+    };
+    const pal = await RegisteredPal.register(parsed, measurementOf(image), { ...host, print }, limited(timeLimit));
+    this.#pals.set(id, pal);
+    const { name, version } = parsed;
+    const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];
+    const { measurement, identity } = pal;
+    return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, measurement, identity, last } };
+  }
+
+  async #invoke(request: number, { pal, command, input, timeLimit }: Body<3>): Promise<Outgoing> {
+    const controller = new AbortController();
+    this.#calls.set(request, controller);
+    try {
+      const call = { command, input, timeLimit: limited(timeLimit), signal: controller.signal };
+      return { type: MESSAGE.INVOKED, body: await this.#pal(pal).invoke(call) };
+    } finally {
+      this.#calls.delete(request);
+    }
+  }
+
+  async #unregister(id: number): Promise<Outgoing> {
+    const pal = this.#pal(id);
+    this.#pals.delete(id);
+    await pal.close();
+    return DONE;
+  }
+
+  async #close(): Promise<Outgoing> {
+    const platform = this.#opened?.platform;
+    await this.end();
+    await platform?.close();
+    return DONE;
+  }
+
+  #use(): Opened {
+    if (this.#opened !== undefined) return this.#opened;
+    throw new TrustvisorError('closed', 'use isolate: it is not open');
+  }
+
+  #pal(id: number): RegisteredPal {
+    const pal = this.#pals.get(id);
+    if (pal !== undefined) return pal;
+    throw new TrustvisorError('closed', `use PAL ${id}: it is not registered`);
+  }
+}
+
+const DONE: Outgoing = { type: MESSAGE.DONE, body: undefined };
+
+function assertOptions(body: Body<1>): void {
+  if (body.protocol !== PROTOCOL_VERSION) {
+    throw new TrustvisorError('protocol', `open isolate: expected protocol ${PROTOCOL_VERSION}, got ${body.protocol}`);
+  }
+  if (body.engine !== 1) throw new TrustvisorError('unsupported-engine', 'open isolate: it has the engine wasm only');
+  if ((body.flags & (OPEN_FLAGS.tpm | OPEN_FLAGS.allowEphemeral)) === 0) {
+    throw new TrustvisorError('refused', 'open isolate: expected a platform TPM, got none; nothing could be sealed');
+  }
+  if (body.pcrs.some((pcr) => pcr > 23) || new Set(body.pcrs).size !== body.pcrs.length) {
+    throw new TrustvisorError(
+      'input',
+      `open isolate: expected distinct PCRs from 0 to 23, got ${body.pcrs.join(', ')}`,
+    );
+  }
+  if (body.pcrs.length === 0 && (body.flags & OPEN_FLAGS.allowAnyPlatformState) === 0) {
+    throw new TrustvisorError('refused', 'open isolate: expected PCRs to bind the master secret to, got none');
+  }
+}
+
+/**
+ * The master secret of this platform, made where there has never been one. Where sealed state shows that there was one,
+ * a missing index is refused: a new secret would make all old state unreadable, and silently.
+ */
+async function obtainMaster(platform: PlatformTpm, store: BlobStore): Promise<Uint8Array> {
+  const state = await platform.masterState();
+  if (state === 'written') return platform.readMaster();
+  if (state === 'foreign') {
+    const problem = 'its NV index is bound to other PCR values, or is not ours';
+    throw new TrustvisorError('refused', `read the master secret: ${problem}`);
+  }
+  if (await HistoryRegistry.isThere(store)) {
+    const problem = 'there is sealed state, but the NV index of the secret that sealed it is gone';
+    throw new TrustvisorError('refused', `read the master secret: ${problem}`);
+  }
+  if (state === 'defined') await platform.remove(0);
+  const master = new Uint8Array(randomBytes(32));
+  await new HistoryRegistry({ platform, store, master }).create();
+  await platform.createMaster(master);
+  return master;
+}
+
+function parseImage(image: Uint8Array, memoryLimit: number) {
+  const parsed = parseOrRefuse(image);
+  const needed = parsed.sections.reduce((sum, { memorySize }) => sum + memorySize, parsed.memory.maximumBytes);
+  if (needed <= memoryLimit) return parsed;
+  throw new TrustvisorError(
+    'memory',
+    `register PAL ${parsed.name}: expected at most ${memoryLimit} bytes, got ${needed}`,
+  );
+}
+
+function parseOrRefuse(image: Uint8Array) {
+  try {
+    return parsePalImage(image);
+  } catch (error) {
+    if (!(error instanceof PalLinkerError)) throw error;
+    throw new TrustvisorError('refused', `register PAL: ${error.message}`, { cause: error });
+  }
+}
+
+function limited(timeLimit: number): number {
+  if (timeLimit >= 1 && timeLimit <= MAX_TIME_LIMIT) return timeLimit;
+  throw new TrustvisorError(
+    'input',
+    `call PAL: expected a time limit from 1 to ${MAX_TIME_LIMIT} ms, got ${timeLimit}`,
+  );
+}
+
+function lastBody(last: LastRequest): Body<33>['last'][number] {
+  return {
+    ...last,
+    outcome: last.outcome === 'returned' ? 0 : 1,
+    rolledForward: last.rolledForward ? 1 : 0,
+  };
+}
+
+/** The platform TPM at the other end of the stream. */
+function forwardedTpm(channel: Channel): TpmTransport {
+  return {
+    send: async (command) => {
+      const reply = await channel.request({ type: MESSAGE.TPM, body: { command } }, MESSAGE.CONTENT);
+      return reply.body.content[0] ?? new Uint8Array(0);
+    },
+    close: async () => undefined,
+  };
+}
+
+/** The untrusted store at the other end of the stream. */
+function forwardedStore(channel: Channel): BlobStore {
+  return {
+    get: async (name) =>
+      (await channel.request({ type: MESSAGE.STORE_GET, body: { name } }, MESSAGE.CONTENT)).body.content[0],
+    put: async (name, content) => {
+      await channel.request({ type: MESSAGE.STORE_PUT, body: { name, content } }, MESSAGE.DONE);
+    },
+    delete: async (name) => {
+      await channel.request({ type: MESSAGE.STORE_DELETE, body: { name } }, MESSAGE.DONE);
+    },
+  };
+}

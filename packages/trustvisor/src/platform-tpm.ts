@@ -1,0 +1,312 @@
+/** The isolate's use of the platform TPM: the master secret and the history summaries, in NV indexes (TPM 2.0 Part 3, 31). */
+import { createHash } from 'node:crypto';
+import {
+  createPrimary,
+  type Entity,
+  NvDefineSpace,
+  NvExtend,
+  NvRead,
+  NvReadPublic,
+  NvUndefineSpace,
+  NvWrite,
+  PolicyPcr,
+  password,
+  pcrSelection,
+  readPcrs,
+  type Session,
+  type SessionUse,
+  srkTemplate,
+  startSession,
+  TPM_ALG,
+  TPM_CC,
+  TPM_NT,
+  TPM_RC,
+  TPM_RH,
+  TPMA_NV,
+  Tpm,
+  TpmError,
+  TpmlPcrSelection,
+  TpmsNvPublic,
+  type TpmTransport,
+} from '@casemate/tpm';
+import { nodeCrypto } from '@casemate/tpm/node-crypto';
+import { encode, u32 } from '@casemate/wire';
+import { TrustvisorError } from './error.js';
+
+/** How the platform TPM is used. */
+export interface PlatformOptions {
+  /** PCRs of the SHA-256 bank to which the master secret is bound. */
+  readonly pcrs: readonly number[];
+  /** The first NV index; the master secret lies in it. */
+  readonly nvBase: number;
+  /** Authorization value of the owner hierarchy. */
+  readonly ownerAuth: Uint8Array;
+  /** The Name that the storage root key must have, or empty. */
+  readonly storageKeyName: Uint8Array;
+}
+
+/** An index that is only ever extended: its place, who may use it, and a tag that says whose it is. */
+export interface ExtendIndex {
+  /** Counted from the first NV index. */
+  readonly slot: number;
+  /** Its authorization value, which the application does not know. */
+  readonly auth: Uint8Array;
+  /** 32 bytes, public; stands where a policy would, and no policy has this digest. */
+  readonly tag: Uint8Array;
+}
+
+/** The slots: the master secret, the registry of histories, and the histories. */
+export const SLOTS = { master: 0, registry: 1, firstHistory: 2, histories: 64 } as const;
+
+const MASTER_SIZE = 32;
+const DIGEST_SIZE = 32;
+
+/** What is at an index: nothing, an index of this tag or policy (written to or not), or something else. */
+export type SlotState = 'absent' | 'defined' | 'written' | 'foreign';
+
+/** Sessions with the platform TPM; the application that forwards the bytes sees ciphertext and cannot change it unseen. */
+export class PlatformTpm {
+  readonly #tpm: Tpm;
+  readonly #options: PlatformOptions;
+  #session: Session | undefined;
+
+  /** Nothing is sent before the first use. */
+  constructor(transport: TpmTransport, options: PlatformOptions) {
+    this.#tpm = new Tpm(transport, { crypto: nodeCrypto });
+    this.#options = options;
+  }
+
+  /** Ends the sessions; the transport stays open. */
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.flush();
+  }
+
+  /** What is at the index of the master secret, as far as the selected PCRs have the values of now. */
+  async masterState(): Promise<SlotState> {
+    return this.#guard('look at the master secret', async () =>
+      this.#stateOf(await this.#masterPublic(), SLOTS.master),
+    );
+  }
+
+  /** Defines the index of the master secret and writes the secret; nobody can write to it again, or read it in another state. */
+  async createMaster(secret: Uint8Array): Promise<void> {
+    await this.#guard('create the master secret', async () => {
+      const nvPublic = await this.#masterPublic();
+      const auth = nodeCrypto.random(DIGEST_SIZE);
+      try {
+        await this.#define(nvPublic, auth);
+        const index = this.#entity(nvPublic, auth, await this.#use({ decrypt: true }));
+        await this.#tpm.execute(NvWrite, { authHandle: index, nvIndex: index, data: secret, offset: 0 });
+      } finally {
+        // The only authorization for writing is forgotten here.
+        auth.fill(0);
+      }
+    });
+  }
+
+  /** Reads the master secret under its PCR policy. Throws {@link TrustvisorError} with code `refused` where the PCRs differ. */
+  async readMaster(): Promise<Uint8Array> {
+    return this.#guard('read the master secret', async () => {
+      const nvPublic = written(await this.#masterPublic());
+      await using policy = await this.#salted((salt) =>
+        startSession(this.#tpm, { type: 'policy', salt, encrypt: true }),
+      );
+      const pcrs = this.#selection();
+      await this.#tpm.execute(PolicyPcr, { policySession: policy.handle, pcrDigest: new Uint8Array(0), pcrs });
+      const index = this.#entity(nvPublic, new Uint8Array(0), policy);
+      const request = { authHandle: index, nvIndex: index, size: MASTER_SIZE, offset: 0 };
+      return (await this.#tpm.execute(NvRead, request)).data;
+    });
+  }
+
+  /** What is at the slot of an extend index. */
+  async extendState(index: ExtendIndex): Promise<SlotState> {
+    return this.#guard('look at a history', () => this.#stateOf(this.#extendPublic(index), index.slot));
+  }
+
+  /** Defines an extend index. */
+  async createExtend(index: ExtendIndex): Promise<void> {
+    await this.#guard('create a history', () => this.#define(this.#extendPublic(index), index.auth));
+  }
+
+  /** index = SHA-256(index || data), in one step that nothing can come between; 32 zero bytes before the first. */
+  async extend(index: ExtendIndex, state: 'defined' | 'written', data: Uint8Array): Promise<void> {
+    await this.#guard('extend a history', async () => {
+      const entity = await this.#extendEntity(index, state, { decrypt: true });
+      await this.#tpm.execute(NvExtend, { authHandle: entity, nvIndex: entity, data });
+    });
+  }
+
+  /** The value of an extend index that has been written to. */
+  async readExtend(index: ExtendIndex): Promise<Uint8Array> {
+    return this.#guard('read a history', async () => {
+      const entity = await this.#extendEntity(index, 'written', { encrypt: true });
+      const request = { authHandle: entity, nvIndex: entity, size: DIGEST_SIZE, offset: 0 };
+      return (await this.#tpm.execute(NvRead, request)).data;
+    });
+  }
+
+  /** Removes the index at a slot. */
+  async remove(slot: number): Promise<void> {
+    await this.#guard('remove an index', async () => {
+      const { nvName } = await this.#tpm.execute(NvReadPublic, { nvIndex: this.#handle(slot) });
+      const nvIndex = { handle: this.#handle(slot), name: nvName };
+      await this.#tpm.execute(NvUndefineSpace, { authHandle: await this.#owner({}), nvIndex });
+    });
+  }
+
+  #handle(slot: number): number {
+    return this.#options.nvBase + slot;
+  }
+
+  #selection(): TpmlPcrSelection {
+    return this.#options.pcrs.length === 0 ? [] : pcrSelection({ sha256: this.#options.pcrs });
+  }
+
+  async #masterPublic(): Promise<TpmsNvPublic> {
+    return {
+      nvIndex: this.#handle(SLOTS.master),
+      nameAlg: TPM_ALG.SHA256,
+      attributes: TPMA_NV.AUTHWRITE | TPMA_NV.POLICYREAD | TPMA_NV.NO_DA,
+      authPolicy: await this.#pcrPolicy(),
+      dataSize: MASTER_SIZE,
+    };
+  }
+
+  /** PolicyPCR (Part 3, 23.7) over the values of now, read in a session, so that the forwarder cannot make them up. */
+  async #pcrPolicy(): Promise<Uint8Array> {
+    const { pcrs } = this.#options;
+    const sessions = [await this.#use({ audit: true })];
+    const values = pcrs.length === 0 ? {} : ((await readPcrs(this.#tpm, { sha256: pcrs }, { sessions })).sha256 ?? {});
+    const ordered = [...pcrs].sort((a, b) => a - b).map((index) => values[index] ?? new Uint8Array(0));
+    const selection = encode(TpmlPcrSelection, this.#selection());
+    return sha256(new Uint8Array(DIGEST_SIZE), encode(u32, TPM_CC.PolicyPCR), selection, sha256(...ordered));
+  }
+
+  #extendPublic({ slot, tag }: ExtendIndex): TpmsNvPublic {
+    return {
+      nvIndex: this.#handle(slot),
+      nameAlg: TPM_ALG.SHA256,
+      attributes: TPMA_NV.AUTHWRITE | TPMA_NV.AUTHREAD | TPMA_NV.NO_DA | (TPM_NT.EXTEND << 4),
+      authPolicy: tag,
+      dataSize: DIGEST_SIZE,
+    };
+  }
+
+  async #stateOf(expected: TpmsNvPublic, slot: number): Promise<SlotState> {
+    const found = await this.#readPublic(slot);
+    if (found === undefined) return 'absent';
+    if (samePublic(found, expected)) return 'defined';
+    return samePublic(found, written(expected)) ? 'written' : 'foreign';
+  }
+
+  async #readPublic(slot: number): Promise<TpmsNvPublic | undefined> {
+    try {
+      return (await this.#tpm.execute(NvReadPublic, { nvIndex: this.#handle(slot) })).nvPublic;
+    } catch (error) {
+      if (isResponse(error, TPM_RC.HANDLE)) return undefined;
+      throw error;
+    }
+  }
+
+  async #define(publicInfo: TpmsNvPublic, auth: Uint8Array): Promise<void> {
+    const authHandle = await this.#owner({ decrypt: true });
+    await this.#tpm.execute(NvDefineSpace, { authHandle, auth, publicInfo });
+  }
+
+  async #owner(attributes: { readonly decrypt?: boolean }): Promise<Entity> {
+    return { handle: TPM_RH.OWNER, authValue: this.#options.ownerAuth, auth: await this.#use(attributes) };
+  }
+
+  async #extendEntity(
+    index: ExtendIndex,
+    state: 'defined' | 'written',
+    attributes: { readonly decrypt?: boolean; readonly encrypt?: boolean },
+  ): Promise<Entity> {
+    const nvPublic = this.#extendPublic(index);
+    return this.#entity(state === 'written' ? written(nvPublic) : nvPublic, index.auth, await this.#use(attributes));
+  }
+
+  /** The Name is computed here from what the index must be: a TPM with another index at that place refuses the HMAC. */
+  #entity(nvPublic: TpmsNvPublic, authValue: Uint8Array, auth: SessionUse): Entity {
+    return { handle: nvPublic.nvIndex, name: nvName(nvPublic), authValue, auth };
+  }
+
+  async #use(attributes: {
+    readonly decrypt?: boolean;
+    readonly encrypt?: boolean;
+    readonly audit?: boolean;
+  }): Promise<SessionUse> {
+    if (!this.#session?.isOpen) {
+      this.#session = await this.#salted((salt) =>
+        startSession(this.#tpm, { type: 'hmac', salt, cipher: { algorithm: 'aes', keyBits: 128 } }),
+      );
+    }
+    return this.#session.use(attributes);
+  }
+
+  /** Starts a session whose salt is encrypted to the storage root key, which is made for it and flushed. */
+  async #salted(start: (salt: Awaited<ReturnType<typeof createPrimary>>) => Promise<Session>): Promise<Session> {
+    const hierarchyAuth = password(this.#options.ownerAuth);
+    const key = await createPrimary(this.#tpm, {
+      hierarchy: 'owner',
+      hierarchyAuth,
+      template: srkTemplate('ecc-p256'),
+    });
+    try {
+      this.#assertStorageKey(key.name);
+      return await start(key);
+    } finally {
+      await key.flush();
+    }
+  }
+
+  #assertStorageKey(name: Uint8Array): void {
+    const { storageKeyName } = this.#options;
+    if (storageKeyName.length === 0 || equal(name, storageKeyName)) return;
+    throw new TrustvisorError('refused', 'open platform TPM: its storage root key is not the one that was named');
+  }
+
+  async #guard<T>(what: string, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      if (error instanceof TrustvisorError) throw error;
+      if (isResponse(error, TPM_RC.POLICY_FAIL)) throw new TrustvisorError('refused', WRONG_PCRS, { cause: error });
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new TrustvisorError('tpm', `${what}: ${problem}`, { cause: error });
+    }
+  }
+}
+
+const WRONG_PCRS = 'read the master secret: the PCRs are not those that it was bound to when it was made';
+
+function nvName(nvPublic: TpmsNvPublic): Uint8Array {
+  return Uint8Array.of(0, TPM_ALG.SHA256, ...sha256(encode(TpmsNvPublic, nvPublic)));
+}
+
+function written(nvPublic: TpmsNvPublic): TpmsNvPublic {
+  return { ...nvPublic, attributes: nvPublic.attributes | TPMA_NV.WRITTEN };
+}
+
+function samePublic(a: TpmsNvPublic, b: TpmsNvPublic): boolean {
+  return equal(encode(TpmsNvPublic, a), encode(TpmsNvPublic, b));
+}
+
+function isResponse(error: unknown, code: number): boolean {
+  return error instanceof TpmError && error.response?.number === code;
+}
+
+/** SHA-256 over the parts one after another. */
+export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+}
+
+/** Whether two public byte strings are the same. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

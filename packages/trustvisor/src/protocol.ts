@@ -1,0 +1,131 @@
+/** The messages between application and isolate: one frame format, requests both ways, bounded everywhere. */
+import { MAX_IMAGE_BYTES } from '@casemate/pal-linker';
+import {
+  array,
+  bytes,
+  empty,
+  flags,
+  type Infer,
+  oneOf,
+  sizedBytes,
+  struct,
+  text,
+  u8,
+  u16,
+  u32,
+  u64,
+  union,
+} from '@casemate/wire';
+
+/** Both ends must speak this version. */
+export const PROTOCOL_VERSION = 1;
+
+/** The largest frame behind its u32 length, in bytes. */
+export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
+
+/** The largest input, output and state of a PAL, in bytes. */
+export const MAX_DATA = 1024 * 1024;
+
+/** The largest blob of the store, in bytes: a snapshot of state and last output. */
+export const MAX_BLOB = 3 * MAX_DATA;
+
+/** The largest TPM command or response, in bytes. */
+const MAX_TPM = 65536;
+
+/** Message types. 1 to 7 go to the isolate, 16 to 20 to the application, 32 and up answer either. */
+export const MESSAGE = {
+  OPEN: 1,
+  REGISTER: 2,
+  INVOKE: 3,
+  QUOTE: 4,
+  UNREGISTER: 5,
+  CLOSE: 6,
+  ABORT: 7,
+  TPM: 16,
+  STORE_GET: 17,
+  STORE_PUT: 18,
+  STORE_DELETE: 19,
+  PRINT: 20,
+  OPENED: 32,
+  REGISTERED: 33,
+  INVOKED: 34,
+  QUOTED: 35,
+  DONE: 36,
+  CONTENT: 37,
+  FAILED: 38,
+} as const;
+
+/** Bits of `flags` in OPEN. */
+export const OPEN_FLAGS = { tpm: 1, allowEphemeral: 2, allowAnyPlatformState: 4 } as const;
+
+const blobName = text('BLOB_NAME', u8, { max: 128 });
+const blob = sizedBytes('BLOB', u32, { max: MAX_BLOB });
+const data = (name: string) => sizedBytes(name, u32, { max: MAX_DATA });
+
+const Open = struct('OPEN', {
+  protocol: u16,
+  flags: flags('OPEN_FLAGS', u8, 7),
+  engine: u8,
+  pcrs: array('PCRS', u8, u8, { max: 24 }),
+  nvBase: u32,
+  memoryLimit: u32,
+  ownerAuth: sizedBytes('OWNER_AUTH', u8, { max: 64 }),
+  storageKeyName: sizedBytes('STORAGE_KEY_NAME', u8, { max: 66 }),
+});
+
+const Last = struct('LAST_REQUEST', {
+  sequence: u64,
+  command: u32,
+  inputDigest: bytes('INPUT_DIGEST', 32),
+  outcome: oneOf('OUTCOME', u8, [0, 1]),
+  returnCode: u32,
+  output: data('OUTPUT'),
+  rolledForward: oneOf('ROLLED_FORWARD', u8, [0, 1]),
+});
+
+const Registered = struct('REGISTERED', {
+  pal: u32,
+  name: text('PAL_NAME', u8, { max: 64 }),
+  version: text('PAL_VERSION', u8, { max: 64 }),
+  measurement: bytes('MEASUREMENT', 32),
+  identity: sizedBytes('IDENTITY', u16, { max: 1024 }),
+  last: array('LAST_REQUESTS', u8, Last, { max: 1 }),
+});
+
+/** One message. `id` is the requester's number for it; a reply carries the number of its request. */
+export const Message = struct('MESSAGE', {
+  type: oneOf('MESSAGE_TYPE', u8, [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38]),
+  id: u32,
+  body: union('type', {
+    1: Open,
+    2: struct('REGISTER', { timeLimit: u32, image: sizedBytes('IMAGE', u32, { max: MAX_IMAGE_BYTES }) }),
+    3: struct('INVOKE', { pal: u32, command: u32, timeLimit: u32, input: data('INPUT') }),
+    4: struct('QUOTE', { pal: u32, mask: u8, nonce: sizedBytes('NONCE', u8, { max: 64 }) }),
+    5: struct('UNREGISTER', { pal: u32 }),
+    6: empty,
+    7: struct('ABORT', { request: u32 }),
+    16: struct('TPM', { command: sizedBytes('TPM_COMMAND', u32, { max: MAX_TPM }) }),
+    17: struct('STORE_GET', { name: blobName }),
+    18: struct('STORE_PUT', { name: blobName, content: blob }),
+    19: struct('STORE_DELETE', { name: blobName }),
+    20: struct('PRINT', { pal: u32, text: text('PRINT_TEXT', u16, { max: 16384 }) }),
+    32: struct('OPENED', { ephemeral: oneOf('EPHEMERAL', u8, [0, 1]) }),
+    33: Registered,
+    34: struct('INVOKED', { returnCode: u32, output: data('OUTPUT') }),
+    35: struct('QUOTED', {
+      quoted: sizedBytes('QUOTED', u16, { max: 4096 }),
+      signature: sizedBytes('SIGNATURE', u16, { max: 4096 }),
+    }),
+    36: empty,
+    37: struct('CONTENT', { content: array('CONTENTS', u8, blob, { max: 1 }) }),
+    38: struct('FAILED', { code: u8, fault: u8, message: text('FAILURE', u16, { max: 16384 }) }),
+  }),
+});
+/** The value of the codec of the same name. */
+export type Message = Infer<typeof Message>;
+
+/** A message of one type. */
+export type MessageOf<T extends Message['type']> = Extract<Message, { readonly type: T }>;
+
+/** The body of one type of message. */
+export type Body<T extends Message['type']> = MessageOf<T>['body'];

@@ -1,0 +1,216 @@
+/** One PAL in the isolate: its engine, its micro-TPM, its history, and its calls one after another. */
+import { randomBytes } from 'node:crypto';
+import { PAL_FLAGS, type PalImage } from '@casemate/pal-linker';
+import { TrustvisorError } from './error.js';
+import { History, type HistoryHost, type HistoryRegistry } from './history.js';
+import { MicroTpm } from './micro-tpm.js';
+import type { InvokeResult, LastRequest, PalQuote } from './options.js';
+import { sha256 } from './platform-tpm.js';
+import { deriveKey, deterministicRandom } from './seal.js';
+import type { ServiceCall, ServiceReply } from './service-plan.js';
+import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
+import { type EnginePal, type Run, type RunOutcome, WasmPal } from './wasm-engine.js';
+
+/** What every PAL of an isolate is made with. */
+export interface PalHost {
+  readonly master: Uint8Array;
+  readonly workerUrl: URL;
+  /** Absent where there is no TPM: then no PAL can be protected against replay. */
+  readonly histories: { readonly host: HistoryHost; readonly registry: HistoryRegistry } | undefined;
+  readonly print: (text: string) => void;
+}
+
+/** A request to the entry, with its limits. */
+export type Call = Omit<Run, 'state'>;
+
+const MAX_WAITING = 64;
+
+/** A registered PAL; closing it wipes what it held. */
+export class RegisteredPal {
+  /** The parsed image. */
+  readonly image: PalImage;
+  /** SHA-256 of the image. */
+  readonly measurement: Uint8Array;
+  readonly #engine: EnginePal;
+  readonly #micro: MicroTpm;
+  readonly #history: History | undefined;
+  readonly #services: ServiceContext;
+  readonly #closing = new AbortController();
+  #run: RunContext = FREE_RUN;
+  #waiting = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(made: Made) {
+    this.image = made.image;
+    this.measurement = made.measurement;
+    this.#engine = made.engine((call) => this.#serve(call));
+    this.#micro = made.micro;
+    this.#history = made.history;
+    this.#services = {
+      micro: made.micro,
+      sealRoot: deriveKey(made.host.master, 'sealed data', new Uint8Array(32)),
+      epoch: new Uint8Array(randomBytes(8)),
+      started: performance.now(),
+    };
+  }
+
+  /** Loads and measures; a request that a crash cut off is carried out first. */
+  static async register(
+    image: PalImage,
+    measurement: Uint8Array,
+    host: PalHost,
+    timeLimit: number,
+  ): Promise<RegisteredPal> {
+    const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
+    const engine = (service: (call: ServiceCall) => Promise<ServiceReply>) =>
+      new WasmPal(image, host.workerUrl, { service, print: host.print });
+    const micro = await MicroTpm.open(host.master, measurement);
+    const history = isProtected ? await openHistory(image, measurement, host) : undefined;
+    const pal = new RegisteredPal({ image, measurement, host, engine, micro, history });
+    try {
+      await pal.#engine.load(timeLimit);
+      await pal.#rollForward({ timeLimit });
+      return pal;
+    } catch (error) {
+      await pal.close();
+      throw error;
+    }
+  }
+
+  /** TPMT_PUBLIC of the identity key. */
+  get identity(): Uint8Array {
+    return this.#micro.identity;
+  }
+
+  /** The last request in the PAL's history. */
+  get lastRequest(): LastRequest | undefined {
+    return this.#history?.last;
+  }
+
+  /** Calls the entry, after the calls before it. */
+  invoke(call: Call): Promise<InvokeResult> {
+    if (call.input.length > this.#engine.inputCapacity) {
+      const problem = `expected an input of at most ${this.#engine.inputCapacity} bytes, got ${call.input.length}`;
+      throw new TrustvisorError('input', `call PAL ${this.image.name}: ${problem}`);
+    }
+    const signal = call.signal ? AbortSignal.any([call.signal, this.#closing.signal]) : this.#closing.signal;
+    return this.#inTurn(() => this.#call({ ...call, signal }));
+  }
+
+  /** A quote by the micro-TPM, between calls. */
+  quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
+    return this.#inTurn(() => this.#micro.quote(nonce, mask));
+  }
+
+  /** Stops what runs, waits for it, and wipes. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#queue;
+    await this.#engine.close();
+    await this.#micro.close();
+    this.#history?.wipe();
+    this.#services.sealRoot.fill(0);
+  }
+
+  async #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#closing.signal.aborted)
+      throw new TrustvisorError('closed', `call PAL ${this.image.name}: it is unregistered`);
+    if (this.#waiting >= MAX_WAITING) {
+      throw new TrustvisorError(
+        'busy',
+        `call PAL ${this.image.name}: expected fewer than ${MAX_WAITING} calls to wait`,
+      );
+    }
+    this.#waiting++;
+    const turn = this.#queue.then(task);
+    this.#queue = turn.catch(() => undefined);
+    try {
+      return await turn;
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  async #call(call: Call): Promise<InvokeResult> {
+    const outcome = this.#history ? await this.#protectedRun(this.#history, call) : await this.#freeRun(call);
+    if (outcome.kind === 'returned') return { returnCode: outcome.returnCode, output: outcome.output };
+    const message = `run PAL ${this.image.name}: ${outcome.problem}`;
+    throw new TrustvisorError('fault', message, { fault: outcome.fault });
+  }
+
+  /** After a fault or a stop nothing of the run is left: the memory is fresh, and so is the micro-TPM. */
+  async #freeRun(call: Call): Promise<RunOutcome> {
+    this.#run = FREE_RUN;
+    let outcome: RunOutcome | undefined;
+    try {
+      outcome = await this.#engine.run({ ...call, state: new Uint8Array(0) });
+      return outcome;
+    } finally {
+      if (outcome?.kind !== 'returned') await this.#micro.reset();
+    }
+  }
+
+  async #protectedRun(history: History, call: Call): Promise<RunOutcome> {
+    if (call.signal?.aborted) throw new TrustvisorError('aborted', `run PAL ${this.image.name}: the caller gave it up`);
+    await history.settle();
+    await this.#rollForward(call);
+    await history.accept(call.command, call.input);
+    return this.#carryOut(history, call, false);
+  }
+
+  async #rollForward(limits: Pick<Call, 'timeLimit' | 'signal'>): Promise<void> {
+    const pending = this.#history?.pending;
+    if (this.#history === undefined || pending === undefined) return;
+    await this.#carryOut(this.#history, { ...limits, ...pending }, true);
+  }
+
+  /**
+   * Runs the pending request from the state before it. Only an end that comes every time in the same way may become part
+   * of the history: a run that was stopped, or that ran out of stack or memory, leaves the request pending.
+   */
+  async #carryOut(history: History, call: Call, rolledForward: boolean): Promise<RunOutcome> {
+    const { key, context } = history.randomness;
+    this.#run = { random: deterministicRandom(key, context), deterministic: true };
+    await this.#micro.reset();
+    const outcome = await this.#engine.run({ ...call, state: history.state });
+    if (outcome.kind === 'fault' && !REPEATABLE.has(outcome.fault)) return outcome;
+    await history.commit(outcome, rolledForward);
+    return outcome;
+  }
+
+  #serve(call: ServiceCall): Promise<ServiceReply> {
+    return performService(call, this.#services, this.#run);
+  }
+}
+
+interface Made {
+  readonly image: PalImage;
+  readonly measurement: Uint8Array;
+  readonly host: PalHost;
+  readonly engine: (service: (call: ServiceCall) => Promise<ServiceReply>) => EnginePal;
+  readonly micro: MicroTpm;
+  readonly history: History | undefined;
+}
+
+const REPEATABLE: ReadonlySet<string> = new Set([
+  'unreachable',
+  'out-of-bounds',
+  'division',
+  'indirect-call',
+  'conversion',
+  'malformed-output',
+]);
+
+async function openHistory(image: PalImage, measurement: Uint8Array, host: PalHost): Promise<History> {
+  if (host.histories === undefined) {
+    const problem = 'expected a platform TPM for its protection against replay, got none';
+    throw new TrustvisorError('refused', `register PAL ${image.name}: ${problem}`);
+  }
+  const { host: historyHost, registry } = host.histories;
+  return History.open(historyHost, registry, { name: image.name, measurement });
+}
+
+/** SHA-256 of an image that has been parsed. */
+export function measurementOf(image: Uint8Array): Uint8Array {
+  return sha256(image);
+}

@@ -1,0 +1,144 @@
+/** Keys derived from the master secret (HKDF, RFC 5869) and blobs sealed under them (AES-256-GCM, NIST SP 800-38D). */
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { bytes, type Codec, constant, decode, encode, oneOf, rest, struct, u8, u32, WireError } from '@casemate/wire';
+import { TrustvisorError } from './error.js';
+
+/** What a key is for; each label gives keys that have nothing to do with those of the others. */
+export type KeyLabel =
+  | 'utpm endorsement seed'
+  | 'utpm owner seed'
+  | 'utpm platform seed'
+  | 'sealed data'
+  | 'state'
+  | 'history authorization'
+  | 'registry'
+  | 'registry authorization';
+
+/** Derives 32 bytes from `secret` for `label` and `context`. */
+export function deriveKey(secret: Uint8Array, label: KeyLabel | 'blob', context: Uint8Array): Uint8Array {
+  const info = Uint8Array.of(...new TextEncoder().encode(label), 0, ...context);
+  return new Uint8Array(hkdfSync('sha256', secret, SALT, info, 32));
+}
+
+const SALT = new TextEncoder().encode('casemate trustvisor 1');
+const TAG = 16;
+const MAX_SEALED = 4 * 1024 * 1024;
+
+/** The first four bytes of a {@link StateBlob}. */
+export const STATE_MAGIC = 0x43535431;
+
+/** The first four bytes of a {@link DataBlob}. */
+export const DATA_MAGIC = 0x43534431;
+
+/** What a blob of state holds. */
+export const STATE_KIND = { SNAPSHOT: 1, REQUEST: 2, REGISTRY: 3 } as const;
+
+/** A blob of the isolate's own state; `owner` is the PAL's measurement (zeros for the registry). All of it is authenticated. */
+export const StateBlob = struct('STATE_BLOB', {
+  magic: constant('STATE_MAGIC', u32, STATE_MAGIC),
+  kind: oneOf('STATE_KIND', u8, [1, 2, 3]),
+  owner: bytes('OWNER', 32),
+  salt: bytes('SALT', 32),
+  sealed: rest('SEALED', MAX_SEALED),
+});
+
+/** A blob that a PAL sealed: the uPCRs that must have the digest at release, and the PAL (SHA-256 of uPCR 0) that made it. */
+export const DataBlob = struct('DATA_BLOB', {
+  magic: constant('DATA_MAGIC', u32, DATA_MAGIC),
+  mask: oneOfMasks(),
+  release: bytes('DIGEST_AT_RELEASE', 32),
+  creation: bytes('DIGEST_AT_CREATION', 32),
+  salt: bytes('SALT', 32),
+  sealed: rest('SEALED', MAX_SEALED),
+});
+
+function oneOfMasks(): Codec<number> {
+  return oneOf('UPCR_MASK', u8, [...Array(256).keys()].slice(1));
+}
+
+interface Sealed {
+  readonly salt: Uint8Array;
+  readonly sealed: Uint8Array;
+}
+
+/** Bytes that sealing adds to the content of a {@link DataBlob}. */
+export const DATA_BLOB_OVERHEAD = 4 + 1 + 32 + 32 + 32 + TAG;
+
+/**
+ * Seals `content` under a key made from `key` and `header.salt`, which must never come back with other content, and
+ * authenticates the header.
+ */
+export function sealBlob<T extends Sealed>(
+  codec: Codec<T>,
+  key: Uint8Array,
+  header: Omit<T, 'sealed'>,
+  content: Uint8Array,
+): Uint8Array {
+  // The codec's value is its header and `sealed`; TypeScript cannot put a generic type together again.
+  const build = (sealed: Uint8Array) => encode(codec, { ...header, sealed } as unknown as T);
+  const blobKey = deriveKey(key, 'blob', (header as unknown as Sealed).salt);
+  try {
+    const cipher = createCipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
+    cipher.setAAD(build(new Uint8Array(0)));
+    const body = cipher.update(content);
+    cipher.final();
+    return build(join(body, cipher.getAuthTag()));
+  } finally {
+    blobKey.fill(0);
+  }
+}
+
+/** Opens what {@link sealBlob} made. Throws {@link TrustvisorError} with code `sealed-state` where it is damaged or forged. */
+export function openBlob<T extends Sealed>(codec: Codec<T>, key: Uint8Array, blob: T): Uint8Array {
+  const split = blob.sealed.length - TAG;
+  if (split < 0) throw forged(codec.name, `expected at least ${TAG} sealed bytes, got ${blob.sealed.length}`);
+  const blobKey = deriveKey(key, 'blob', blob.salt);
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
+    decipher.setAAD(encode(codec, { ...blob, sealed: new Uint8Array(0) }));
+    decipher.setAuthTag(blob.sealed.subarray(split));
+    const content = decipher.update(blob.sealed.subarray(0, split));
+    decipher.final();
+    return new Uint8Array(content);
+  } catch (error) {
+    throw forged(codec.name, 'it is not authentic', error);
+  } finally {
+    blobKey.fill(0);
+  }
+}
+
+/** Decodes a blob. Throws {@link TrustvisorError} with code `sealed-state` where it has another form. */
+export function parseBlob<T>(codec: Codec<T>, content: Uint8Array): T {
+  try {
+    return decode(codec, content);
+  } catch (error) {
+    if (error instanceof WireError) throw forged(codec.name, error.message, error);
+    throw error;
+  }
+}
+
+/** An endless stream of bytes that `key` and `context` fix: HMAC-SHA-256 in counter mode. */
+export function deterministicRandom(key: Uint8Array, context: Uint8Array): (length: number) => Uint8Array {
+  let counter = 0;
+  return (length) => {
+    const out = new Uint8Array(length);
+    for (let at = 0; at < length; at += 32) {
+      const block = Uint8Array.of(0, 0, 0, 0);
+      new DataView(block.buffer).setUint32(0, counter++);
+      const bytesOfBlock = createHmac('sha256', key).update(context).update(block).digest();
+      out.set(bytesOfBlock.subarray(0, Math.min(32, length - at)), at);
+    }
+    return out;
+  };
+}
+
+function join(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}
+
+function forged(what: string, problem: string, cause?: unknown): TrustvisorError {
+  return new TrustvisorError('sealed-state', `open ${what}: ${problem}`, { cause });
+}

@@ -1,0 +1,248 @@
+/** The engine `wasm`: one worker thread of the isolate for each PAL, stopped when its time is up. */
+import { Worker } from 'node:worker_threads';
+import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
+import { type PalFault, TrustvisorError } from './error.js';
+import type { ServiceCall, ServiceReply } from './service-plan.js';
+import type { FromWorker, ParameterLayout, ToWorker, WorkerStart } from './worker-messages.js';
+
+/** How a run ended on its own. */
+export type RunOutcome =
+  | { readonly kind: 'returned'; readonly returnCode: number; readonly output: Uint8Array; readonly state: Uint8Array }
+  | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string };
+
+/** What the engine asks of the isolate while a PAL runs. */
+export interface EngineHost {
+  /** Answers a service call. */
+  readonly service: (call: ServiceCall) => Promise<ServiceReply>;
+  /** Passes on what the PAL prints. */
+  readonly print: (text: string) => void;
+}
+
+/** One request to the entry. */
+export interface Run {
+  readonly command: number;
+  readonly input: Uint8Array;
+  /** The PAL's state, for a replay-protected one. */
+  readonly state: Uint8Array;
+  /** Milliseconds. */
+  readonly timeLimit: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A PAL ready to run; one run at a time. What an engine of another kind offers too. */
+export interface EnginePal {
+  /** Largest input in bytes. */
+  readonly inputCapacity: number;
+  /** Loads the code where it is not loaded. Throws `refused`, `memory`, `timeout`. */
+  load(timeLimit: number): Promise<void>;
+  /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`; the memory is then fresh at the next run. */
+  run(run: Run): Promise<RunOutcome>;
+  /** Wipes the memory and ends. */
+  close(): Promise<void>;
+}
+
+/** Plans where the parameters lie: in the section PARAM, which the PAL's own memory does not reach. */
+export function planLayout(image: PalImage): ParameterLayout {
+  const section = image.sections.find(({ type }) => type === PAL_SECTION.PARAM);
+  const [, input, output] = image.parameters;
+  if (section === undefined || input === undefined || output === undefined) {
+    throw new TrustvisorError('refused', `load PAL ${image.name}: expected a PARAM section and four parameters`);
+  }
+  const base = Number(section.address);
+  const inputAt = base + 16;
+  const outputAt = inputAt + align8(input.size);
+  if (outputAt + output.size > base + section.memorySize || Math.min(input.size, output.size) < PAL_BUFFER_HEADER) {
+    throw new TrustvisorError('refused', `load PAL ${image.name}: expected parameters that fit the PARAM section`);
+  }
+  return {
+    returnCode: base,
+    input: inputAt,
+    inputCapacity: input.size - PAL_BUFFER_HEADER,
+    output: outputAt,
+    outputCapacity: output.size - PAL_BUFFER_HEADER,
+  };
+}
+
+function align8(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}
+
+/** A PAL in a worker thread. The thread is started at the first need, and anew after it had to be stopped. */
+export class WasmPal implements EnginePal {
+  readonly inputCapacity: number;
+  readonly #name: string;
+  readonly #workerUrl: URL;
+  readonly #start: Omit<WorkerStart, 'signal'>;
+  readonly #host: EngineHost;
+  #thread: Thread | undefined;
+
+  /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
+  constructor(image: PalImage, workerUrl: URL, host: EngineHost) {
+    if (image.kind !== PAL_KIND.WASM) {
+      throw new TrustvisorError(
+        'unsupported-engine',
+        `load PAL ${image.name}: the engine wasm runs no image of kind ${image.kind}`,
+      );
+    }
+    const code = image.sections.find(({ type }) => type === PAL_SECTION.CODE)?.content ?? new Uint8Array(0);
+    const layout = planLayout(image);
+    this.#name = image.name;
+    this.inputCapacity = layout.inputCapacity;
+    this.#workerUrl = workerUrl;
+    this.#start = { code, layout, stateful: (image.flags & PAL_FLAGS.replayProtected) !== 0 };
+    this.#host = host;
+  }
+
+  async load(timeLimit: number): Promise<void> {
+    if (this.#thread !== undefined) return;
+    const thread = new Thread(this.#workerUrl, this.#start, this.#host);
+    this.#thread = thread;
+    const first = await this.#limited(thread, { timeLimit }, thread.next());
+    if (first.kind === 'ready') return;
+    this.#drop(thread);
+    const problem = first.kind === 'refused' ? first.problem : `it answered ${first.kind}`;
+    const code = first.kind === 'refused' && first.outOfMemory ? 'memory' : 'refused';
+    throw new TrustvisorError(code, `load PAL ${this.#name}: ${problem}`);
+  }
+
+  async run(run: Run): Promise<RunOutcome> {
+    if (run.signal?.aborted) throw this.#aborted();
+    await this.load(run.timeLimit);
+    if (run.signal?.aborted) throw this.#aborted();
+    const thread = this.#thread;
+    if (thread === undefined) throw new TrustvisorError('closed', `run PAL ${this.#name}: it was closed`);
+    thread.send({ kind: 'run', command: run.command, input: run.input, state: run.state });
+    const end = await this.#limited(thread, run, thread.next());
+    if (end.kind === 'returned' || end.kind === 'fault') return end;
+    this.#drop(thread);
+    throw new TrustvisorError('refused', `run PAL ${this.#name}: expected a result, got ${end.kind}`);
+  }
+
+  async close(): Promise<void> {
+    const thread = this.#thread;
+    this.#thread = undefined;
+    if (thread !== undefined) await thread.wipeAndEnd();
+  }
+
+  /** Waits for `end`, but stops the thread when time is up or the caller gives up. */
+  async #limited(
+    thread: Thread,
+    { timeLimit, signal }: Pick<Run, 'timeLimit' | 'signal'>,
+    end: Promise<FromWorker>,
+  ): Promise<FromWorker> {
+    const stop = (error: TrustvisorError) => {
+      this.#drop(thread, error);
+    };
+    const late = () =>
+      stop(new TrustvisorError('timeout', `run PAL ${this.#name}: expected an end within ${timeLimit} ms`));
+    const given = () => stop(this.#aborted());
+    const timer = setTimeout(late, timeLimit);
+    signal?.addEventListener('abort', given, { once: true });
+    try {
+      return await end;
+    } catch (error) {
+      this.#drop(thread);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', given);
+    }
+  }
+
+  #aborted(): TrustvisorError {
+    return new TrustvisorError('aborted', `run PAL ${this.#name}: the caller gave it up`);
+  }
+
+  #drop(thread: Thread, error?: TrustvisorError): void {
+    if (this.#thread === thread) this.#thread = undefined;
+    thread.end(error);
+  }
+}
+
+/** A worker thread as a sequence of messages, with service calls answered on the side. */
+class Thread {
+  readonly #worker: Worker;
+  readonly #signal = new Int32Array(new SharedArrayBuffer(4));
+  readonly #host: EngineHost;
+  #waiting: { resolve(message: FromWorker): void; reject(error: unknown): void } | undefined;
+  #early: FromWorker | undefined;
+  #ended: TrustvisorError | undefined;
+
+  constructor(url: URL, start: Omit<WorkerStart, 'signal'>, host: EngineHost) {
+    this.#host = host;
+    this.#worker = new Worker(url, {
+      workerData: { ...start, signal: this.#signal },
+      env: {},
+      execArgv: [],
+      stdin: false,
+      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
+    });
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
+    this.#worker.on('error', (error) => this.end(asTrustvisorError(error)));
+    this.#worker.on('exit', () => this.end());
+  }
+
+  send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  /** The next message that is not a service call. */
+  next(): Promise<FromWorker> {
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined) return Promise.resolve(early);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  end(error = new TrustvisorError('closed', 'run PAL: its thread ended')): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
+    void this.#worker.terminate();
+  }
+
+  /** Asks the thread to overwrite the PAL's memory; one that does not answer at once is stopped as it is. */
+  async wipeAndEnd(): Promise<void> {
+    if (this.#ended === undefined) {
+      this.send({ kind: 'wipe' });
+      const patience = setTimeout(() => this.end(), 200);
+      await this.next().catch(() => undefined);
+      clearTimeout(patience);
+    }
+    this.end();
+    await this.#worker.terminate();
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind === 'service') void this.#serve(message.call);
+    else if (message.kind === 'print') this.#host.print(message.text);
+    else this.#deliver(message);
+  }
+
+  #deliver(message: FromWorker): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) this.#early = message;
+    else waiting.resolve(message);
+  }
+
+  async #serve(call: ServiceCall): Promise<void> {
+    const reply = await this.#host.service(call);
+    if (this.#ended !== undefined) return;
+    this.send({ kind: 'service-reply', reply });
+    Atomics.store(this.#signal, 0, 1);
+    Atomics.notify(this.#signal, 0);
+  }
+}
+
+function asTrustvisorError(error: unknown): TrustvisorError {
+  const outOfMemory = error instanceof Error && 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+  const problem = error instanceof Error ? error.message : String(error);
+  return new TrustvisorError(outOfMemory ? 'memory' : 'closed', `run PAL: its thread ended: ${problem}`, {
+    cause: error,
+  });
+}
