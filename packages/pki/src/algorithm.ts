@@ -27,8 +27,7 @@ export type RsaBits = 2048 | 3072 | 4096;
 
 /** A key type with the one way in which the key signs: family, size, digest. */
 export type SignatureAlgorithm =
-  | 'ecdsa-p256-sha256'
-  | 'ecdsa-p384-sha384'
+  | `ecdsa-${'p256' | 'p384' | 'p521'}-${HashName}`
   | 'ed25519'
   | `rsassa-${RsaBits}-${HashName}`
   | `rsapss-${RsaBits}-${HashName}`;
@@ -68,6 +67,7 @@ const CURVE_OID: Readonly<Record<CurveName, string>> = {
   'P-384': ALGORITHM.p384,
   'P-521': ALGORITHM.p521,
 };
+const CURVES = { p256: 'P-256', p384: 'P-384', p521: 'P-521' } as const;
 const HASH_LENGTH: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
 /** Bytes in one coordinate of a point. */
 export const COORDINATE_LENGTH: Readonly<Record<CurveName, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 };
@@ -77,8 +77,12 @@ export const WEB_HASH: Readonly<Record<HashName, string>> = { sha256: 'SHA-256',
 /** The parts of a {@link SignatureAlgorithm}. Throws {@link PkiError} `unsupported` for any other text. */
 export function schemeOf(algorithm: string): { readonly scheme: SignatureScheme; readonly key: PublicKeyInfo } {
   if (algorithm === 'ed25519') return { scheme: { kind: 'ed25519' }, key: { kind: 'ed25519' } };
-  if (algorithm === 'ecdsa-p256-sha256') return ecdsa('P-256', 'sha256');
-  if (algorithm === 'ecdsa-p384-sha384') return ecdsa('P-384', 'sha384');
+  const elliptic = /^ecdsa-(p256|p384|p521)-(sha256|sha384|sha512)$/.exec(algorithm);
+  if (elliptic !== null) {
+    // The pattern admits only these words.
+    const [, curve, hash] = elliptic as unknown as [string, keyof typeof CURVES, HashName];
+    return ecdsa(CURVES[curve], hash);
+  }
   const match = /^(rsassa|rsapss)-(2048|3072|4096)-(sha256|sha384|sha512)$/.exec(algorithm);
   if (match === null)
     throw new PkiError('unsupported', `use key: expected a known signature algorithm, got ${algorithm}`);
@@ -312,7 +316,8 @@ function pssOfKey(identifier: Uint8Array, parameters: DerReader): SignatureSchem
 function ecPrivateKind(dotted: string): { key: PublicKeyInfo; scheme: SignatureScheme } {
   if (dotted === ALGORITHM.p256) return ecdsa('P-256', 'sha256');
   if (dotted === ALGORITHM.p384) return ecdsa('P-384', 'sha384');
-  throw new PkiError('unsupported', `decode PrivateKeyInfo: expected P-256 or P-384, got ${dotted}`);
+  if (dotted === ALGORITHM.p521) return ecdsa('P-521', 'sha512');
+  throw new PkiError('unsupported', `decode PrivateKeyInfo: expected P-256, P-384 or P-521, got ${dotted}`);
 }
 
 /** PrivateKeyInfo as WebCrypto takes it: id-RSASSA-PSS becomes rsaEncryption. */
@@ -321,6 +326,12 @@ export function pkcs8ForImport(pkcs8: Uint8Array): Uint8Array {
   const reader = new DerReader(identifier.content, 'PrivateKeyInfo');
   if (oidValue(reader.take(TAG.OID, 'algorithm').content, 'PrivateKeyInfo') !== ALGORITHM.rsassaPss) return pkcs8;
   return sequence(integer(0), sequence(oid(ALGORITHM.rsaEncryption), nul()), privateKey);
+}
+
+/** Returns `pkcs8` where it is a PrivateKeyInfo. Throws {@link PkiError} `malformed`. */
+export function parsePkcs8(pkcs8: Uint8Array): Uint8Array {
+  openPkcs8(pkcs8);
+  return pkcs8;
 }
 
 function openPkcs8(pkcs8: Uint8Array): { identifier: Tlv; privateKey: Uint8Array } {

@@ -30,7 +30,7 @@ import {
   subjectAltName,
 } from './extension.js';
 import type { GeneralName } from './general-name.js';
-import { createCertificate, type Issuer } from './issue.js';
+import { assertAlternativeNames, assertSubject, createCertificate, type Issuer } from './issue.js';
 import { type Signer, signChecked, signerScheme } from './key.js';
 import {
   buildName,
@@ -41,7 +41,7 @@ import {
   parseName,
 } from './name.js';
 import { ATTRIBUTE_TYPE, EXTENSION, extendedKeyUsageOid } from './oid.js';
-import type { CertificateProfile } from './profile.js';
+import { assertKeyKind, type CertificateProfile } from './profile.js';
 import { verifySignature } from './signature.js';
 
 /** A request that was read; its signature has not been checked. */
@@ -168,23 +168,40 @@ export interface IssueOptions {
   readonly notBefore?: Date;
 }
 
+/** A request that passed every check, as the input of {@link createCertificate}. */
+export interface CheckedCsr {
+  /** The subject, attribute by attribute. */
+  readonly subject: NameInput;
+  /** The alternative names. */
+  readonly subjectAltName: AlternativeNames;
+  /** SubjectPublicKeyInfo DER, whose owner signed the request. */
+  readonly publicKey: Uint8Array;
+}
+
 /**
- * Issues a certificate for a request: its signature is checked, every field is compared with the profile, and the certificate is
- * built anew from the profile. What the request asks for beyond the profile is a refusal, not an omission.
- * Throws {@link PkiError}: `malformed`, `bad-signature`, `not-allowed`, and what {@link createCertificate} throws.
+ * Checks a request against a profile: its signature, the kind of its key, and every field. What it asks for beyond the profile is a
+ * refusal, not an omission. Throws {@link PkiError}: `malformed`, `bad-signature`, `not-allowed`, `unsupported`.
+ */
+export async function checkCsr(request: Uint8Array | Csr, profile: CertificateProfile): Promise<CheckedCsr> {
+  const csr = request instanceof Uint8Array ? parseCsr(request) : request;
+  assertKeyKind(profile, csr.publicKey);
+  await verifyCsr(csr);
+  assertRequestedExtensions(csr, profile);
+  const subject = requestedSubject(csr, profile);
+  const subjectAltName = requestedNames(csr.subjectAltName ?? [], profile);
+  assertSubject(profile, subject);
+  assertAlternativeNames(profile, subjectAltName);
+  return { subject, subjectAltName, publicKey: csr.publicKey };
+}
+
+/**
+ * Issues a certificate for a request after {@link checkCsr}; the certificate is built anew from the profile, nothing is copied that
+ * the profile does not name. Throws what {@link checkCsr} and {@link createCertificate} throw.
  */
 export async function issueFromCsr(request: Uint8Array | Csr, options: IssueOptions): Promise<Uint8Array> {
-  const csr = request instanceof Uint8Array ? parseCsr(request) : request;
-  await verifyCsr(csr);
-  assertRequestedExtensions(csr, options.profile);
-  return createCertificate({
-    profile: options.profile,
-    subject: requestedSubject(csr, options.profile),
-    subjectAltName: requestedNames(csr.subjectAltName ?? [], options.profile),
-    publicKey: csr.publicKey,
-    issuer: options.issuer,
-    ...(options.notBefore === undefined ? {} : { notBefore: options.notBefore }),
-  });
+  const checked = await checkCsr(request, options.profile);
+  const start = options.notBefore === undefined ? {} : { notBefore: options.notBefore };
+  return createCertificate({ profile: options.profile, issuer: options.issuer, ...checked, ...start });
 }
 
 function assertRequestedExtensions(csr: Csr, profile: CertificateProfile): void {

@@ -12,6 +12,24 @@ export {
   signDocument,
   verifyDocument,
 } from './document.js';
+export { decryptKey, encryptKey } from './encrypted-key.js';
+export { type EkTrust, ekDigest } from './endorsement-key.js';
+export {
+  type ChallengeStore,
+  challengeEnrolment,
+  completeEnrolment,
+  type Enrolment,
+  type EnrolmentPolicy,
+  type Issuance,
+  memoryChallenges,
+} from './enrolment-authority.js';
+export {
+  type AnswerOptions,
+  answerChallenge,
+  buildEnrolmentRequest,
+  type DeviceKeys,
+  type EnrolmentOptions,
+} from './enrolment-device.js';
 export { PkiError, type PkiErrorCode } from './error.js';
 export {
   type AuthorityKeyIdentifier,

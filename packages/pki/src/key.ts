@@ -14,8 +14,8 @@ import { importParameters, operation, verifySignature, type WebImport, type WebK
 
 /** Something that signs: a key in memory, in a TPM (`tpmSigner` of @casemate/tpm), or anywhere else. */
 export interface Signer {
-  /** The key type and the one scheme that it signs with, for example `ecdsa-p256-sha256`. */
-  readonly algorithm: SignatureAlgorithm;
+  /** A {@link SignatureAlgorithm}, for example `ecdsa-p256-sha256`; functions refuse a signer that names another. */
+  readonly algorithm: string;
   /** The public key as SubjectPublicKeyInfo DER. */
   readonly publicKey: Uint8Array;
   /** Signs `data` (hashing is the signer's part). ECDSA gives the DER of ECDSA-Sig-Value, RSA and Ed25519 the raw signature. */
@@ -24,6 +24,8 @@ export interface Signer {
 
 /** A key in this process's memory. */
 export interface SoftwareKey extends Signer {
+  /** The key type and the one scheme that it signs with. */
+  readonly algorithm: SignatureAlgorithm;
   /**
    * The private key as unprotected PKCS#8 DER, RSA always under rsaEncryption, so that {@link importKey} must be told of PSS.
    * Whoever holds these bytes is the key's owner.
@@ -89,11 +91,7 @@ async function publicPart(key: WebKey, parameters: WebImport): Promise<Uint8Arra
 function algorithmName(spki: Uint8Array, scheme: SignatureScheme): SignatureAlgorithm {
   const key = parsePublicKey(spki);
   if (key.kind === 'ed25519') return 'ed25519';
-  if (key.kind === 'ec') {
-    if (key.curve === 'P-256') return 'ecdsa-p256-sha256';
-    if (key.curve === 'P-384') return 'ecdsa-p384-sha384';
-    throw new PkiError('unsupported', `import key: expected P-256 or P-384, got ${key.curve}`);
-  }
+  if (key.kind === 'ec') return `ecdsa-${curveWord[key.curve]}-${scheme.kind === 'ecdsa' ? scheme.hash : 'sha256'}`;
   const { bits } = key;
   if (bits !== 2048 && bits !== 3072 && bits !== 4096) {
     throw new PkiError('unsupported', `import key: expected 2048, 3072 or 4096 bits, got ${bits}`);
@@ -103,6 +101,8 @@ function algorithmName(spki: Uint8Array, scheme: SignatureScheme): SignatureAlgo
   }
   return `${scheme.kind}-${bits}-${scheme.hash}`;
 }
+
+const curveWord = { 'P-256': 'p256', 'P-384': 'p384', 'P-521': 'p521' } as const;
 
 function softwareKey(algorithm: SignatureAlgorithm, key: WebKey, publicKey: Uint8Array): SoftwareKey {
   const { scheme } = schemeOf(algorithm);
