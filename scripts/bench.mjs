@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { root, setup } from './setup.mjs';
+import { buildTools, root, setup, testTools } from './setup.mjs';
 
 const [area, ...rest] = process.argv.slice(2);
 const dist = join(root, 'benchmarks', 'dist');
@@ -13,7 +13,7 @@ if (area === undefined || !known.includes(area)) {
   process.stderr.write(`usage: npm run bench -- AREA [--json] [--quick]\nAREA is one of: ${known.join(' ')}\n`);
   process.exit(2);
 }
-await setup();
+await setup({ tools: [...buildTools, ...testTools] });
 const program = join(dist, `${area}.bench.js`);
 if (!existsSync(program)) throw new Error(`${program} was not built`);
 const { status } = spawnSync(process.execPath, ['--expose-gc', program, ...rest], { stdio: 'inherit' });
