@@ -18,11 +18,12 @@ export function palNonce(nonce: Uint8Array, output: Uint8Array): Uint8Array {
 }
 
 /**
- * What the device key signs: a label and the SHA-256 of the quoted TPMS_ATTEST. The label keeps the signature from meaning anything
- * elsewhere, for the same key also signs requests and perhaps TLS handshakes.
+ * What the device key signs, as a detached CMS: a label and the qualifyingData of the quote. So the holder of the device key answers
+ * the same challenge with the same report as the TPM. The label keeps the signature from meaning anything elsewhere, for the same
+ * key also signs requests and perhaps TLS handshakes.
  */
-export function deviceProofData(quoted: Uint8Array): Uint8Array {
-  return concatBytes(utf8ToBytes('casemate device proof v1\0'), sha256(quoted));
+export function deviceProofData(qualifyingData: Uint8Array): Uint8Array {
+  return concatBytes(utf8ToBytes('casemate device proof v1\0'), qualifyingData);
 }
 
 function labelled(label: string, nonce: Uint8Array, data: Uint8Array): Uint8Array {

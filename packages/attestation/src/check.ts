@@ -36,13 +36,18 @@ export interface Check {
   readonly ok: boolean;
   /** What was checked and found, for a reader; not a text to switch on. */
   readonly detail: string;
+  /** The checks that this one needs, of which one failed, so that it was not made; there only where `ok` is false. */
+  readonly because?: readonly CheckName[];
 }
 
 /** The outcome of all checks. */
 export interface Verdict {
   /** Whether every name of {@link CHECK_NAMES} was checked and every check held. */
   readonly trusted: boolean;
-  /** The names that failed or were never checked, in the order of {@link CHECK_NAMES}. */
+  /**
+   * The names that failed or were never checked, in the order of {@link CHECK_NAMES}. A check that could not be made because another
+   * one failed is represented by that other one.
+   */
   readonly failed: readonly CheckName[];
 }
 
@@ -51,11 +56,12 @@ export interface Verdict {
  * so that forgetting a step can't turn into trust.
  */
 export function verdict(checks: readonly Check[]): Verdict {
+  const broken = new Set(checks.filter((check) => !check.ok && check.because === undefined).map(({ name }) => name));
   const failed = CHECK_NAMES.filter((name) => {
     const own = checks.filter((check) => check.name === name);
-    return own.length === 0 || own.some((check) => !check.ok);
+    return own.length === 0 || own.some((check) => !check.ok && !check.because?.some((cause) => broken.has(cause)));
   });
-  return { trusted: failed.length === 0, failed };
+  return { trusted: failed.length === 0 && checks.every((check) => check.ok), failed };
 }
 
 /** A check that held. */
@@ -66,4 +72,9 @@ export function passed(name: CheckName, detail: string): Check {
 /** A check that did not hold. */
 export function failed(name: CheckName, detail: string): Check {
   return { name, ok: false, detail };
+}
+
+/** A check that could not be made, because one of the checks `because` failed. */
+export function notMade(name: CheckName, because: readonly CheckName[], detail: string): Check {
+  return { name, ok: false, detail, because };
 }

@@ -76,14 +76,6 @@ export interface Failure {
   readonly detail: string;
 }
 
-/** Proof that whoever made the quote holds the key of the device certificate as well. */
-export interface DeviceProof {
-  /** How the key signs, such as `ecdsa-p256-sha256`. */
-  readonly algorithm: string;
-  /** Signature over `deviceProofData(quoted)`: DER ECDSA-Sig-Value, or RSA. */
-  readonly signature: Uint8Array;
-}
-
 /** What the device says of itself and the TPM only vouches for by its quote's qualifyingData. */
 export interface EvidenceReport {
   /** When it was collected: milliseconds since 1970-01-01 UTC by the device's clock. */
@@ -106,8 +98,10 @@ export interface Evidence extends EvidenceReport {
   readonly nonce: Uint8Array;
   /** Certificate of the attestation key first, then what issued it, without the root; DER. */
   readonly akCertificates: readonly Uint8Array[];
-  /** By the key of the device certificate. */
-  readonly deviceProof: DeviceProof;
+  /** TPMT_PUBLIC of the attestation key; the certificate says the same key. */
+  readonly attestationKey: Uint8Array;
+  /** Detached CMS signature, DER, over `deviceProofData` of the quote's qualifyingData by the key of the device certificate. */
+  readonly deviceProof: Uint8Array;
   /** The platform TPM's quote. */
   readonly quote: QuoteEvidence;
   /** Our measurement log: crypto-agile TCG event log. */
@@ -145,7 +139,8 @@ const EvidenceJson: JsonCodec<Evidence> = object({
   nonce: base64(limits.nonceBytes),
   ...reportMembers,
   akCertificates: certificates,
-  deviceProof: object({ algorithm: text(64), signature: structure }),
+  attestationKey: structure,
+  deviceProof: base64({ min: 1, max: limits.certificates * limits.certificateBytes }),
   quote: object({ quoted: structure, signature: structure, pcrs: banks }),
   eventLog: base64({ max: limits.logBytes }),
   firmwareLog: optional(base64({ max: limits.logBytes })),

@@ -1,9 +1,10 @@
 /** Evidence of a platform: measured, quoted and collected; then verified, and validated under a policy. */
 export { deviceProofData, evidenceNonce, palNonce } from './binding.js';
 export { CHECK_NAMES, type Check, type CheckName, type Verdict, verdict } from './check.js';
+export type { CertifiedKey, Claims, GuestOsClaims, PalClaims, QuoteClaims } from './claims.js';
+export { type CollectOptions, collectEvidence, type QuotingPal } from './collect.js';
 export { AttestationError, type AttestationErrorCode } from './error.js';
 export {
-  type DeviceProof,
   EVIDENCE_LIMITS,
   type Evidence,
   type EvidenceReport,
@@ -14,7 +15,10 @@ export {
   parseEvidence,
   type QuoteEvidence,
 } from './evidence.js';
-export { type Measurement, parseMeasurements, STATEMENT_TAG } from './measurements.js';
+export { type LogStore, MeasurementLog, measure, type OpenLogOptions, openMeasurementLog } from './measurement-log.js';
+export { type BankDigests, type Measurement, parseMeasurements, STATEMENT_TAG } from './measurements.js';
+export { encodePolicy, type GuestOsRule, type PalRule, type Policy, parsePolicy } from './policy.js';
+export type { LogRecovery } from './recovery.js';
 export {
   encodeStatement,
   GUESTOS_PCR,
@@ -25,3 +29,11 @@ export {
   pcrOf,
   type Statement,
 } from './statement.js';
+export { validateEvidence } from './validate.js';
+export {
+  type Anchors,
+  type GuestOsConfiguration,
+  type Verification,
+  type VerifyOptions,
+  verifyEvidence,
+} from './verify.js';

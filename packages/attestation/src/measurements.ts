@@ -10,6 +10,7 @@ import {
   FirmwareError,
   type LogEvent,
   parseEventLog,
+  SpecIdEvent,
   specIdEvent,
   TaggedEvent,
 } from '@casemate/firmware';
@@ -29,8 +30,26 @@ export interface Measurement {
   readonly statement: Statement;
 }
 
+/** One digest a bank. */
+export type BankDigests = { readonly [Bank in BankName]?: Uint8Array };
+
+/** The banks of a log whose hashes are known, by name and in the log's order. */
+export function banksOf(log: EventLog): readonly BankName[] {
+  return (log.specId?.digestSizes ?? []).flatMap(({ algorithmId }) => bankById(algorithmId)?.name ?? []);
+}
+
+/** The digests of an event by the names of their banks. */
+export function digestsByBank(event: LogEvent): BankDigests {
+  return Object.fromEntries(
+    event.digests.flatMap(({ alg, digest }) => {
+      const bank = bankById(alg);
+      return bank ? [[bank.name, digest]] : [];
+    }),
+  );
+}
+
 /** A log without events for a TPM with these banks. Throws {@link AttestationError} `unsupported` for a bank without a known hash. */
-export function emptyLog(banks: readonly string[]): EventLog & { readonly specId: NonNullable<EventLog['specId']> } {
+export function emptyLog(banks: readonly string[]): EventLog {
   const sizes = banks.map((name) => {
     const { id, size } = knownBank(name);
     return { algorithmId: id, digestSize: size };
@@ -59,6 +78,10 @@ export function parseMeasurements(bytes: Uint8Array): {
   const log = parseLog(bytes);
   const { specId } = log;
   if (!specId) throw refusal('expected the crypto-agile form, got another');
+  // No PCR covers the header, so only the one that we write is accepted.
+  if (!equalBytes(encode(SpecIdEvent, specId), encode(SpecIdEvent, specIdEvent(specId.digestSizes)))) {
+    throw refusal('its Spec ID event is not ours');
+  }
   const banks = specId.digestSizes.map(({ algorithmId, digestSize }) => {
     const bank = bankById(algorithmId);
     if (bank?.size !== digestSize)

@@ -1,0 +1,121 @@
+/** Collection: a device puts its evidence together for one challenge. */
+
+import type { BankName } from '@casemate/firmware';
+import { type Signer, signDocument } from '@casemate/pki';
+import { quote, type Tpm, type TpmObject, TpmtPublic } from '@casemate/tpm';
+import { encode } from '@casemate/wire';
+import { deviceProofData, evidenceNonce, palNonce } from './binding.js';
+import { CHECK_NAMES, type CheckName } from './check.js';
+import { AttestationError } from './error.js';
+import { EVIDENCE_LIMITS, type Evidence, type Failure, type GuestOsEvidence, type PalEvidence } from './evidence.js';
+import type { MeasurementLog } from './measurement-log.js';
+import { GUESTOS_PCR, PAL_PCR } from './statement.js';
+
+/** A registered PAL, such as @casemate/trustvisor gives. */
+export interface QuotingPal {
+  /** TPMT_PUBLIC of its identity key. */
+  readonly identity: Uint8Array;
+  /** Quotes PCR 0 of its micro-TPM with `nonce` as qualifyingData. */
+  quote(nonce: Uint8Array): Promise<{ readonly quoted: Uint8Array; readonly signature: Uint8Array }>;
+}
+
+/** What evidence is collected from. */
+export interface CollectOptions {
+  /** The verifier's challenge, 16 to 64 bytes. */
+  readonly nonce: Uint8Array;
+  /** The attestation key, loaded: a restricted signing key. */
+  readonly attestationKey: TpmObject;
+  /** Its certificate first, then what issued it, without the root; DER. */
+  readonly akCertificates: readonly Uint8Array[];
+  /** The device's certificate chain, in the same order, and the key of the first. */
+  readonly device: { readonly certificates: readonly Uint8Array[]; readonly signer: Signer };
+  /** The measurements since the TPM was reset. */
+  readonly log: MeasurementLog;
+  /** The firmware's event log of this boot, where there is one. */
+  readonly firmwareLog?: Uint8Array;
+  /**
+   * PCRs to quote by bank. Without it: 11 and 12 of sha256, and with a firmware log 0 to 9 as well. The logs must explain every one.
+   */
+  readonly pcrs?: { readonly [Bank in BankName]?: readonly number[] };
+  /** Configuration and signature of every GuestOS in the log. */
+  readonly guestOses?: readonly GuestOsEvidence[];
+  /** The PALs that quote themselves, each with the output that it gave. */
+  readonly pals?: readonly { readonly pal: QuotingPal; readonly output: Uint8Array }[];
+  /** What ran in the containers: a text (JSON) that is opaque here. */
+  readonly runRecord?: string;
+  /** What the device found wrong. Leaving something out here is what a verifier cannot see; a device that reports is believed. */
+  readonly failures?: readonly Failure[];
+  /** What the device checked and found right. */
+  readonly passed?: readonly CheckName[];
+  /** Now, by the device's clock. */
+  readonly time: Date;
+}
+
+const FIRMWARE_PCRS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+/**
+ * Collects evidence for `nonce`: the PALs quote themselves, then the TPM quotes the PCRs for a hash of the nonce and of the report,
+ * then the device key signs
+ * for the same hash. No measurement happens between the quote and the reading of the log. Throws
+ * {@link AttestationError} `bad-input` for a nonce of another length, `PkiError` where the
+ * signer is not the certified one, and what TPM, PALs and signer throw.
+ */
+export async function collectEvidence(tpm: Tpm, options: CollectOptions): Promise<Evidence> {
+  assertNonce(options.nonce);
+  const { nonce, log, device } = options;
+  const report = {
+    collectedAt: options.time.getTime(),
+    deviceCertificates: device.certificates,
+    runRecord: options.runRecord ?? '',
+    failures: options.failures ?? [],
+    passed: CHECK_NAMES.filter((name) => options.passed?.includes(name)),
+  };
+  const pals = await quotePals(options);
+  const qualifyingData = evidenceNonce(nonce, report);
+  const request = { nonce: qualifyingData, pcrs: options.pcrs ?? defaultPcrs(options) };
+  const { quoted, eventLog } = await log.exclusive(async () => ({
+    quoted: await quote(tpm, options.attestationKey, request),
+    eventLog: log.bytes(),
+  }));
+  const deviceProof = await signDocument(deviceProofData(qualifyingData), {
+    signer: device.signer,
+    chain: device.certificates,
+    time: options.time,
+  });
+  return {
+    version: 1,
+    nonce,
+    ...report,
+    akCertificates: options.akCertificates,
+    attestationKey: encode(TpmtPublic, options.attestationKey.public),
+    deviceProof,
+    quote: { quoted: quoted.quoted, signature: quoted.signature, pcrs: quoted.pcrs },
+    eventLog,
+    ...(options.firmwareLog ? { firmwareLog: options.firmwareLog } : {}),
+    guestOses: options.guestOses ?? [],
+    pals,
+  };
+}
+
+/** One after another, for a PAL's isolate may be the same process as the next one's. */
+async function quotePals({ pals = [], nonce }: CollectOptions): Promise<readonly PalEvidence[]> {
+  const collected: PalEvidence[] = [];
+  for (const { pal, output } of pals) {
+    const { quoted, signature } = await pal.quote(palNonce(nonce, output));
+    collected.push({ identityKey: pal.identity, quoted, signature, output });
+  }
+  return collected;
+}
+
+function defaultPcrs({ firmwareLog }: CollectOptions): { readonly sha256: readonly number[] } {
+  return { sha256: [...(firmwareLog ? FIRMWARE_PCRS : []), GUESTOS_PCR, PAL_PCR] };
+}
+
+function assertNonce(nonce: Uint8Array): void {
+  const { min, max } = EVIDENCE_LIMITS.nonceBytes;
+  if (nonce.length >= min && nonce.length <= max) return;
+  throw new AttestationError(
+    'bad-input',
+    `collect evidence: expected a nonce of ${min} to ${max} bytes, got ${nonce.length}`,
+  );
+}

@@ -1,0 +1,611 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { bankByName, encodeEventLog, parseEventLog, specIdEvent } from '@casemate/firmware';
+import { createCertificate, PROFILES, signDocument } from '@casemate/pki';
+import { publicKeySpki, TPM_ST, TPMA_OBJECT, TpmtPublic, TpmtSignature } from '@casemate/tpm';
+import { decode, encode } from '@casemate/wire';
+import { sha256 } from '@noble/hashes/sha2.js';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Anchors,
+  CHECK_NAMES,
+  type Evidence,
+  encodeEvidence,
+  type GuestOsStatement,
+  type PalStatement,
+  type Policy,
+  parseEvidence,
+  validateEvidence,
+  verdict,
+  verifyEvidence,
+} from '../src/index.js';
+import { fromBase64 } from '../src/octets.js';
+import { AK_ATTRIBUTES, type ForgedEvidence, type ForgedKey, forgeEvidence, forgeKey, forgePal } from './forge.js';
+import {
+  acceptingPolicy,
+  buildConfiguration,
+  certify,
+  createPki,
+  IMAGE_DIGEST,
+  NONCE,
+  NOW,
+  PAL_MEASUREMENT,
+  type Pki,
+  readConfiguration,
+  signConfiguration,
+} from './platform.js';
+
+const vector = (name: string) => readFileSync(new URL(`vectors/${name}`, import.meta.url), 'utf8');
+const recorded: { readonly [K in 'ecc' | 'rsa']: Evidence } = {
+  ecc: parseEvidence(vector('evidence-ecc.json')),
+  rsa: parseEvidence(vector('evidence-rsa.json')),
+};
+const roots: Record<string, string> = JSON.parse(vector('anchors.json'));
+const anchor = (name: string) => fromBase64(roots[name] ?? '') ?? new Uint8Array(0);
+const recordedAnchors: Anchors = {
+  attestation: [anchor('general-root')],
+  device: [anchor('general-root')],
+  software: [anchor('software-signing-root')],
+};
+
+interface Given {
+  readonly anchors?: Anchors;
+  readonly time?: Date;
+  readonly nonce?: Uint8Array;
+  readonly policy?: Policy;
+  readonly crls?: readonly Uint8Array[];
+}
+
+async function judge(evidence: Evidence, given: Given = {}) {
+  const { policy = acceptingPolicy(), anchors = recordedAnchors, time = NOW, nonce = NONCE, ...rest } = given;
+  const { checks, claims } = await verifyEvidence(evidence, { anchors, time, nonce, readConfiguration, ...rest });
+  const all = [...checks, ...validateEvidence(claims, policy)];
+  return { all, claims, ...verdict(all) };
+}
+
+/** The failed names, comma-separated, and the details of the failed checks that were made. */
+async function failedChecks(evidence: Evidence, given: Given = {}) {
+  const { failed, all, trusted } = await judge(evidence, given);
+  expect(trusted).toBe(failed.length === 0);
+  const details = all.filter(({ ok, because }) => !ok && !because).map(({ detail }) => detail);
+  return { failed: failed.join(', '), details: details.join(' | ') };
+}
+
+const flip = (bytes: Uint8Array, at: number) => bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
+
+let pki: Pki;
+beforeAll(async () => {
+  pki = await createPki();
+});
+
+describe.each(['ecc', 'rsa'] as const)('evidence recorded from swtpm with %s keys', (kind) => {
+  const evidence = recorded[kind];
+
+  it('is trusted, with every check made', async () => {
+    const { all, claims, ...outcome } = await judge(evidence);
+    expect(all.filter(({ ok }) => !ok)).toEqual([]);
+    expect(outcome).toEqual({ trusted: true, failed: [] });
+    expect(new Set(all.map(({ name }) => name))).toEqual(new Set(CHECK_NAMES));
+    expect(claims.device?.subject).toBe('CN=edge 1,O=Maker,C=DE');
+    expect(claims.guestOses?.map(({ name, version }) => `${name} ${version}`)).toEqual(['edge 3']);
+    expect(claims.guestOses?.[0]?.signer.subject).toBe('CN=Software Signing,O=Maker,C=DE');
+    expect(claims.pals?.map(({ name, output }) => [name, new TextDecoder().decode(output)])).toEqual([
+      ['counter', 'counter=2'],
+    ]);
+    expect(claims.quote?.safe).toBe(true);
+    expect(claims.report?.runRecord).toBe('[{"exit":0}]');
+  });
+
+  it('is not trusted with any bit changed of what is signed, measured or quoted', async () => {
+    const parts: Record<string, (change: (bytes: Uint8Array) => Uint8Array) => Evidence> = {
+      nonce: (change) => ({ ...evidence, nonce: change(evidence.nonce) }),
+      quoted: (change) => ({ ...evidence, quote: { ...evidence.quote, quoted: change(evidence.quote.quoted) } }),
+      signature: (change) => ({
+        ...evidence,
+        quote: { ...evidence.quote, signature: change(evidence.quote.signature) },
+      }),
+      eventLog: (change) => ({ ...evidence, eventLog: change(evidence.eventLog) }),
+      ...Object.fromEntries(
+        (['identityKey', 'quoted', 'signature', 'output'] as const).map((member) => [
+          `pal ${member}`,
+          (change: (bytes: Uint8Array) => Uint8Array) => ({
+            ...evidence,
+            pals: evidence.pals.map((pal) => ({ ...pal, [member]: change(pal[member]) })),
+          }),
+        ]),
+      ),
+      configuration: (change) => ({
+        ...evidence,
+        guestOses: evidence.guestOses.map((each) => ({ ...each, configuration: change(each.configuration) })),
+      }),
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...Object.keys(parts)), fc.nat(), fc.nat(7), async (part, position, bit) => {
+        const changed = parts[part]?.((bytes) =>
+          bytes.map((byte, i) => (i === position % bytes.length ? byte ^ (1 << bit) : byte)),
+        );
+        if (!changed) throw new Error('unreachable');
+        expect((await judge(changed)).trusted, part).toBe(false);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+describe('certificate', () => {
+  const evidence = recorded.ecc;
+  const spki = publicKeySpki(decode(TpmtPublic, evidence.attestationKey));
+  const only = async (changed: Evidence, problem: string, given: Given = {}) => {
+    const { failed, details } = await failedChecks(changed, given);
+    expect(details).toContain(problem);
+    expect(failed).toBe('certificate');
+  };
+
+  it('fails where the attestation key is certified by a CA that is not an anchor, however well it is made', async () => {
+    await only({ ...evidence, akCertificates: await certify(pki, 'ak', spki) }, 'the attestation key: ');
+  });
+
+  it('fails where the root comes with the evidence', async () => {
+    const chain = [...(await certify(pki, 'ak', spki)), pki.hierarchy.get('general-root').certificate];
+    await only({ ...evidence, akCertificates: chain }, 'the attestation key: ');
+  });
+
+  it('fails where the certificate is for another key than the one that quoted', async () => {
+    const { key } = await forgeKey();
+    const anchors = { ...recordedAnchors, attestation: pki.anchors.attestation };
+    const changed = { ...evidence, akCertificates: await certify(pki, 'ak', key.publicKey) };
+    await only(changed, 'the certificate is for another key than the one that quoted', { anchors });
+  });
+
+  it('fails where a device certificate stands for an attestation key', async () => {
+    const anchors = { ...recordedAnchors, attestation: pki.anchors.attestation };
+    const changed = { ...evidence, akCertificates: await certify(pki, 'device', spki) };
+    await only(changed, 'expected the extended key usage 2.23.133.8.3', { anchors });
+  });
+
+  it('fails where an attestation key is certified by the device CA, or an attestation CA by itself', async () => {
+    const anchors = { ...recordedAnchors, attestation: pki.anchors.attestation };
+    const authority = pki.hierarchy.get('attestation-ca');
+    const own = await createCertificate({
+      profile: PROFILES.attestationCa,
+      subject: { countryName: 'DE', organizationName: 'Maker', commonName: 'attestation CA of someone' },
+      publicKey: spki,
+      issuer: {
+        signer: pki.hierarchy.get('general-root').signer,
+        certificate: pki.hierarchy.get('general-root').certificate,
+      },
+      notBefore: NOW,
+    });
+    await only({ ...evidence, akCertificates: [own, ...authority.chain] }, 'the certificate is that of a CA', {
+      anchors,
+    });
+  });
+
+  it('fails where the attestation key is certified for another device', async () => {
+    const anchors = { ...recordedAnchors, attestation: pki.anchors.attestation };
+    const other = 'urn:uuid:00000000-0000-4000-8000-000000000000';
+    const changed = { ...evidence, akCertificates: await certify(pki, 'ak', spki, other) };
+    await only(changed, `the attestation key is certified for ${other}`, { anchors });
+  });
+
+  it('fails without an intermediate, and without any certificate', async () => {
+    await only({ ...evidence, akCertificates: evidence.akCertificates.slice(0, 1) }, 'the attestation key: ');
+    await only({ ...evidence, akCertificates: [] }, 'the attestation key: no certificate is given');
+  });
+
+  it('fails for a certificate that cannot be read', async () => {
+    await only({ ...evidence, akCertificates: [Uint8Array.of(0x30, 0x80)] }, 'the attestation key: ');
+  });
+
+  it('fails where the device is certified by someone else', async () => {
+    const anchors = { ...recordedAnchors, device: pki.anchors.device };
+    await only(evidence, 'the device: ', { anchors });
+  });
+
+  it('fails where the holder of another certified key signed for the device', async () => {
+    const { key } = await forgeKey();
+    const chain = await certify(pki, 'device', key.publicKey);
+    const anchors = { ...recordedAnchors, device: [...recordedAnchors.device, ...pki.anchors.device] };
+    const proof = await signDocument(new Uint8Array(32), { signer: key, chain, time: NOW });
+    await only({ ...evidence, deviceProof: proof }, 'the device: ', { anchors });
+  });
+
+  it("fails, as the quote does, where the device certificate is swapped for another device's", async () => {
+    const { key } = await forgeKey();
+    const changed = { ...evidence, deviceCertificates: await certify(pki, 'device', key.publicKey) };
+    expect((await failedChecks(changed)).failed).toBe('certificate, quote');
+  });
+
+  it('fails when the certificates have expired', async () => {
+    const { failed } = await failedChecks(evidence, { time: new Date('2036-01-01') });
+    expect(failed).toBe('certificate, signature, replay');
+  });
+});
+
+describe('quote', () => {
+  const evidence = recorded.ecc;
+  const withQuote = (change: Partial<Evidence['quote']>): Evidence => ({
+    ...evidence,
+    quote: { ...evidence.quote, ...change },
+  });
+
+  it('fails with another signature', async () => {
+    const { signature } = evidence.quote;
+    const changed = withQuote({ signature: flip(signature, signature.length - 1) });
+    expect(await failedChecks(changed)).toEqual({ failed: 'quote', details: 'the signature does not verify' });
+  });
+
+  it('fails with another attestation', async () => {
+    const { quoted } = evidence.quote;
+    expect((await failedChecks(withQuote({ quoted: flip(quoted, quoted.length - 1) }))).failed).toBe('quote');
+    expect((await failedChecks(withQuote({ quoted: quoted.slice(1) }))).failed).toBe('quote');
+  });
+
+  it('fails where the report of the device was changed on the way', async () => {
+    for (const change of [{ runRecord: '[]' }, { passed: [] }, { collectedAt: evidence.collectedAt + 1 }]) {
+      expect((await failedChecks({ ...evidence, ...change })).details).toContain('expected it to be made for');
+    }
+  });
+
+  it('fails, as the log does, with other PCR values', async () => {
+    const pcrs = { ...evidence.quote.pcrs, sha256: { ...evidence.quote.pcrs.sha256, 11: new Uint8Array(32) } };
+    const { failed, details } = await failedChecks(withQuote({ pcrs }));
+    expect(details).toContain('the PCR values are not those that were signed');
+    expect(failed).toBe('quote, event-log');
+  });
+
+  it('fails with a value too many or too few', async () => {
+    const { sha256: values = {}, ...rest } = evidence.quote.pcrs;
+    const { 7: _, ...fewer } = values;
+    expect((await failedChecks(withQuote({ pcrs: { ...rest, sha256: fewer } }))).details).toContain(
+      'PCR 7 of sha256 was quoted',
+    );
+    const more = { ...values, 8: new Uint8Array(32) };
+    expect((await failedChecks(withQuote({ pcrs: { ...rest, sha256: more } }))).details).toContain(
+      'expected the values of 5 PCRs, got 6',
+    );
+  });
+});
+
+describe('attestations that a certified key signed, but no honest platform makes', () => {
+  let ak: ForgedKey;
+  let palKey: ForgedKey;
+  let base: Omit<ForgedEvidence, 'ak' | 'akCertificates'>;
+  let given: Given;
+  let guestOs: GuestOsStatement;
+  let pal: PalStatement;
+
+  const forge = async (change: Partial<ForgedEvidence> = {}, by: ForgedKey = ak) =>
+    forgeEvidence({ ...base, ak: by, akCertificates: await certify(pki, 'ak', by.key.publicKey), ...change });
+
+  beforeAll(async () => {
+    ak = await forgeKey();
+    palKey = await forgeKey();
+    const { key } = await forgeKey();
+    const configuration = buildConfiguration('edge', 3, IMAGE_DIGEST);
+    guestOs = {
+      type: 'guestos',
+      name: 'edge',
+      version: 3,
+      configDigest: sha256(configuration),
+      imageDigest: IMAGE_DIGEST,
+    };
+    pal = { type: 'pal', name: 'counter', version: '1', measurement: PAL_MEASUREMENT, identityKey: palKey.public };
+    base = {
+      device: { certificates: await certify(pki, 'device', key.publicKey), signer: key },
+      statements: [guestOs, pal],
+      guestOses: [await signConfiguration(pki, configuration)],
+      pals: [await forgePal(palKey, PAL_MEASUREMENT)],
+    };
+    given = { anchors: pki.anchors };
+  });
+
+  it('are believed as far as they are consistent, for the CA vouched for the key', async () => {
+    expect(await failedChecks(await forge(), given)).toEqual({ failed: '', details: '' });
+  });
+
+  it('are refused by quote: from a key that is not restricted, so that it may sign anything', async () => {
+    const unrestricted = await forgeKey(AK_ATTRIBUTES & ~TPMA_OBJECT.restricted);
+    const outcome = await failedChecks(await forge({}, unrestricted), given);
+    expect(outcome).toEqual({ failed: 'quote', details: 'the key lacks restricted' });
+  });
+
+  it('are refused by quote: from a key that may leave its TPM', async () => {
+    const movable = await forgeKey(AK_ATTRIBUTES & ~TPMA_OBJECT.fixedTPM);
+    expect((await failedChecks(await forge({}, movable), given)).details).toBe('the key lacks fixedTPM');
+  });
+
+  it('are refused by quote: another kind of attestation', async () => {
+    const time = {
+      type: TPM_ST.ATTEST_TIME,
+      attested: {
+        time: { time: 1n, clockInfo: { clock: 1n, resetCount: 0, restartCount: 0, safe: true } },
+        firmwareVersion: 0n,
+      },
+    } as const;
+    const { failed, details } = await failedChecks(
+      await forge({ change: (attest) => ({ ...attest, ...time }) as typeof attest }),
+      given,
+    );
+    expect(failed).toBe('quote');
+    expect(details).toContain('it is another attestation, not a quote');
+  });
+
+  it('are refused by quote: made for another challenge', async () => {
+    const { details } = await failedChecks(
+      await forge({ change: (attest) => ({ ...attest, extraData: NONCE }) }),
+      given,
+    );
+    expect(details).toContain('expected it to be made for');
+  });
+
+  it('are refused by quote: that leaves out PCR 12', async () => {
+    const { failed, details } = await failedChecks(await forge({ indexes: [0, 7, 11] }), given);
+    expect(failed).toBe('quote');
+    expect(details).toContain('it does not cover PCR 12 of sha256');
+  });
+
+  it('are refused by event-log: a PCR that was extended without an event', async () => {
+    const { failed, details } = await failedChecks(await forge({ values: { 7: new Uint8Array(32).fill(1) } }), given);
+    expect(failed).toBe('event-log');
+    expect(details).toContain('PCR 7 of sha256: no event explains its value');
+  });
+
+  it('are refused by image: another image was measured than the configuration names', async () => {
+    const evil = { ...guestOs, imageDigest: new Uint8Array(32) };
+    const { failed, details } = await failedChecks(await forge({ statements: [evil, pal] }), given);
+    expect(failed).toBe('image');
+    expect(details).toContain('another was measured');
+  });
+
+  it('are refused by image: the configuration was started again with another image', async () => {
+    const evil = { ...guestOs, imageDigest: new Uint8Array(32) };
+    expect((await failedChecks(await forge({ statements: [guestOs, pal, evil] }), given)).failed).toBe('image');
+  });
+
+  it('are refused by config: measured under another name or version', async () => {
+    for (const change of [{ name: 'other' }, { version: 4 }]) {
+      const { failed, details } = await failedChecks(
+        await forge({ statements: [{ ...guestOs, ...change }, pal] }),
+        given,
+      );
+      expect(failed).toBe('config');
+      expect(details).toContain('was measured under another name or version');
+    }
+  });
+
+  it('are refused by config: a signed configuration that cannot be read', async () => {
+    const configuration = new TextEncoder().encode('{');
+    const statement = { ...guestOs, configDigest: sha256(configuration) };
+    const change = { statements: [statement, pal], guestOses: [await signConfiguration(pki, configuration)] };
+    const { failed, details } = await failedChecks(await forge(change), given);
+    expect(failed).toBe('config');
+    expect(details).toContain('the configuration cannot be read');
+  });
+
+  it('are refused by pal: whose code is not the measured one', async () => {
+    const pals = [await forgePal(palKey, new Uint8Array(32))];
+    const { failed, details } = await failedChecks(await forge({ pals }), given);
+    expect(failed).toBe('pal');
+    expect(details).toContain('counter: the PCR values are not those that were signed');
+  });
+
+  it('are refused by pal: whose identity key was never measured', async () => {
+    const pals = [await forgePal(await forgeKey(), PAL_MEASUREMENT)];
+    expect((await failedChecks(await forge({ pals }), given)).details).toContain(
+      'no measured PAL has the identity key',
+    );
+  });
+
+  it('are refused by pal: whose identity key stands for two codes', async () => {
+    const second = { ...pal, measurement: new Uint8Array(32) };
+    const { failed, details } = await failedChecks(await forge({ statements: [guestOs, second, pal] }), given);
+    expect(failed).toBe('pal');
+    expect(details).toContain('measured with two different codes');
+  });
+
+  it('are refused by pal: whose identity key is not restricted', async () => {
+    const loose = await forgeKey(AK_ATTRIBUTES & ~TPMA_OBJECT.restricted);
+    const statements = [guestOs, { ...pal, identityKey: loose.public }];
+    const { failed, details } = await failedChecks(
+      await forge({ statements, pals: [await forgePal(loose, PAL_MEASUREMENT)] }),
+      given,
+    );
+    expect(failed).toBe('pal');
+    expect(details).toContain('counter: the key lacks restricted');
+  });
+
+  it('are refused by pal: quoted for an earlier challenge', async () => {
+    const pals = [await forgePal(palKey, PAL_MEASUREMENT, NONCE.slice(1))];
+    expect((await failedChecks(await forge({ pals }), given)).failed).toBe('pal');
+  });
+
+  it('are accepted with the same PAL registered twice', async () => {
+    expect((await failedChecks(await forge({ statements: [guestOs, pal, pal] }), given)).failed).toBe('');
+  });
+
+  it('are refused by signature: a configuration that a device key signed', async () => {
+    const configuration = buildConfiguration('edge', 3, IMAGE_DIGEST);
+    const { signer, certificates } = base.device;
+    const signature = await signDocument(configuration, { signer, chain: certificates, time: NOW });
+    const anchors = { ...pki.anchors, software: [...pki.anchors.software, ...pki.anchors.device] };
+    const { failed, details } = await failedChecks(await forge({ guestOses: [{ configuration, signature }] }), {
+      anchors,
+    });
+    expect(failed).toBe('signature');
+    expect(details).toContain('1.3.6.1.5.5.7.3.3');
+  });
+});
+
+describe('event-log', () => {
+  const evidence = recorded.ecc;
+  const log = parseEventLog(evidence.eventLog);
+  const withLog = (events: typeof log.events): Evidence => ({
+    ...evidence,
+    eventLog: encodeEventLog({ ...log, events }),
+  });
+
+  it('fails without an event, with events in another order, and with an event too many', async () => {
+    const [first, second] = log.events;
+    if (!first || !second) throw new Error('the recorded log is empty');
+    for (const events of [[first], [second], [], [first, first, second], [first, second, second]]) {
+      const { failed, details } = await failedChecks(withLog(events));
+      expect(failed).toBe('event-log');
+      expect(details).toContain('PCR 1');
+    }
+  });
+
+  it('fails where an event says something else than what was extended', async () => {
+    const { failed, details } = await failedChecks({
+      ...evidence,
+      eventLog: flip(evidence.eventLog, evidence.eventLog.length - 1),
+    });
+    expect(failed).toBe('event-log');
+    expect(details).toContain('digest is not the hash of its data');
+  });
+
+  it('fails for bytes that are no log', async () => {
+    for (const eventLog of [new Uint8Array(0), new Uint8Array(100)]) {
+      expect((await failedChecks({ ...evidence, eventLog })).failed).toBe('event-log');
+    }
+  });
+
+  it('fails with a firmware log that the PCRs do not show, or that is none', async () => {
+    const event = {
+      pcrIndex: 7,
+      eventType: 4,
+      digests: [{ alg: 11, digest: new Uint8Array(32) }],
+      event: new Uint8Array(4),
+    };
+    const firmwareLog = encodeEventLog({
+      specId: specIdEvent([{ algorithmId: 11, digestSize: bankByName('sha256')?.size ?? 0 }]),
+      events: [event],
+    });
+    expect((await failedChecks({ ...evidence, firmwareLog })).failed).toBe('event-log');
+    expect((await failedChecks({ ...evidence, firmwareLog: new Uint8Array(3) })).failed).toBe('event-log');
+  });
+});
+
+describe('config, image and signature', () => {
+  const evidence = recorded.ecc;
+  const [guestOs] = evidence.guestOses;
+  if (!guestOs) throw new Error('nothing was recorded');
+
+  it('config and signature fail for a changed configuration', async () => {
+    const changed = new TextEncoder().encode(
+      new TextDecoder().decode(guestOs.configuration).replace('"version":3', '"version":4'),
+    );
+    expect(changed).not.toEqual(guestOs.configuration);
+    const outcome = await failedChecks({ ...evidence, guestOses: [{ ...guestOs, configuration: changed }] });
+    expect(outcome.failed).toBe('config, signature');
+  });
+
+  it('config alone fails for a well-signed configuration that was not measured', async () => {
+    const other = await signConfiguration(pki, buildConfiguration('edge', 4, IMAGE_DIGEST));
+    const anchors = { ...recordedAnchors, software: [...recordedAnchors.software, ...pki.anchors.software] };
+    const { failed, details } = await failedChecks({ ...evidence, guestOses: [guestOs, other] }, { anchors });
+    expect(failed).toBe('config');
+    expect(details).toContain('was not measured');
+  });
+
+  it('config fails where the configuration is kept back', async () => {
+    const { failed, details } = await failedChecks({ ...evidence, guestOses: [] });
+    expect(failed).toBe('config');
+    expect(details).toContain('edge version 3 was measured, its configuration is not given');
+  });
+
+  it('signature fails for a signer whom no anchor vouches for', async () => {
+    const signed = await signConfiguration(pki, guestOs.configuration);
+    expect((await failedChecks({ ...evidence, guestOses: [signed] })).failed).toBe('signature');
+  });
+
+  it('signature fails for something that is no signature', async () => {
+    const changed = { ...evidence, guestOses: [{ ...guestOs, signature: Uint8Array.of(0x30, 0) }] };
+    expect((await failedChecks(changed)).failed).toBe('signature');
+  });
+});
+
+describe('pal', () => {
+  const evidence = recorded.ecc;
+
+  it('fails with another output, signature or identity key', async () => {
+    const change = async (member: 'output' | 'signature' | 'identityKey') =>
+      (
+        await failedChecks({
+          ...evidence,
+          pals: evidence.pals.map((pal) => ({ ...pal, [member]: flip(pal[member], pal[member].length - 1) })),
+        })
+      ).failed;
+    expect([await change('output'), await change('signature'), await change('identityKey')]).toEqual([
+      'pal',
+      'pal',
+      'pal',
+    ]);
+  });
+
+  it('fails where the PAL quote is kept back and the policy wants it', async () => {
+    const { failed, details } = await failedChecks({ ...evidence, pals: [] });
+    expect(failed).toBe('pal');
+    expect(details).toContain('the policy requires a quote of counter');
+  });
+
+  it('fails where the platform quote stands in its place', async () => {
+    const { quoted, signature } = evidence.quote;
+    const pals = [{ identityKey: evidence.attestationKey, quoted, signature, output: new Uint8Array(0) }];
+    expect((await failedChecks({ ...evidence, pals })).failed).toBe('pal');
+  });
+});
+
+describe('sealed-state and replay', () => {
+  it('fail where the device reports so; the report cannot be left out on the way', async () => {
+    const ak = await forgeKey();
+    const { key } = await forgeKey();
+    const device = { certificates: await certify(pki, 'device', key.publicKey), signer: key };
+    const honest = await forgeEvidence({
+      ak,
+      akCertificates: await certify(pki, 'ak', ak.key.publicKey),
+      device,
+      statements: [],
+    });
+    const failures = [{ name: 'sealed-state', detail: 'the seal does not open' }] as const;
+    const policy = { ...acceptingPolicy(), guestOsRequired: false, pals: [] };
+    const given = { anchors: pki.anchors, policy };
+    expect((await failedChecks(honest, given)).failed).toBe('');
+    // Changed after quoting: the TPM did not sign this report.
+    expect((await failedChecks({ ...honest, failures }, given)).failed).toBe('certificate, quote, sealed-state');
+  });
+
+  it('replay fails for evidence that answers another challenge', async () => {
+    const { failed, details } = await failedChecks(recorded.ecc, { nonce: new Uint8Array(32) });
+    expect(failed).toBe('replay');
+    expect(details).toContain('expected an answer to 0000');
+  });
+
+  it('replay and quote fail where the challenge in old evidence is replaced', async () => {
+    const nonce = new Uint8Array(32);
+    const { failed } = await failedChecks({ ...recorded.ecc, nonce }, { nonce });
+    expect(failed).toBe('certificate, quote, pal');
+  });
+
+  it('replay fails for evidence that is too old', async () => {
+    const time = new Date(NOW.getTime() + 301_000);
+    expect((await failedChecks(recorded.ecc, { time })).failed).toBe('replay');
+  });
+});
+
+describe('signatures in other forms', () => {
+  it('a quote under the null scheme, or none at all, is refused', async () => {
+    const { quote } = recorded.ecc;
+    const signature = decode(TpmtSignature, quote.signature);
+    const rsa = decode(TpmtSignature, recorded.rsa.quote.signature);
+    expect(encode(TpmtSignature, signature)).toEqual(quote.signature);
+    for (const bytes of [new Uint8Array(0), Uint8Array.of(0, 0x10), encode(TpmtSignature, rsa)]) {
+      expect((await failedChecks({ ...recorded.ecc, quote: { ...quote, signature: bytes } })).failed).toBe('quote');
+    }
+  });
+});
+
+it('the recorded vectors are there', () => {
+  expect(existsSync(new URL('vectors/SOURCE.md', import.meta.url))).toBe(true);
+  expect(encodeEvidence(recorded.ecc)).toBe(vector('evidence-ecc.json').trim());
+});
