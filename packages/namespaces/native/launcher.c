@@ -90,6 +90,7 @@ enum code {
 	OP_MASK = 29,
 	OP_READ_ONLY_PATH = 30,
 	OP_PIVOT_ROOT = 31,
+	OP_BECOME = 32,
 	OP_HOSTNAME = 40,
 	OP_LOOPBACK_UP = 41,
 	OP_RLIMIT = 42,
@@ -910,6 +911,16 @@ static void op_ids(struct operation *op)
 	check(setresuid(uid, uid, uid), "setresuid");
 }
 
+/*
+ * Root's own id is not mapped inside, so it has to be a mapped one that makes things there. The change takes our files in /proc
+ * from us unless we ask for them back; nothing hostile runs yet that could use that.
+ */
+static void op_become(struct operation *op)
+{
+	op_ids(op);
+	check(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE");
+}
+
 static void op_capabilities(struct operation *op)
 {
 	uint64_t keep = take_u64(op);
@@ -1085,6 +1096,7 @@ static void perform_inside(struct operation *op)
 	case OP_MASK: op_mask(op); break;
 	case OP_READ_ONLY_PATH: op_read_only_path(op); break;
 	case OP_PIVOT_ROOT: op_pivot_root(); break;
+	case OP_BECOME: op_become(op); break;
 	case OP_HOSTNAME: {
 		const char *name = take_text(op);
 		check(sethostname(name, strlen(name)), name);
@@ -1428,6 +1440,13 @@ static int try_namespace(int flag)
 	return enter_namespaces(CLONE_NEWUSER | flag);
 }
 
+/* Ubuntu lets an ordinary user create the namespace and then takes its capabilities away: so one is used too. */
+static int try_user(int unused)
+{
+	(void)unused;
+	return enter_namespaces(CLONE_NEWUSER) < 0 ? -1 : sys_unshare(CLONE_NEWNS);
+}
+
 static int try_overlay(int unused)
 {
 	(void)unused;
@@ -1510,7 +1529,7 @@ static void probe_one(const char *name, int (*attempt)(int), int argument)
 
 static void probe(void)
 {
-	probe_one("user", try_namespace, 0);
+	probe_one("user", try_user, 0);
 	probe_one("mount", try_namespace, CLONE_NEWNS);
 	probe_one("pid", try_namespace, CLONE_NEWPID);
 	probe_one("net", try_namespace, CLONE_NEWNET);

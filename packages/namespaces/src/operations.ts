@@ -75,6 +75,7 @@ const OPERATIONS = {
   mask: { code: 29, body: struct('mask', { path: cText }) },
   'read-only-path': { code: 30, body: struct('read-only-path', { path: cText }) },
   'pivot-root': { code: 31, body: Nothing },
+  become: { code: 32, body: struct('become', { uid: u32le, gid: u32le }) },
   hostname: { code: 40, body: struct('hostname', { name: cText }) },
   'loopback-up': { code: 41, body: Nothing },
   rlimit: { code: 42, body: struct('rlimit', { resource: u32le, soft: u64le, hard: u64le }) },

@@ -6,7 +6,7 @@ import { type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
 import type { Operation } from './operations.js';
 import { compileSeccomp } from './seccomp.js';
-import { defaultSeccompProfile } from './seccomp-default.js';
+import { defaultSeccompProgram } from './seccomp-default.js';
 import type { NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
 
 /** The operations that make a sandbox, in the order in which the launcher performs them. */
@@ -65,7 +65,7 @@ function planInside(
   return [
     ...trees,
     // Root's own id is not mapped: what it made inside would belong to nobody, which the kernel refuses.
-    ...(ids?.first ? [{ op: 'ids', ...ids.first } as const] : []),
+    ...(ids?.first ? [{ op: 'become', ...ids.first } as const] : []),
     ...(kinds.has('cgroup') ? [{ op: 'cgroup-namespace' } as const] : []),
     ...(kinds.has('time') ? [{ op: 'time-namespace', offsets: clockOffsets(spec) } as const] : []),
     ...mounts,
@@ -95,8 +95,8 @@ function planConfinement(spec: SandboxSpec, ids: IdMaps | undefined): readonly O
 
 function planSeccomp(spec: SandboxSpec): readonly Operation[] {
   if (spec.seccomp === 'insecure-none') return [];
-  const profile = spec.seccomp ?? defaultSeccompProfile({ capabilities: spec.capabilities ?? [] });
-  return [{ op: 'seccomp', program: compileSeccomp(profile) }];
+  const program = spec.seccomp ? compileSeccomp(spec.seccomp) : defaultSeccompProgram(spec.capabilities ?? []);
+  return [{ op: 'seccomp', program }];
 }
 
 function planRlimits(spec: SandboxSpec): readonly Operation[] {

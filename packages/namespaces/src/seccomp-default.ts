@@ -1,5 +1,6 @@
 /** The filter that a sandbox gets unless it asks for another: what programs need, without what reaches past the namespaces. */
 import type { Capability } from './capabilities.js';
+import { compileSeccomp } from './seccomp.js';
 import type { SeccompAction, SeccompProfile, SeccompRule } from './seccomp-profile.js';
 
 /**
@@ -26,6 +27,16 @@ export function defaultSeccompProfile(options: { readonly capabilities?: readonl
     unknown: { type: 'errno', errno: ENOSYS },
   };
 }
+
+/** The compiled {@link defaultSeccompProfile}; compiled once for each set of capabilities. */
+export function defaultSeccompProgram(capabilities: readonly Capability[]): Uint8Array {
+  const key = capabilities.toSorted().join();
+  const program = PROGRAMS.get(key) ?? compileSeccomp(defaultSeccompProfile({ capabilities }));
+  PROGRAMS.set(key, program);
+  return program;
+}
+
+const PROGRAMS = new Map<string, Uint8Array>();
 
 const ALLOW: SeccompAction = { type: 'allow' };
 const EPERM = 1;

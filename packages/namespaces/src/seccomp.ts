@@ -24,6 +24,7 @@ export function compileSeccomp(
 interface Run {
   readonly start: number;
   readonly decision: Decision;
+  readonly key: string;
 }
 
 /** The rules that a call number meets, in order; the last one has no argument tests. */
@@ -57,15 +58,14 @@ class Compiler {
   #tree(runs: readonly Run[]): Label {
     const [first] = runs;
     if (!first) throw bad('expected at least one run of system calls, got none');
-    if (runs.length === 1) return this.#decision(first.decision);
+    if (runs.length === 1) return this.#decision(first);
     const middle = runs.length >> 1;
     const upper = this.#tree(runs.slice(middle));
     const lower = this.#tree(runs.slice(0, middle));
     return this.#asm.jump('ge', runs[middle]?.start ?? 0, upper, lower);
   }
 
-  #decision(decision: Decision): Label {
-    const key = keyOf(decision);
+  #decision({ decision, key }: Run): Label {
     const known = this.#decisions.get(key);
     if (known !== undefined) return known;
     let next: Label | undefined;
@@ -138,8 +138,8 @@ function runsOf(profile: SeccompProfile, arch: SeccompArch): readonly Run[] {
   const rules = rulesByNumber(profile, arch);
   const runs: Run[] = [];
   const push = (start: number, decision: Decision): void => {
-    const last = runs.at(-1);
-    if (!last || keyOf(last.decision) !== keyOf(decision)) runs.push({ start, decision });
+    const key = keyOf(decision);
+    if (runs.at(-1)?.key !== key) runs.push({ start, decision, key });
   };
   for (let nr = 0; nr <= LAST_KNOWN_SYSCALL; nr++) push(nr, decide(rules.get(nr) ?? [], profile.otherwise));
   push(LAST_KNOWN_SYSCALL + 1, decide([], profile.unknown ?? profile.otherwise));
@@ -153,7 +153,10 @@ function rulesByNumber(profile: SeccompProfile, arch: SeccompArch): ReadonlyMap<
   for (const rule of profile.rules) {
     for (const name of new Set(rule.syscalls)) {
       const nr = SYSCALLS[name]?.[column] ?? -1;
-      if (nr >= 0) rules.set(nr, [...(rules.get(nr) ?? []), rule]);
+      if (nr < 0) continue;
+      const known = rules.get(nr);
+      if (known) known.push(rule);
+      else rules.set(nr, [rule]);
     }
   }
   return rules;
@@ -166,12 +169,14 @@ function decide(rules: readonly SeccompRule[], otherwise: SeccompAction): Decisi
   return end >= 0 ? steps.slice(0, end + 1) : [...steps, { args: [], action: otherwise }];
 }
 
+// Two call numbers with equal keys share their code.
 function keyOf(decision: Decision): string {
-  return decision
-    .map(
-      ({ args, action }) => `${args.map((a) => `${a.index}${a.op}${a.value}/${a.mask ?? ''}`)}=${returnValue(action)}`,
-    )
-    .join(';');
+  let key = '';
+  for (const { args, action } of decision) {
+    for (const { index, op, value, mask } of args) key += `${index}${op}${value}/${mask ?? ''},`;
+    key += `=${returnValue(action)};`;
+  }
+  return key;
 }
 
 function returnValue(action: SeccompAction): number {

@@ -1,0 +1,133 @@
+/** What the tests of real sandboxes share: a root file system of busybox, launchers, another user. */
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
+import { probe, type Sandbox, type SandboxExit, type SandboxSpec, startSandbox } from '../src/index.js';
+
+const BUILD = `${import.meta.dirname}/../native/build.mjs`;
+const RELEASE = `${import.meta.dirname}/../dist/bin/linux-x64/casemate-launcher`;
+
+/** A directory for everything, readable for other users. */
+export const workspace = mkdtempSync(`${tmpdir()}/casemate-namespaces-`);
+chmodSync(workspace, 0o755);
+
+/** Removes {@link workspace}. */
+export function cleanUp(): void {
+  rmSync(workspace, { recursive: true, force: true });
+}
+
+/** The launcher of the package, built if it is not there yet, where other users can execute it. */
+export function releaseLauncher(): string {
+  if (!existsSync(RELEASE)) execFileSync(process.execPath, [BUILD], { stdio: 'inherit' });
+  const path = `${workspace}/launcher`;
+  copyFileSync(RELEASE, path);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** The launcher under AddressSanitizer and UBSan, or undefined where the compiler has them not. */
+export function sanitizedLauncher(): string | undefined {
+  const path = `${workspace}/launcher-sanitized`;
+  const built = spawnSync(process.execPath, [BUILD, '--sanitize', path], { encoding: 'utf8' });
+  if (built.status === 0) return path;
+  if (!/no C compiler|cannot find -l|libasan/.test(built.stderr)) throw new Error(built.stderr);
+  return undefined;
+}
+
+/** Why no sandbox can be started here; undefined if it can. */
+export async function obstacle(): Promise<string | undefined> {
+  const { namespaces, overlay, proc, mountApi, seccomp } = await probe();
+  const missing = [...Object.values(namespaces), overlay, proc, mountApi, seccomp].find((a) => !a.available);
+  if (missing) return `${missing.reason}; ${missing.remedy}`;
+  return busybox() ? undefined : 'no static busybox is installed (package busybox-static)';
+}
+
+function busybox(): string | undefined {
+  return ['/usr/bin/busybox', '/bin/busybox'].find((path) => existsSync(path));
+}
+
+/** A root file system of busybox alone. `owned` says whom it belongs to. */
+export function makeRoot(name: string): string {
+  const root = `${workspace}/${name}`;
+  for (const dir of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'data'])
+    mkdirSync(`${root}/${dir}`, { recursive: true });
+  cpSync(busybox() ?? '', `${root}/bin/busybox`);
+  chmodSync(`${root}/bin/busybox`, 0o755);
+  const applets = execFileSync(`${root}/bin/busybox`, ['--list'], { encoding: 'utf8' }).trim().split('\n');
+  for (const applet of applets.filter((a) => a !== 'busybox')) symlinkSync('busybox', `${root}/bin/${applet}`);
+  writeFileSync(`${root}/etc/greeting`, 'from the image\n');
+  return root;
+}
+
+/** What a sandbox wrote, and how it ended. */
+export interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exit: SandboxExit;
+}
+
+/** Collects a stream as text. */
+export async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
+  let all = '';
+  for await (const chunk of stream ?? []) all += new TextDecoder().decode(chunk);
+  return all;
+}
+
+/** Waits for the end of a sandbox and collects its output. */
+export async function outcome(sandbox: Sandbox): Promise<Outcome> {
+  const [stdout, stderr, exit] = await Promise.all([text(sandbox.stdout), text(sandbox.stderr), sandbox.wait()]);
+  return { stdout, stderr, exit };
+}
+
+/** Runs a shell script in a sandbox. */
+export async function script(spec: Omit<SandboxSpec, 'command'>, source: string): Promise<Outcome> {
+  return outcome(await startSandbox({ ...spec, command: ['/bin/sh', '-c', source] }));
+}
+
+/** Bundles `test/programs/start.ts` for {@link asUser} and for killing. */
+export async function bundleStarter(): Promise<string> {
+  const outfile = `${workspace}/start.mjs`;
+  await build({
+    entryPoints: [`${import.meta.dirname}/programs/start.ts`],
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    outfile,
+    logLevel: 'error',
+    alias: {
+      '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts`,
+      '@casemate/cgroups': `${import.meta.dirname}/../../cgroups/src/index.ts`,
+    },
+  });
+  return outfile;
+}
+
+/** Runs jobs of `test/programs/start.ts` as uid and gid 65534. */
+export async function asUser(
+  starter: string,
+  launcher: string,
+  jobs: readonly unknown[],
+): Promise<readonly Record<string, unknown>[]> {
+  const { stdout } = await promisify(execFile)(process.execPath, [starter, JSON.stringify(jobs)], {
+    uid: 65534,
+    gid: 65534,
+    env: { CASEMATE_LAUNCHER: launcher },
+  });
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}

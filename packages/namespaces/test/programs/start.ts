@@ -1,0 +1,39 @@
+/** Run as a process of its own, under another user or to be killed: starts the sandboxes that its argument describes. */
+import { createCgroup } from '@casemate/cgroups';
+import { NamespaceError, type SandboxSpec, startSandbox } from '../../src/index.js';
+
+interface Job {
+  readonly spec: SandboxSpec;
+  /** Make a cgroup for it with a limit of processes. */
+  readonly pidsMax?: number;
+  /** Print what is running and wait to be killed. */
+  readonly hold?: boolean;
+}
+
+async function perform({ spec, pidsMax, hold }: Job): Promise<unknown> {
+  const cgroup = pidsMax === undefined ? undefined : await createCgroup({ limits: { pidsMax } });
+  const sandbox = await startSandbox({ ...spec, ...(cgroup && { cgroup }) });
+  if (hold) {
+    const directories = cgroup?.directories.map((d) => d.path) ?? [];
+    console.log(JSON.stringify({ pid: sandbox.pid, directories }));
+    return new Promise(() => undefined);
+  }
+  const [stdout, stderr, exit] = await Promise.all([text(sandbox.stdout), text(sandbox.stderr), sandbox.wait()]);
+  return { stdout, stderr, exit };
+}
+
+async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
+  let all = '';
+  for await (const chunk of stream ?? []) all += new TextDecoder().decode(chunk);
+  return all;
+}
+
+const jobs: readonly Job[] = JSON.parse(process.argv[2] ?? '[]');
+for (const job of jobs) {
+  const result = await perform(job).catch((error: unknown) => {
+    if (!(error instanceof NamespaceError)) throw error;
+    const { code, message, errno, operation, remedy } = error;
+    return { error: { code, message, errno, operation, remedy } };
+  });
+  console.log(JSON.stringify(result));
+}

@@ -1,0 +1,308 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type Capability,
+  compileSeccomp,
+  defaultSeccompProfile,
+  NamespaceError,
+  type SeccompAction,
+  type SeccompArgument,
+  type SeccompProfile,
+} from '../src/index.js';
+import { LAST_KNOWN_SYSCALL, SYSCALLS } from '../src/syscalls.js';
+import { type Call, interpret } from './bpf-interpreter.js';
+
+const X86 = 0xc000003e;
+const ARM = 0xc00000b7;
+const ALLOW = 0x7fff0000;
+const KILL = 0x80000000;
+const errno = (number: number): number => 0x50000 + number;
+
+function call(name: string, ...args: readonly bigint[]): Call {
+  return { nr: SYSCALLS[name]?.[0] ?? -1, arch: X86, args: [...args, 0n, 0n, 0n, 0n, 0n, 0n].slice(0, 6) };
+}
+
+function verdict(profile: SeccompProfile, name: string, ...args: readonly bigint[]): number {
+  return interpret(compileSeccomp(profile), call(name, ...args));
+}
+
+describe('the call numbers', () => {
+  it('are those of the two architectures', () => {
+    const some = {
+      read: [0, 63],
+      execve: [59, 221],
+      open: [2, -1],
+      clone3: [435, 435],
+      mseal: [462, 462],
+      ioctl: [16, 29],
+    };
+    for (const [name, numbers] of Object.entries(some)) expect(SYSCALLS[name], name).toEqual(numbers);
+  });
+
+  it('are each given to one call only', () => {
+    for (const column of [0, 1]) {
+      const numbers = Object.values(SYSCALLS)
+        .map((n) => n[column] ?? -1)
+        .filter((n) => n >= 0);
+      expect(new Set(numbers).size).toBe(numbers.length);
+      expect(Math.max(...numbers)).toBe(LAST_KNOWN_SYSCALL);
+    }
+  });
+});
+
+describe('the default profile', () => {
+  const profile = defaultSeccompProfile();
+
+  it('lets ordinary programs work', () => {
+    for (const name of [
+      'read',
+      'write',
+      'execve',
+      'openat',
+      'mmap',
+      'futex',
+      'exit_group',
+      'fork',
+      'wait4',
+      'getrandom',
+      'rseq',
+    ]) {
+      expect(verdict(profile, name), name).toBe(ALLOW);
+    }
+  });
+
+  it('refuses what reaches past the sandbox', () => {
+    const refused = `mount umount2 pivot_root unshare setns bpf perf_event_open init_module finit_module kexec_load keyctl add_key
+      request_key userfaultfd io_uring_setup open_by_handle_at reboot swapon settimeofday ptrace_ acct chroot move_mount fsopen
+      open_tree mount_setattr sethostname iopl ioperm kcmp syslog quotactl`;
+    for (const name of refused.split(/\s+/).filter((n) => n in SYSCALLS))
+      expect(verdict(profile, name), name).toBe(errno(1));
+  });
+
+  it('says ENOSYS to clone3 and to calls that it has never heard of, so that C libraries fall back', () => {
+    expect(verdict(profile, 'clone3')).toBe(errno(38));
+    const program = compileSeccomp(profile);
+    expect(interpret(program, { ...call('read'), nr: LAST_KNOWN_SYSCALL + 1 })).toBe(errno(38));
+    expect(interpret(program, { ...call('read'), nr: 0x3fffffff })).toBe(errno(38));
+  });
+
+  it('lets threads and processes be made, but no namespaces', () => {
+    expect(verdict(profile, 'clone', 0x3d0f00n)).toBe(ALLOW); // what pthread_create asks for
+    expect(verdict(profile, 'clone', 0x11n)).toBe(ALLOW); // what fork asks for
+    for (const flag of [0x20000n, 0x2000000n, 0x4000000n, 0x8000000n, 0x10000000n, 0x20000000n, 0x40000000n]) {
+      expect(verdict(profile, 'clone', flag | 0x11n)).toBe(errno(1));
+    }
+  });
+
+  it('refuses to type into a terminal, whatever the upper half of the argument says', () => {
+    expect(verdict(profile, 'ioctl', 0n, 0x5412n)).toBe(errno(1));
+    expect(verdict(profile, 'ioctl', 0n, 0x1_0000_5412n)).toBe(errno(1));
+    expect(verdict(profile, 'ioctl', 0n, 0x541cn)).toBe(errno(1));
+    expect(verdict(profile, 'ioctl', 0n, 0x5413n)).toBe(ALLOW);
+  });
+
+  it('refuses sockets to the hypervisor, and allows the others', () => {
+    expect(verdict(profile, 'socket', 40n)).toBe(errno(1));
+    expect(verdict(profile, 'socket', 0xffff_ffff_0000_0028n)).toBe(errno(1));
+    expect(verdict(profile, 'socket', 2n)).toBe(ALLOW);
+  });
+
+  it('kills what comes through another architecture or the x32 interface', () => {
+    const program = compileSeccomp(profile);
+    expect(interpret(program, { ...call('read'), arch: 0x40000003 })).toBe(KILL);
+    expect(interpret(program, { ...call('read'), nr: 0x40000000 })).toBe(KILL);
+    expect(interpret(program, { ...call('read'), nr: 0xffffffff })).toBe(KILL);
+    expect(interpret(compileSeccomp(profile, ['aarch64']), call('read'))).toBe(KILL);
+  });
+
+  it('judges aarch64 by its own numbers', () => {
+    const program = compileSeccomp(profile);
+    const on = (nr: number) => interpret(program, { nr, arch: ARM, args: [0n, 0n, 0n, 0n, 0n, 0n] });
+    expect([on(63), on(221), on(40), on(97), on(220)]).toEqual([ALLOW, ALLOW, errno(1), errno(1), ALLOW]);
+  });
+
+  it('gives back what a kept capability stands for', () => {
+    const pairs: readonly (readonly [Capability, string])[] = [
+      ['CAP_SYS_ADMIN', 'mount'],
+      ['CAP_SYS_CHROOT', 'chroot'],
+      ['CAP_SYS_TIME', 'settimeofday'],
+      ['CAP_SYS_MODULE', 'finit_module'],
+      ['CAP_SYS_PTRACE', 'kcmp'],
+    ];
+    for (const [capability, name] of pairs) {
+      expect(verdict(profile, name), name).toBe(errno(1));
+      expect(verdict(defaultSeccompProfile({ capabilities: [capability] }), name), name).toBe(ALLOW);
+    }
+    expect(verdict(defaultSeccompProfile({ capabilities: ['CAP_SYS_ADMIN'] }), 'clone', 0x10000000n)).toBe(ALLOW);
+  });
+
+  it('fits into the kernel with room to spare', () => {
+    expect(compileSeccomp(profile).length / 8).toBeLessThan(700);
+  });
+});
+
+describe('the compiler', () => {
+  const allow: SeccompAction = { type: 'allow' };
+
+  it('refuses what cannot be compiled', () => {
+    const wrong: readonly SeccompProfile[] = [
+      { rules: [{ syscalls: ['no_such_call'], action: allow }], otherwise: allow },
+      { rules: [{ syscalls: ['toString'], action: allow }], otherwise: allow },
+      { rules: [], otherwise: { type: 'errno', errno: 0 } },
+      { rules: [], otherwise: { type: 'errno', errno: 4096 } },
+      { rules: [{ syscalls: ['read'], action: allow, args: [{ index: 0, op: 'eq', value: -1n }] }], otherwise: allow },
+      {
+        rules: [{ syscalls: ['read'], action: allow, args: [{ index: 0, op: 'eq', value: 1n << 64n }] }],
+        otherwise: allow,
+      },
+      {
+        rules: [{ syscalls: ['read'], action: allow, args: [{ index: 0, op: 'masked-eq', value: 1n }] }],
+        otherwise: allow,
+      },
+      {
+        rules: [{ syscalls: ['read'], action: allow, args: [{ index: 0, op: 'masked-eq', value: 2n, mask: 1n }] }],
+        otherwise: allow,
+      },
+    ];
+    for (const profile of wrong) expect(() => compileSeccomp(profile)).toThrow(NamespaceError);
+  });
+
+  it('refuses a program that is too long for the kernel', () => {
+    const args = (value: number): readonly SeccompArgument[] => [{ index: 0, op: 'eq', value: BigInt(value) }];
+    const rules = Array.from({ length: 1500 }, (_, i) => ({ syscalls: ['read'], action: allow, args: args(i) }));
+    expect(() => compileSeccomp({ rules, otherwise: { type: 'trap' } })).toThrow(/at most 4096/);
+  });
+
+  it('handles a profile that treats all calls alike', () => {
+    for (const otherwise of [allow, { type: 'kill-process' }] as const) {
+      const program = compileSeccomp({ rules: [], otherwise });
+      for (const arch of [X86, ARM]) {
+        expect(interpret(program, { ...call('read'), arch })).toBe(otherwise.type === 'allow' ? ALLOW : KILL);
+      }
+    }
+  });
+
+  it('reaches across more instructions than one jump can', () => {
+    const rules = Array.from({ length: 300 }, (_, i) => ({
+      syscalls: ['read'],
+      action: { type: 'errno', errno: i + 1 } as const,
+      args: [{ index: 0, op: 'eq', value: BigInt(i) } as const],
+    }));
+    const profile = { rules, otherwise: allow };
+    for (const i of [0, 1, 150, 299]) expect(verdict(profile, 'read', BigInt(i))).toBe(errno(i + 1));
+    expect(verdict(profile, 'read', 300n)).toBe(ALLOW);
+    expect(verdict(profile, 'write', 1n)).toBe(ALLOW);
+  });
+});
+
+const names = Object.keys(SYSCALLS);
+const word = fc.oneof(
+  fc.bigInt(0n, 4n),
+  fc.bigInt(0n, 0xffff_ffff_ffff_ffffn),
+  fc.constantFrom(0xffff_ffffn, 1n << 32n, (1n << 64n) - 1n),
+);
+const action = fc.oneof(
+  fc.constantFrom<SeccompAction>(
+    { type: 'allow' },
+    { type: 'kill-process' },
+    { type: 'kill-thread' },
+    { type: 'trap' },
+    { type: 'log' },
+  ),
+  fc.integer({ min: 1, max: 4095 }).map((number): SeccompAction => ({ type: 'errno', errno: number })),
+);
+const index = fc.constantFrom(0, 1, 2, 3, 4, 5);
+const argument = fc.oneof(
+  fc.record({ index, op: fc.constantFrom('eq', 'ne', 'lt', 'le', 'gt', 'ge'), value: word }),
+  fc
+    .record({ index, mask: word, bits: word })
+    .map(({ index, mask, bits }) => ({ index, op: 'masked-eq' as const, mask, value: bits & mask })),
+);
+const profiles = fc.record({
+  rules: fc.array(
+    fc.record({
+      syscalls: fc.array(fc.constantFrom(...names), { maxLength: 40 }),
+      action,
+      args: fc.array(argument, { maxLength: 3 }),
+    }),
+    { maxLength: 12 },
+  ),
+  otherwise: action,
+  unknown: action,
+}) as fc.Arbitrary<SeccompProfile>;
+
+// The meaning of a profile, straight from its definition.
+function expected(profile: SeccompProfile, { nr, arch, args }: Call): number {
+  if (arch !== X86 && arch !== ARM) return KILL;
+  if (arch === X86 && nr >= 0x40000000) return KILL;
+  const column = arch === X86 ? 0 : 1;
+  if (nr > LAST_KNOWN_SYSCALL) return value(profile.unknown ?? profile.otherwise);
+  const rule = profile.rules.find(
+    (r) =>
+      r.syscalls.some((n) => SYSCALLS[n]?.[column] === nr) &&
+      (r.args ?? []).every((a) => holds(a, args[a.index] ?? 0n)),
+  );
+  return value(rule?.action ?? profile.otherwise);
+}
+
+function holds({ op, value: wanted, mask = 0n }: SeccompArgument, given: bigint): boolean {
+  const tests = {
+    eq: given === wanted,
+    ne: given !== wanted,
+    lt: given < wanted,
+    le: given <= wanted,
+    gt: given > wanted,
+    ge: given >= wanted,
+    'masked-eq': (given & mask) === wanted,
+  };
+  return tests[op];
+}
+
+function value(a: SeccompAction): number {
+  const values = {
+    allow: ALLOW,
+    log: 0x7ffc0000,
+    trap: 0x30000,
+    'kill-thread': 0,
+    'kill-process': KILL,
+    errno: 0x50000,
+  };
+  return a.type === 'errno' ? errno(a.errno) : values[a.type];
+}
+
+describe('any profile', () => {
+  it('gives the verdict that its rules define, on both architectures', () => {
+    const calls = fc.array(
+      fc.record({
+        nr: fc.oneof(fc.integer({ min: 0, max: 480 }), fc.constantFrom(0x40000000, 0xffffffff, 0x3fffffff)),
+        arch: fc.constantFrom(X86, ARM, X86, ARM, 0x40000003),
+        args: fc.array(word, { minLength: 6, maxLength: 6 }),
+      }),
+      { minLength: 30, maxLength: 60 },
+    );
+    fc.assert(
+      fc.property(profiles, calls, (profile, some) => {
+        const program = compileSeccomp(profile);
+        for (const one of some) expect(interpret(program, one)).toBe(expected(profile, one));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('gives the verdict that its rules define for the very calls and values that it names', () => {
+    fc.assert(
+      fc.property(profiles, fc.array(word, { minLength: 6, maxLength: 6 }), (profile, others) => {
+        const program = compileSeccomp(profile);
+        for (const rule of profile.rules) {
+          const args = others.map((other, i) => rule.args?.find((a) => a.index === i)?.value ?? other);
+          for (const name of rule.syscalls) {
+            const [nr] = SYSCALLS[name] ?? [-1];
+            if (nr >= 0)
+              expect(interpret(program, { nr, arch: X86, args })).toBe(expected(profile, { nr, arch: X86, args }));
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
