@@ -1,5 +1,5 @@
 /** Signing with a key in the TPM, in the forms that X.509 and CMS take (Part 3, section 20.2). */
-import { concat } from './bytes.js';
+import { FlushContext } from './commands/context.js';
 import { HashSequenceStart, SequenceComplete, SequenceUpdate } from './commands/sequence.js';
 import { Sign } from './commands/signing.js';
 import { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
@@ -75,13 +75,19 @@ async function hashInTpm(tpm: Tpm, hashAlg: SigningPlan['hash'], data: Uint8Arra
     throw new TpmError('usage', 'sign: a restricted key does not sign data that start like a statement of the TPM');
   }
   const { sequenceHandle } = await tpm.execute(HashSequenceStart, { auth: NONE, hashAlg });
-  let rest = data;
-  for (; rest.length > CHUNK; rest = rest.subarray(CHUNK)) {
-    await tpm.execute(SequenceUpdate, { sequenceHandle, buffer: rest.slice(0, CHUNK) });
+  try {
+    let rest = data;
+    for (; rest.length > CHUNK; rest = rest.subarray(CHUNK)) {
+      await tpm.execute(SequenceUpdate, { sequenceHandle, buffer: rest.slice(0, CHUNK) });
+    }
+    const end = { buffer: rest.slice(), hierarchy: TPM_RH.OWNER };
+    const { result: digest, validation } = await tpm.execute(SequenceComplete, { sequenceHandle, ...end });
+    return { digest, validation };
+  } catch (error) {
+    // The sequence takes one of the TPM's few places; the first error is the one that matters.
+    await tpm.execute(FlushContext, { flushHandle: sequenceHandle }).catch(() => undefined);
+    throw error;
   }
-  const end = { buffer: concat(rest), hierarchy: TPM_RH.OWNER };
-  const { result: digest, validation } = await tpm.execute(SequenceComplete, { sequenceHandle, ...end });
-  return { digest, validation };
 }
 
 function looksLikeAttestation(data: Uint8Array): boolean {
