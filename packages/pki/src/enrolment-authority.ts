@@ -117,15 +117,25 @@ export async function completeEnrolment(answer: Uint8Array, policy: EnrolmentPol
 }
 
 async function issue(checked: CheckedRequest, policy: EnrolmentPolicy, now: Date): Promise<Enrolment> {
-  const { subject, subjectAltName, publicKey } = checked.csr;
-  const names = { subject, subjectAltName, notBefore: now };
+  const attestation = attestationOf(policy);
   const akCertificate = await createCertificate({
-    ...names,
-    ...attestationOf(policy),
+    ...attestation,
+    ...namesFor(attestation.profile, checked.csr),
     publicKey: publicKeySpki(checked.ak),
+    notBefore: now,
   });
-  const deviceCertificate = await createCertificate({ ...names, ...deviceOf(policy), publicKey });
+  const deviceCertificate = await createCertificate({ ...checked.csr, ...deviceOf(policy), notBefore: now });
   return { akCertificate, deviceCertificate, ekDigest: ekDigest(checked.ek) };
+}
+
+/** The names of the request that the attestation profile has a place for; the request is for the device certificate. */
+function namesFor(profile: CertificateProfile, csr: CheckedCsr): Pick<CheckedCsr, 'subject' | 'subjectAltName'> {
+  const kept = (names: object, allowed: object | undefined) =>
+    Object.fromEntries(Object.entries(names).filter(([type]) => allowed !== undefined && Object.hasOwn(allowed, type)));
+  return {
+    subject: kept(csr.subject, profile.subject),
+    subjectAltName: kept(csr.subjectAltName, profile.subjectAltName),
+  };
 }
 
 function attestationOf(policy: EnrolmentPolicy): Required<Issuance> {
@@ -160,8 +170,9 @@ async function checkRequest(bytes: Uint8Array, policy: EnrolmentPolicy): Promise
       'check enrolment: expected a CSR of the key that the TPM certified, got that of another',
     );
   }
-  assertSubject(attestationOf(policy).profile, csr.subject);
-  assertAlternativeNames(attestationOf(policy).profile, csr.subjectAltName);
+  const names = namesFor(attestationOf(policy).profile, csr);
+  assertSubject(attestationOf(policy).profile, names.subject);
+  assertAlternativeNames(attestationOf(policy).profile, names.subjectAltName);
   return { ek, ekCertificate: request.ekCertificate, ak, csr };
 }
 
