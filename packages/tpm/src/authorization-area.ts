@@ -53,9 +53,10 @@ export function planSlots(
   assertPossible(command, wanted);
   const decrypt = isFirstParameterSized(command.parameters) ? firstWith(wanted, 'decrypt') : -1;
   const encrypt = isFirstParameterSized(command.response) ? firstWith(wanted, 'encrypt') : -1;
+  const audit = roleless(wanted, [decrypt, encrypt]);
   return wanted.map(({ entity, by }, i) => {
     if (by.kind === 'password') return by;
-    const attributes = attributeBits(by, i === decrypt, i === encrypt);
+    const attributes = attributeBits(by, { decrypt: i === decrypt, encrypt: i === encrypt, audit: i === audit });
     return { kind: 'session', session: by.session, attributes, entity };
   });
 }
@@ -152,8 +153,23 @@ function firstWith(wanted: readonly Wanted[], attribute: 'decrypt' | 'encrypt'):
   return wanted.findIndex(({ by }) => by.kind === 'session' && by.attributes[attribute] === true);
 }
 
-function attributeBits(use: SessionUse, decrypt: boolean, encrypt: boolean): number {
-  const chosen: SessionAttributes = { continueSession: true, ...use.attributes, decrypt, encrypt };
+/** The first session that has nothing to do in this command: a TPM takes it only as an audit session. */
+function roleless(wanted: readonly Wanted[], taken: readonly number[]): number {
+  const isAudited = wanted.some(({ by }) => by.kind === 'session' && by.attributes.audit);
+  if (isAudited) return -1;
+  return wanted.findIndex(({ by, entity }, i) => by.kind === 'session' && !entity && !taken.includes(i));
+}
+
+interface Roles {
+  readonly decrypt: boolean;
+  readonly encrypt: boolean;
+  readonly audit: boolean;
+}
+
+function attributeBits(use: SessionUse, roles: Roles): number {
+  const { decrypt, encrypt } = roles;
+  const audit = roles.audit || use.attributes.audit === true;
+  const chosen: SessionAttributes = { continueSession: true, ...use.attributes, decrypt, encrypt, audit };
   return ATTRIBUTES.reduce((bits, name) => (chosen[name] ? bits | TPMA_SESSION[name] : bits), 0);
 }
 

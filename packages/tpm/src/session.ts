@@ -94,6 +94,7 @@ export class Session implements SessionUse {
   #nonceCaller: Uint8Array = new Uint8Array(0);
   #nonceTpm: Uint8Array;
   #policyAuth: 'none' | 'auth-value' | 'password' = 'none';
+  #includesAuth = false;
   #ended: 'no' | 'flushed' | 'lost' = 'no';
 
   /** Use `startSession`; the constructor is for sessions that were started by other means. */
@@ -161,6 +162,8 @@ export class Session implements SessionUse {
   /** What goes into the authorisation field of a command: an HMAC, or the plain value under PolicyPassword. */
   commandHmac(input: HmacInput): Uint8Array {
     if (this.#isPasswordPolicy(input)) return trimAuth(input.entity?.authValue ?? EMPTY);
+    // Decided once for command and response, even where the command changes the value.
+    this.#includesAuth = this.#needsAuth(input.entity);
     return this.#hmac(input, this.#nonceCaller, this.#nonceTpm);
   }
 
@@ -204,7 +207,8 @@ export class Session implements SessionUse {
   }
 
   #hmac(input: HmacInput, newer: Uint8Array, older: Uint8Array): Uint8Array {
-    const key = concat(this.#parameters.sessionKey, this.#authInKey(input.entity));
+    const authValue = this.#includesAuth ? trimAuth(input.entity?.authValue ?? EMPTY) : EMPTY;
+    const key = concat(this.#parameters.sessionKey, authValue);
     const attributes = Uint8Array.of(input.attributes);
     const others = input.otherNonces ?? [];
     try {
@@ -214,10 +218,9 @@ export class Session implements SessionUse {
     }
   }
 
-  #authInKey(entity: Entity | undefined): Uint8Array {
-    if (!entity) return EMPTY;
-    const included = this.type === 'policy' ? this.#policyAuth === 'auth-value' : !this.#isBoundTo(entity);
-    return included ? trimAuth(entity.authValue ?? EMPTY) : EMPTY;
+  #needsAuth(entity: Entity | undefined): boolean {
+    if (!entity) return false;
+    return this.type === 'policy' ? this.#policyAuth === 'auth-value' : !this.#isBoundTo(entity);
   }
 
   #isBoundTo(entity: Entity): boolean {

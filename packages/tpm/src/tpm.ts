@@ -32,7 +32,10 @@ export interface TpmOptions {
 
 /** How one command is executed. */
 export interface ExecuteOptions {
-  /** Sessions that authorise no handle: for audit and for parameter encryption. */
+  /**
+   * Sessions that authorise no handle: for parameter encryption, for audit, and so that the response's HMAC is checked.
+   * One that has nothing to encrypt in this command takes part as an audit session.
+   */
   readonly sessions?: readonly SessionUse[];
   /** Gives the command up, in the queue or under way; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
