@@ -8,7 +8,13 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const source = `${here}/launcher.c`;
 const WARNINGS = ['-std=gnu11', '-Wall', '-Wextra', '-Werror', '-Wconversion', '-Wshadow', '-Wvla', '-Wno-overflow'];
-const HARDENING = ['-O2', '-fstack-protector-strong', '-D_FORTIFY_SOURCE=2'];
+const HARDENING = [
+  '-Os',
+  '-ffunction-sections',
+  '-Wl,--gc-sections',
+  '-fstack-protector-strong',
+  '-D_FORTIFY_SOURCE=2',
+];
 // musl brings no kernel headers; the system's come last, so that its C library headers win.
 const MUSL = ['-static', '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu', '-s'];
 const SANITIZE = [

@@ -1,0 +1,37 @@
+import type { Availability } from '@casemate/cgroups';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Probe, probe } from '../src/index.js';
+import { cleanUp, releaseLauncher } from './fixtures.js';
+
+process.env.CASEMATE_LAUNCHER = releaseLauncher();
+const result = await probe();
+
+afterAll(cleanUp);
+
+function parts({ namespaces, landlock, ...rest }: Probe): readonly (readonly [string, Availability])[] {
+  return [...Object.entries(namespaces), ['landlock', landlock], ...Object.entries(rest)];
+}
+
+describe('probing', () => {
+  it('answers for every kind of namespace and every ability', () => {
+    expect(parts(result).map(([name]) => name)).toEqual([
+      ...['user', 'mount', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'time'],
+      ...['landlock', 'overlay', 'proc', 'mountApi', 'seccomp', 'subordinateIds', 'cgroups'],
+    ]);
+  });
+
+  it('gives a reason for each answer, and a remedy for each that is no', () => {
+    for (const [name, { available, reason, remedy }] of parts(result)) {
+      expect(reason, name).toMatch(/\w/);
+      expect(remedy === undefined, name).toBe(available);
+    }
+  });
+
+  it('knows the version of Landlock where there is one', () => {
+    expect(result.landlock.abi > 0).toBe(result.landlock.available);
+  });
+
+  it('changes nothing: a second answer is the same', async () => {
+    expect(await probe()).toEqual(result);
+  });
+});
