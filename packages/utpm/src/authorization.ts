@@ -1,0 +1,343 @@
+/** The authorization area of a command: its sessions, what each authorises, and whether it may (Part 1, clauses 18 and 19; Part 3, 5.4 to 5.6). */
+import {
+  type AnyCommand,
+  isFirstParameterSized,
+  kdfA,
+  TPM_CC,
+  TPM_HT,
+  TPM_RC,
+  TPM_RH,
+  TPM_RS,
+  TPMA_NV,
+  TPMA_OBJECT,
+  TPMA_SESSION,
+  TpmsAuthCommand,
+} from '@casemate/tpm';
+import { Reader } from '@casemate/wire';
+import { concat, EMPTY, isEqual, trimAuth, u32Bytes } from './bytes.js';
+import { timeOf } from './clock.js';
+import { readOrRefuse } from './decoding.js';
+import { assertNotLockedOut, registerFailure } from './dictionary-attack.js';
+import {
+  entityAuth,
+  entityName,
+  entityPolicy,
+  findObject,
+  handleType,
+  isAuthValueAvailable,
+  isDaExempt,
+  isPolicyAvailable,
+  nvAt,
+} from './entity.js';
+import { has } from './object.js';
+import { Refusal, refuse, refuseSession } from './refusal.js';
+import { bindingOf, type Session } from './session.js';
+import type { Tpm } from './tpm.js';
+
+const MAX_SESSIONS = 3;
+const SMALLEST_AREA = 9;
+
+/** One entry of the authorization area. */
+export interface Authorization {
+  /** Its place in the area, from 1. */
+  readonly position: number;
+  /** The session, or undefined for a password. */
+  readonly session: Session | undefined;
+  /** The handle whose use it authorises, or undefined for a session that only encrypts, decrypts or audits. */
+  readonly target: number | undefined;
+  /** TPMA_SESSION bits. */
+  readonly attributes: number;
+  /** nonceCaller. */
+  readonly nonceCaller: Uint8Array;
+  /** The HMAC or the password. */
+  readonly hmac: Uint8Array;
+  /** Is the entity's authorization value part of the HMAC key? */
+  readonly isAuthIncluded: boolean;
+}
+
+/** A command with its handles, before its parameters are decoded. */
+export interface Incoming {
+  readonly command: AnyCommand;
+  readonly handles: readonly number[];
+  readonly locality: number;
+  /** The parameters as they were received: still encrypted where a session encrypts them. */
+  readonly parameters: Uint8Array;
+}
+
+/** Is the attribute (a TPMA_SESSION bit) set? */
+export function isSet(authorization: Authorization, bit: number): boolean {
+  return (authorization.attributes & bit) !== 0;
+}
+
+/** Parses the authorization area and ties its entries to the handles that need one. */
+export function parseAuthorizations(tpm: Tpm, incoming: Incoming, area: Uint8Array): Authorization[] {
+  if (area.length < SMALLEST_AREA) refuse(TPM_RC.SIZE);
+  const reader = new Reader(area);
+  const targets = authorizedHandles(incoming);
+  const found: Authorization[] = [];
+  while (reader.remaining > 0) {
+    const position = found.length + 1;
+    if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
+    found.push(parseOne(tpm, incoming, reader, position, targets[position - 1]));
+  }
+  assertDistinct(found);
+  return found;
+}
+
+/** The handles of the command that need an authorization; those come first. */
+export function authorizedHandles(incoming: Incoming): readonly number[] {
+  return incoming.handles.filter((_, i) => (incoming.command.handles[i]?.auth ?? 'none') !== 'none');
+}
+
+function parseOne(tpm: Tpm, incoming: Incoming, reader: Reader, position: number, target?: number): Authorization {
+  const entry = blameSession(position, () => readOrRefuse(TpmsAuthCommand, reader));
+  const { sessionHandle, nonce, sessionAttributes: attributes, hmac } = entry;
+  if (sessionHandle === TPM_RS.PW) {
+    if (nonce.length > 0) refuseSession(TPM_RC.NONCE, position);
+    if ((attributes & ~TPMA_SESSION.continueSession) !== 0) refuseSession(TPM_RC.ATTRIBUTES, position);
+    if (target === undefined) refuseSession(TPM_RC.HANDLE, position);
+    return { position, session: undefined, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded: false };
+  }
+  const session = tpm.volatile.sessions.get(sessionHandle) ?? refuse(TPM_RC.REFERENCE_S0 + position - 1);
+  assertAttributes(incoming.command, session, attributes, position, target);
+  const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
+  return { position, session, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded };
+}
+
+function assertAttributes(
+  command: AnyCommand,
+  session: Session,
+  attributes: number,
+  position: number,
+  target?: number,
+): void {
+  const { audit, auditExclusive, auditReset, decrypt, encrypt } = TPMA_SESSION;
+  if ((attributes & audit) === 0 && (attributes & (auditExclusive | auditReset)) !== 0) {
+    refuseSession(TPM_RC.ATTRIBUTES, position);
+  }
+  if ((attributes & audit) !== 0 && session.type !== 'hmac') refuseSession(TPM_RC.ATTRIBUTES, position);
+  if ((attributes & (decrypt | encrypt)) !== 0 && session.cipher.kind === 'none')
+    refuseSession(TPM_RC.SYMMETRIC, position);
+  if ((attributes & decrypt) !== 0 && !isFirstParameterSized(command.parameters))
+    refuseSession(TPM_RC.ATTRIBUTES, position);
+  if ((attributes & encrypt) !== 0 && !isFirstParameterSized(command.response))
+    refuseSession(TPM_RC.ATTRIBUTES, position);
+  if (target === undefined && (attributes & (audit | decrypt | encrypt)) === 0)
+    refuseSession(TPM_RC.ATTRIBUTES, position);
+}
+
+// Each purpose has one session at most, and a session stands once.
+function assertDistinct(found: readonly Authorization[]): void {
+  const uses = [TPMA_SESSION.audit, TPMA_SESSION.decrypt, TPMA_SESSION.encrypt];
+  found.forEach((entry, i) => {
+    const earlier = found.slice(0, i);
+    if (entry.session && earlier.some(({ session }) => session === entry.session))
+      refuseSession(TPM_RC.HANDLE, entry.position);
+    if (uses.some((bit) => isSet(entry, bit) && earlier.some((other) => isSet(other, bit)))) {
+      refuseSession(TPM_RC.ATTRIBUTES, entry.position);
+    }
+  });
+}
+
+function includesAuth(tpm: Tpm, session: Session, target: number): boolean {
+  if (session.type !== 'hmac') return session.policy.needsAuthValue;
+  if (session.boundTo === undefined) return true;
+  return !isEqual(session.boundTo, bindingOf(entityName(tpm, target), entityAuth(tpm, target)));
+}
+
+/** Checks every entry; refuses with the session that is to blame. What a failure leaves behind (lockout) is noted in `tpm`. */
+export function checkAuthorizations(tpm: Tpm, incoming: Incoming, found: readonly Authorization[]): void {
+  if (found.length < authorizedHandles(incoming).length) refuse(TPM_RC.AUTH_MISSING);
+  for (const entry of found) {
+    blameSession(entry.position, () => {
+      if (entry.target !== undefined) assertMayAuthorize(tpm, incoming, entry, entry.target);
+      assertAuthentic(tpm, incoming, entry, found);
+    });
+  }
+  for (const entry of found) blameSession(entry.position, () => assertExclusive(tpm, entry));
+}
+
+// An audit session that claims to be exclusive must be (Part 1, 17.8.3).
+function assertExclusive(tpm: Tpm, entry: Authorization): void {
+  if (!isSet(entry, TPMA_SESSION.auditExclusive) || isSet(entry, TPMA_SESSION.auditReset)) return;
+  if (entry.session?.auditDigest === undefined) return;
+  if (tpm.volatile.exclusiveAudit !== entry.session.handle) refuse(TPM_RC.EXCLUSIVE);
+}
+
+function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, target: number): void {
+  const role = incoming.command.handles[entry.position - 1]?.auth;
+  const { session } = entry;
+  const isPolicy = session !== undefined && session.type !== 'hmac';
+  if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
+  if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
+  if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
+  const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
+  if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
+  if (isPolicy) {
+    if (!isPolicyAvailable(tpm, target, incoming.command.code)) refuse(TPM_RC.AUTH_UNAVAILABLE);
+    return assertPolicy(tpm, incoming, entry, session, target);
+  }
+  if (!isAuthValueAvailable(tpm, target, incoming.command.code, role === 'admin')) refuse(TPM_RC.AUTH_UNAVAILABLE);
+}
+
+function needsPolicyForAdmin(tpm: Tpm, target: number): boolean {
+  if (handleType(target) === TPM_HT.NV_INDEX) return true;
+  const object = findObject(tpm, target);
+  return object !== undefined && has(object.public, TPMA_OBJECT.adminWithPolicy);
+}
+
+// Part 1, 19.7: the policy digest, then each condition that the policy commands have left to be checked now.
+function assertPolicy(tpm: Tpm, incoming: Incoming, entry: Authorization, session: Session, target: number): void {
+  const { policy } = session;
+  const { code } = incoming.command;
+  if (code === TPM_CC.PolicySecret && !policy.needsPassword && !policy.needsAuthValue) refuse(TPM_RC.MODE);
+  if (policy.pcrCounter !== undefined && policy.pcrCounter !== tpm.volatile.pcrCounter) refuse(TPM_RC.PCR_CHANGED);
+  const expected = entityPolicy(tpm, target);
+  if (!isEqual(policy.digest, expected.digest) || expected.alg !== session.authHash) refuse(TPM_RC.POLICY_FAIL);
+  if (policy.timeout !== 0n && (policy.timeout < timeOf(tpm) || session.epoch !== tpm.volatile.timeEpoch))
+    refuse(TPM_RC.EXPIRED);
+  const role = incoming.command.handles[entry.position - 1]?.auth;
+  if (policy.commandCode !== 0 && policy.commandCode !== code) refuse(TPM_RC.POLICY_CC);
+  if (policy.commandCode === 0 && (role === 'admin' || role === 'dup')) refuse(TPM_RC.POLICY_FAIL);
+  if (!isLocalityAllowed(policy.locality, incoming.locality)) refuse(TPM_RC.LOCALITY);
+  if (policy.needsPresence) refuse(TPM_RC.PP);
+  if (!isBoundTo(tpm, incoming, session)) refuse(TPM_RC.POLICY_FAIL);
+  if (policy.nvWritten !== undefined) assertNvWritten(tpm, target, policy.nvWritten);
+}
+
+function isLocalityAllowed(allowed: number, locality: number): boolean {
+  if (allowed === 0) return true;
+  return allowed < 32 ? locality < 5 && ((allowed >> locality) & 1) === 1 : allowed === locality;
+}
+
+function isBoundTo(tpm: Tpm, incoming: Incoming, session: Session): boolean {
+  const { bound } = session.policy;
+  if (bound?.kind === 'cpHash') return isEqual(bound.digest, cpHash(tpm, incoming, session.authHash));
+  if (bound?.kind === 'nameHash') return isEqual(bound.digest, nameHash(tpm, incoming, session.authHash));
+  // A template is compared where it is used, by the creation commands.
+  return true;
+}
+
+function assertNvWritten(tpm: Tpm, target: number, isWritten: boolean): void {
+  if (handleType(target) !== TPM_HT.NV_INDEX) refuse(TPM_RC.POLICY_FAIL);
+  if (((nvAt(tpm, target).attributes & TPMA_NV.WRITTEN) !== 0) !== isWritten) refuse(TPM_RC.POLICY_FAIL);
+}
+
+function assertAuthentic(tpm: Tpm, incoming: Incoming, entry: Authorization, all: readonly Authorization[]): void {
+  const { session, target } = entry;
+  if (session === undefined || session.policy.needsPassword) {
+    const auth = entityAuth(tpm, target ?? TPM_RH.NULL);
+    if (!isEqual(trimAuth(entry.hmac), auth)) failAuthorization(tpm, entry);
+    return;
+  }
+  const expected = commandHmac(tpm, incoming, entry, all);
+  if (!isEqual(entry.hmac, expected)) failAuthorization(tpm, entry);
+}
+
+// A session that is bound to a protected entity gives that entity's value away if its HMAC may be guessed without limit.
+function failAuthorization(tpm: Tpm, entry: Authorization): never {
+  const { session, target } = entry;
+  if (target !== undefined && !isDaExempt(tpm, target)) {
+    registerFailure(tpm, target);
+    refuse(TPM_RC.AUTH_FAIL);
+  }
+  if (session?.isDaBound === true) {
+    registerFailure(tpm, session.isLockoutBound ? TPM_RH.LOCKOUT : TPM_RH.NULL);
+    refuse(TPM_RC.AUTH_FAIL);
+  }
+  refuse(TPM_RC.BAD_AUTH);
+}
+
+/** cpHash (Part 1, 16.7): the command code, the names of the handles, the parameters as they were received. */
+export function cpHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
+  const names = incoming.handles.map((handle) => entityName(tpm, handle));
+  return tpm.crypto.hash(alg, u32Bytes(incoming.command.code), ...names, incoming.parameters);
+}
+
+/** nameHash (Part 1, 16.9): the names of the handles. */
+export function nameHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
+  return tpm.crypto.hash(alg, ...incoming.handles.map((handle) => entityName(tpm, handle)));
+}
+
+// Part 1, 19.6.5. The first session also vouches for the nonces of the sessions that encrypt, so that they cannot be taken away.
+function commandHmac(tpm: Tpm, incoming: Incoming, entry: Authorization, all: readonly Authorization[]): Uint8Array {
+  const session = entry.session ?? refuse(TPM_RC.FAILURE);
+  const key = hmacKey(tpm, entry, session);
+  if (key.length === 0 && session.type !== 'hmac' && entry.hmac.length === 0) return EMPTY;
+  const decrypting = all.find((other) => isSet(other, TPMA_SESSION.decrypt));
+  const encrypting = all.find((other) => isSet(other, TPMA_SESSION.encrypt));
+  const isFirst = entry.position === 1 && entry.target !== undefined;
+  const nonceDecrypt = isFirst && decrypting !== entry ? decrypting?.session?.nonceTpm : undefined;
+  const nonceEncrypt =
+    isFirst && encrypting !== entry && encrypting !== decrypting ? encrypting?.session?.nonceTpm : undefined;
+  return tpm.crypto.hmac(
+    session.authHash,
+    key,
+    cpHash(tpm, incoming, session.authHash),
+    entry.nonceCaller,
+    session.nonceTpm,
+    nonceDecrypt ?? EMPTY,
+    nonceEncrypt ?? EMPTY,
+    Uint8Array.of(entry.attributes),
+  );
+}
+
+function hmacKey(tpm: Tpm, entry: Authorization, session: Session): Uint8Array {
+  if (!entry.isAuthIncluded || entry.target === undefined) return session.key;
+  return concat(session.key, currentAuth(tpm, entry.target));
+}
+
+// After the command its entity may be gone, and then has no authorization value any more.
+function currentAuth(tpm: Tpm, target: number): Uint8Array {
+  const type = handleType(target);
+  if (type === TPM_HT.NV_INDEX && !tpm.permanent.nv.has(target)) return EMPTY;
+  if ((type === TPM_HT.TRANSIENT || type === TPM_HT.PERSISTENT) && !findObject(tpm, target)) return EMPTY;
+  return entityAuth(tpm, target);
+}
+
+/** The HMAC of a response (Part 1, 19.6.5): over rpHash, with the nonces as they are after the command. */
+export function responseHmac(tpm: Tpm, entry: Authorization, rpHash: Uint8Array, attributes: number): Uint8Array {
+  const session = entry.session ?? refuse(TPM_RC.FAILURE);
+  if (session.policy.needsPassword) return EMPTY;
+  const key = hmacKey(tpm, entry, session);
+  if (key.length === 0 && session.type !== 'hmac') return EMPTY;
+  return tpm.crypto.hmac(session.authHash, key, rpHash, session.nonceTpm, entry.nonceCaller, Uint8Array.of(attributes));
+}
+
+/** Encrypts or decrypts the first parameter in place: Part 1, clause 21. */
+export function cryptParameter(
+  tpm: Tpm,
+  entry: Authorization,
+  direction: 'command' | 'response',
+  data: Uint8Array,
+): void {
+  const session = entry.session ?? refuse(TPM_RC.FAILURE);
+  const auth = entry.target === undefined ? EMPTY : currentAuth(tpm, entry.target);
+  const key = concat(session.key, auth);
+  const isCommand = direction === 'command';
+  const nonces = {
+    contextU: isCommand ? entry.nonceCaller : session.nonceTpm,
+    contextV: isCommand ? session.nonceTpm : entry.nonceCaller,
+  };
+  if (session.cipher.kind === 'xor') {
+    const mask = kdfA({ hash: session.cipher.hash, key, label: 'XOR', ...nonces, bits: data.length * 8 }, tpm.crypto);
+    for (let i = 0; i < data.length; i++) data[i] = (data[i] ?? 0) ^ (mask[i] ?? 0);
+  } else if (session.cipher.kind === 'aes') {
+    const { bits } = session.cipher;
+    const derived = kdfA({ hash: session.authHash, key, label: 'CFB', ...nonces, bits: bits + 128 }, tpm.crypto);
+    const [aesKey, iv] = [derived.slice(0, bits / 8), derived.slice(bits / 8)];
+    data.set(isCommand ? tpm.crypto.aesCfbDecrypt(aesKey, iv, data) : tpm.crypto.aesCfbEncrypt(aesKey, iv, data));
+    aesKey.fill(0);
+    derived.fill(0);
+  }
+  key.fill(0);
+}
+
+function blameSession<T>(position: number, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof Refusal) refuseSession(error.responseCode, position);
+    throw error;
+  }
+}

@@ -1,0 +1,49 @@
+/** Time and Clock: Part 1, clause 36. */
+import { IMPLEMENTATION } from './implementation.js';
+import { ORDERLY } from './permanent.js';
+import { markDirty, type Tpm } from './tpm.js';
+
+/** Milliseconds since the TPM was powered on. */
+export function timeOf(tpm: Tpm): bigint {
+  return BigInt(Math.floor(tpm.now() - tpm.volatile.poweredOn));
+}
+
+/** Milliseconds that the TPM has been powered in its life, as far as it knows. */
+export function clockOf(tpm: Tpm): bigint {
+  return timeOf(tpm) + BigInt(tpm.volatile.clockOffset);
+}
+
+/**
+ * Clock for a command that tells it or depends on it. What was told must not be told again after a crash, so permanent state keeps up:
+ * within one update interval, which a start after a crash then skips. Crossing into a new interval also makes Clock safe again.
+ */
+export function useClock(tpm: Tpm): { readonly clock: bigint; readonly safe: boolean } {
+  const clock = clockOf(tpm);
+  if (clock / IMPLEMENTATION.CLOCK_UPDATE !== tpm.permanent.clock / IMPLEMENTATION.CLOCK_UPDATE) {
+    tpm.volatile.isClockSafe = true;
+    storeClock(tpm, clock);
+  }
+  return { clock, safe: tpm.volatile.isClockSafe };
+}
+
+/** Writes Clock to permanent state. */
+export function storeClock(tpm: Tpm, clock: bigint): void {
+  tpm.permanent.clock = clock;
+  tpm.permanent.isClockSafe = tpm.volatile.isClockSafe;
+  markDirty(tpm);
+}
+
+/** Sets Clock to a later time (TPM2_ClockSet). */
+export function setClock(tpm: Tpm, clock: bigint): void {
+  tpm.volatile.clockOffset = Number(clock - timeOf(tpm));
+  storeClock(tpm, clock);
+}
+
+/** Clock at power-on: as it was stored, or after a crash at the end of the interval that was begun, and then not safe. */
+export function startClock(tpm: Tpm): void {
+  const { clock, orderly } = tpm.permanent;
+  const isOrderly = orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
+  const start = isOrderly ? clock : clock | (IMPLEMENTATION.CLOCK_UPDATE - 1n);
+  tpm.volatile.clockOffset = Number(start);
+  tpm.volatile.isClockSafe = isOrderly ? tpm.permanent.isClockSafe : false;
+}

@@ -1,0 +1,157 @@
+/** Asymmetric primitives: Part 3, clause 14. */
+import {
+  EccParameters,
+  EcdhKeyGen,
+  EcdhZGen,
+  RsaDecrypt,
+  RsaEncrypt,
+  TPM_ALG,
+  TPM_RC,
+  TPMA_OBJECT,
+  type TpmtRsaDecryptOrNull,
+} from '@casemate/tpm';
+import { padStart } from '../bytes.js';
+import { type Curve, curveOf } from '../curve.js';
+import { objectAt } from '../entity.js';
+import { handler } from '../handler.js';
+import { digesterOf, isHash } from '../implementation.js';
+import { bitLength, toBytes, toInteger } from '../integer.js';
+import { eccKeyOf, rsaKeyOf, rsaPublicOf } from '../key.js';
+import { has, type TpmObject } from '../object.js';
+import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
+import { decodeOaep, decodeRsaes, encodeOaep, encodeRsaes, rsaPublic } from '../rsa.js';
+import type { Tpm } from '../tpm.js';
+
+/** How a message is padded. */
+type Padding =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'rsaes' }
+  | { readonly kind: 'oaep'; readonly hash: number };
+
+// Part 3, table 38: the key's scheme, or the caller's where the key leaves it open.
+function paddingOf(object: TpmObject, asked: TpmtRsaDecryptOrNull): Padding {
+  if (object.public.type !== TPM_ALG.RSA) return refuseHandle(TPM_RC.KEY, 1);
+  const own = object.public.parameters.scheme;
+  if (own.scheme === TPM_ALG.NULL) return asPadding(asked);
+  if (asked.scheme !== TPM_ALG.NULL && asked.scheme !== own.scheme) refuseParameter(TPM_RC.SCHEME, 2);
+  if (own.scheme !== TPM_ALG.RSAES && own.scheme !== TPM_ALG.OAEP) return refuseParameter(TPM_RC.SCHEME, 2);
+  if (asked.scheme === TPM_ALG.OAEP && own.scheme === TPM_ALG.OAEP && asked.details.hashAlg !== own.details.hashAlg) {
+    refuseParameter(TPM_RC.SCHEME, 2);
+  }
+  return asPadding(own);
+}
+
+function asPadding(scheme: TpmtRsaDecryptOrNull): Padding {
+  if (scheme.scheme === TPM_ALG.NULL) return { kind: 'none' };
+  if (scheme.scheme === TPM_ALG.RSAES) return { kind: 'rsaes' };
+  const { hashAlg } = scheme.details;
+  return isHash(hashAlg) ? { kind: 'oaep', hash: hashAlg } : refuseParameter(TPM_RC.HASH, 2);
+}
+
+function assertLabel(label: Uint8Array): void {
+  if (label.length > 0 && label[label.length - 1] !== 0) refuseParameter(TPM_RC.VALUE, 3);
+}
+
+/** TPM2_RSA_Encrypt (14.2). */
+export const rsaEncrypt = handler(RsaEncrypt, (tpm, { keyHandle, message, inScheme, label }) => {
+  const object = objectAt(tpm, keyHandle);
+  if (object.public.type !== TPM_ALG.RSA) refuseHandle(TPM_RC.KEY, 1);
+  if (!has(object.public, TPMA_OBJECT.decrypt)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  assertLabel(label);
+  const key = rsaPublicOf(object);
+  const block = pad(tpm, key.size, paddingOf(object, inScheme), message, label);
+  if (toInteger(block) >= key.n) refuseParameter(TPM_RC.VALUE, 1);
+  return { outData: rsaPublic(key, block) };
+});
+
+function pad(tpm: Tpm, size: number, padding: Padding, message: Uint8Array, label: Uint8Array): Uint8Array {
+  if (message.length > size) refuseParameter(TPM_RC.VALUE, 1);
+  switch (padding.kind) {
+    case 'none':
+      return padStart(message, size);
+    case 'rsaes':
+      return encodeRsaes(size, message, tpm.crypto.random) ?? refuseParameter(TPM_RC.VALUE, 1);
+    default: {
+      const digester = digesterOf(tpm.crypto, padding.hash);
+      return encodeOaep(size, message, label, digester, tpm.crypto.random) ?? refuseParameter(TPM_RC.VALUE, 1);
+    }
+  }
+}
+
+/** TPM2_RSA_Decrypt (14.3). */
+export const rsaDecrypt = handler(RsaDecrypt, (tpm, { keyHandle, cipherText, inScheme, label }) => {
+  const object = objectAt(tpm, keyHandle);
+  if (object.public.type !== TPM_ALG.RSA) refuseHandle(TPM_RC.KEY, 1);
+  if (has(object.public, TPMA_OBJECT.restricted) || !has(object.public, TPMA_OBJECT.decrypt))
+    refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  assertLabel(label);
+  const padding = paddingOf(object, inScheme);
+  const key = rsaKeyOf(object);
+  if (cipherText.length !== key.size) refuseParameter(TPM_RC.SIZE, 1);
+  if (toInteger(cipherText) >= key.n) refuseParameter(TPM_RC.VALUE, 1);
+  const block = tpm.crypto.rsaPrivate(key, cipherText);
+  return { message: unpad(tpm, padding, block, label) };
+});
+
+function unpad(tpm: Tpm, padding: Padding, block: Uint8Array, label: Uint8Array): Uint8Array {
+  switch (padding.kind) {
+    case 'none':
+      return block;
+    case 'rsaes':
+      return decodeRsaes(block) ?? refuse(TPM_RC.VALUE);
+    default:
+      return decodeOaep(block, label, digesterOf(tpm.crypto, padding.hash)) ?? refuse(TPM_RC.VALUE);
+  }
+}
+
+/** TPM2_ECDH_KeyGen (14.4). */
+export const ecdhKeyGen = handler(EcdhKeyGen, (tpm, { keyHandle }) => {
+  const { public: area } = objectAt(tpm, keyHandle);
+  if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
+  const curve = curveOf(area.parameters.curveID) ?? refuseHandle(TPM_RC.KEY, 1);
+  const extra = tpm.crypto.random(Math.ceil((bitLength(curve.order) + 64) / 8));
+  const scalar = toBytes((toInteger(extra) % (curve.order - 1n)) + 1n, curve.size);
+  const pubPoint = tpm.crypto.eccMultiply(curve.id, scalar) ?? refuse(TPM_RC.NO_RESULT);
+  const zPoint = tpm.crypto.eccMultiply(curve.id, scalar, padPoint(curve, area.unique)) ?? refuse(TPM_RC.NO_RESULT);
+  scalar.fill(0);
+  return { zPoint, pubPoint };
+});
+
+function padPoint(curve: Curve, point: { readonly x: Uint8Array; readonly y: Uint8Array }): typeof point {
+  return { x: padStart(point.x, curve.size), y: padStart(point.y, curve.size) };
+}
+
+/** TPM2_ECDH_ZGen (14.5). */
+export const ecdhZGen = handler(EcdhZGen, (tpm, { keyHandle, inPoint }) => {
+  const object = objectAt(tpm, keyHandle);
+  const { public: area } = object;
+  if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
+  if (has(area, TPMA_OBJECT.restricted) || !has(area, TPMA_OBJECT.decrypt)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  const { scheme } = area.parameters.scheme;
+  if (scheme !== TPM_ALG.ECDH && scheme !== TPM_ALG.NULL) refuseHandle(TPM_RC.SCHEME, 1);
+  const key = eccKeyOf(object);
+  const curve = curveOf(key.curve) ?? refuseHandle(TPM_RC.KEY, 1);
+  const outPoint = tpm.crypto.eccMultiply(key.curve, key.d, padPoint(curve, inPoint));
+  return { outPoint: outPoint ?? refuseParameter(TPM_RC.ECC_POINT, 1) };
+});
+
+/** TPM2_ECC_Parameters (14.6). */
+export const eccParameters = handler(EccParameters, (_, { curveID }) => {
+  const curve = curveOf(curveID) ?? refuseParameter(TPM_RC.VALUE, 1);
+  const { a, b, Gx, Gy, h } = curve.noble.Point.CURVE();
+  const bytes = (value: bigint): Uint8Array => toBytes(value, curve.size);
+  const parameters = {
+    curveID,
+    keySize: curve.bits,
+    kdf: { scheme: TPM_ALG.NULL, details: undefined },
+    sign: { scheme: TPM_ALG.NULL, details: undefined },
+    p: bytes(curve.prime),
+    a: bytes(a),
+    b: bytes(b),
+    gX: bytes(Gx),
+    gY: bytes(Gy),
+    n: bytes(curve.order),
+    h: toBytes(h, 1),
+  };
+  return { parameters };
+});

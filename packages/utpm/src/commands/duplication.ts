@@ -1,0 +1,112 @@
+/** Duplication: Part 3, clause 13; Part 1, clause 23. */
+import {
+  Duplicate,
+  Import,
+  TPM_ALG,
+  TPM_RC,
+  TPM_RH,
+  TPMA_OBJECT,
+  TpmtSensitive,
+  type TpmtSymDefObjectOrNull,
+} from '@casemate/tpm';
+import { EMPTY, trimAuth } from '../bytes.js';
+import { encodeSensitive } from '../creation.js';
+import { decodeOrRefuse } from '../decoding.js';
+import { objectAt } from '../entity.js';
+import { handler } from '../handler.js';
+import { digestSize } from '../implementation.js';
+import { has, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
+import {
+  parentCipher,
+  protectorOf,
+  receiveSecret,
+  shareSecret,
+  sized,
+  unsized,
+  unwrapInner,
+  unwrapOnce,
+  wrap,
+  wrapInner,
+  wrapOnce,
+} from '../protection.js';
+import { assertAttributes, assertSchemes, assertSupported } from '../public-area.js';
+import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
+import type { Tpm } from '../tpm.js';
+import { assertKeysMatch } from '../validity.js';
+
+/** TPM2_Duplicate (13.1). */
+export const duplicate = handler(Duplicate, (tpm, request) => {
+  const { objectHandle, newParentHandle, encryptionKeyIn, symmetricAlg } = request;
+  const object = objectAt(tpm, objectHandle);
+  if (has(object.public, TPMA_OBJECT.fixedParent)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  if (object.public.nameAlg === TPM_ALG.NULL) refuseHandle(TPM_RC.TYPE, 1);
+  const parent = newParentHandle === TPM_RH.NULL ? undefined : objectAt(tpm, newParentHandle);
+  if (parent !== undefined && !isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+  if (has(object.public, TPMA_OBJECT.encryptedDuplication)) {
+    if (symmetricAlg.algorithm === TPM_ALG.NULL) refuseParameter(TPM_RC.SYMMETRIC, 2);
+    if (parent === undefined) refuseHandle(TPM_RC.HIERARCHY, 2);
+  }
+  const inner = innerKey(tpm, symmetricAlg, encryptionKeyIn);
+  const plain = sized(encodeSensitive(object.sensitive ?? refuse(TPM_RC.AUTH_UNAVAILABLE), object.public.nameAlg));
+  const { nameAlg } = object.public;
+  const wrapped = inner === undefined ? plain : wrapInner(tpm, nameAlg, inner, object.name, plain);
+  const encryptionKeyOut = inner !== undefined && encryptionKeyIn.length === 0 ? inner : EMPTY;
+  if (parent === undefined) return { encryptionKeyOut, duplicate: wrapped, outSymSeed: EMPTY };
+  const { seed, encrypted } = shareSecret(tpm, parent.public, 'DUPLICATE');
+  const protector = { seed, hash: parent.public.nameAlg, cipher: parentCipher(parent.public) };
+  return { encryptionKeyOut, duplicate: wrapOnce(tpm, protector, object.name, wrapped), outSymSeed: encrypted };
+});
+
+function innerKey(tpm: Tpm, symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): Uint8Array | undefined {
+  if (symmetric.algorithm === TPM_ALG.NULL) {
+    if (given.length > 0) refuseParameter(TPM_RC.SIZE, 1);
+    return undefined;
+  }
+  if (symmetric.algorithm !== TPM_ALG.AES) return refuseParameter(TPM_RC.SYMMETRIC, 2);
+  if (symmetric.mode !== TPM_ALG.CFB) refuseParameter(TPM_RC.MODE, 2);
+  if (given.length > 0 && given.length !== symmetric.keyBits / 8) refuseParameter(TPM_RC.SIZE, 1);
+  return given.length > 0 ? given : tpm.crypto.random(symmetric.keyBits / 8);
+}
+
+/** TPM2_Import (13.3). */
+export const importObject = handler(Import, (tpm, request) => {
+  const { parentHandle, encryptionKey, objectPublic, inSymSeed, symmetricAlg } = request;
+  const parent = objectAt(tpm, parentHandle);
+  blameParameter(2, () => assertSupported(objectPublic));
+  if (has(objectPublic, TPMA_OBJECT.fixedTPM) || has(objectPublic, TPMA_OBJECT.fixedParent)) {
+    refuseParameter(TPM_RC.ATTRIBUTES, 2);
+  }
+  if (!isStorageParent(parent.public) || parent.sensitive === undefined) refuseHandle(TPM_RC.TYPE, 1);
+  const inner = importKey(symmetricAlg, encryptionKey);
+  const name = nameOfPublic(tpm.crypto, objectPublic);
+  const outer = openOuter(tpm, parent, inSymSeed, name, request.duplicate);
+  const { nameAlg } = objectPublic;
+  const plain = inner === undefined ? outer : blameParameter(3, () => unwrapInner(tpm, nameAlg, inner, name, outer));
+  const decoded = blameParameter(3, () => decodeOrRefuse(TpmtSensitive, unsized(plain)));
+  const sensitive = { ...decoded, authValue: trimAuth(decoded.authValue) };
+  blameParameter(2, () => {
+    assertAttributes(objectPublic, parent.public);
+    assertSchemes(objectPublic, parent.public);
+  });
+  assertKeysMatch(tpm, objectPublic, sensitive, { publicAt: 2, sensitiveAt: 3 });
+  return { outPrivate: wrap(tpm, protectorOf(parent), name, encodeSensitive(sensitive, nameAlg)) };
+});
+
+function importKey(symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): Uint8Array | undefined {
+  if (symmetric.algorithm === TPM_ALG.NULL) {
+    if (given.length > 0) refuseParameter(TPM_RC.SIZE, 1);
+    return undefined;
+  }
+  if (symmetric.algorithm !== TPM_ALG.AES) return refuseParameter(TPM_RC.SYMMETRIC, 5);
+  if (given.length !== symmetric.keyBits / 8) refuseParameter(TPM_RC.SIZE, 1);
+  return given;
+}
+
+function openOuter(tpm: Tpm, parent: TpmObject, secret: Uint8Array, name: Uint8Array, blob: Uint8Array): Uint8Array {
+  if (secret.length === 0) return blob;
+  if (parent.public.type !== TPM_ALG.RSA && parent.public.type !== TPM_ALG.ECC) refuseHandle(TPM_RC.TYPE, 1);
+  const seed = blameParameter(4, () => receiveSecret(tpm, parent, 'DUPLICATE', secret));
+  const hash = parent.public.nameAlg;
+  if (seed.length > digestSize(hash)) refuseParameter(TPM_RC.SIZE, 4);
+  return blameParameter(3, () => unwrapOnce(tpm, { seed, hash, cipher: parentCipher(parent.public) }, name, blob));
+}

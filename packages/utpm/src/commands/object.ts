@@ -1,0 +1,230 @@
+/** Objects: Part 3, clause 12. */
+import {
+  ActivateCredential,
+  Create,
+  CreateLoaded,
+  Load,
+  LoadExternal,
+  MakeCredential,
+  ObjectChangeAuth,
+  ReadPublic,
+  TPM_ALG,
+  TPM_HT,
+  TPM_RC,
+  TPM_RH,
+  TPMA_OBJECT,
+  TpmtPublic,
+  TpmtPublicDerive,
+  TpmtSensitive,
+  Unseal,
+} from '@casemate/tpm';
+import { concat, EMPTY, isEqual, trimAuth } from '../bytes.js';
+import {
+  encodeSensitive,
+  encodeTemplate,
+  generateObject,
+  type NewObject,
+  type Origin,
+  primarySource,
+  proveCreation,
+} from '../creation.js';
+import { decodeOrRefuse } from '../decoding.js';
+import { handleType, objectAt } from '../entity.js';
+import { handler } from '../handler.js';
+import { digestSize } from '../implementation.js';
+import { has, isDerivationParent, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
+import { addExternal, addObject, assertRoom } from '../object-slots.js';
+import { assertSelections } from '../pcr.js';
+import {
+  protectorOf,
+  receiveSecret,
+  shareSecret,
+  sized,
+  unsized,
+  unwrap,
+  unwrapOnce,
+  wrap,
+  wrapOnce,
+} from '../protection.js';
+import { assertAttributes, assertCreatable, assertSchemes, assertSupported } from '../public-area.js';
+import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
+import { assertTemplateAllowed } from '../template-policy.js';
+import { hierarchySecrets, isHierarchyEnabled, type Tpm } from '../tpm.js';
+import { assertKeysMatch } from '../validity.js';
+
+/** The storage key of a handle; refuses where the object is none, and blames handle 1. */
+function storageParent(tpm: Tpm, handle: number, code: number = TPM_RC.TYPE): TpmObject {
+  const parent = objectAt(tpm, handle);
+  if (!isStorageParent(parent.public) || parent.sensitive === undefined) refuseHandle(code, 1);
+  return parent;
+}
+
+function wrapFor(tpm: Tpm, parent: TpmObject, made: NewObject): Uint8Array {
+  return wrap(tpm, protectorOf(parent), made.name, encodeSensitive(made.sensitive, made.public.nameAlg));
+}
+
+/** TPM2_Create (12.1). */
+export const create = handler(Create, (tpm, request, invocation) => {
+  const { parentHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
+  const parent = storageParent(tpm, parentHandle);
+  blameParameter(2, () => assertSupported(inPublic));
+  assertSelections(creationPCR, 4);
+  blameParameter(2, () => assertCreatable(inPublic, parent.public, inSensitive.data));
+  assertTemplateAllowed(tpm, invocation, encodeTemplate(inPublic));
+  const made = blameParameter(1, () => generateObject(tpm.crypto, inPublic, inSensitive, tpm.crypto.random));
+  const origin: Origin = { kind: 'child', parent, hierarchy: parent.hierarchy };
+  const circumstances = { outsideInfo, pcrs: creationPCR, locality: invocation.locality };
+  const proof = proveCreation(tpm, made, origin, circumstances);
+  const outPublic = { ...made.public, nameAlg: inPublic.nameAlg };
+  return { outPrivate: wrapFor(tpm, parent, made), outPublic, ...proof };
+});
+
+/** TPM2_Load (12.2). */
+export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) => {
+  const parent = storageParent(tpm, parentHandle);
+  if (inPrivate.length === 0) refuseParameter(TPM_RC.SIZE, 1);
+  blameParameter(2, () => assertSupported(inPublic));
+  const name = nameOfPublic(tpm.crypto, inPublic);
+  const plain = blameParameter(1, () => unwrap(tpm, protectorOf(parent), name, inPrivate));
+  const sensitive = trimmed(blameParameter(1, () => decodeOrRefuse(TpmtSensitive, plain)));
+  plain.fill(0);
+  blameParameter(2, () => {
+    assertAttributes(inPublic, parent.public);
+    assertSchemes(inPublic, parent.public);
+  });
+  assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
+  assertRoom(tpm);
+  const origin: Origin = { kind: 'child', parent, hierarchy: parent.hierarchy };
+  return { objectHandle: addObject(tpm, { public: inPublic, sensitive, name }, origin), name };
+});
+
+function trimmed(sensitive: TpmtSensitive): TpmtSensitive {
+  return { ...sensitive, authValue: trimAuth(sensitive.authValue) };
+}
+
+/** TPM2_LoadExternal (12.3). */
+export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
+  if (hierarchy !== TPM_RH.NULL && !isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
+  blameParameter(2, () => assertSupported(inPublic));
+  const { fixedTPM, fixedParent, restricted } = TPMA_OBJECT;
+  if (inPrivate !== undefined) {
+    if (hierarchy !== TPM_RH.NULL) refuseParameter(TPM_RC.HIERARCHY, 3);
+    if (has(inPublic, fixedTPM) || has(inPublic, fixedParent) || has(inPublic, restricted)) {
+      refuseParameter(TPM_RC.ATTRIBUTES, 2);
+    }
+  }
+  if (inPublic.nameAlg !== TPM_ALG.NULL && inPrivate !== undefined)
+    blameParameter(2, () => assertSchemes(inPublic, undefined));
+  const sensitive = inPrivate === undefined ? undefined : trimmed(inPrivate);
+  assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
+  assertRoom(tpm);
+  const name = nameOfPublic(tpm.crypto, inPublic);
+  return {
+    objectHandle: addExternal(tpm, { public: inPublic, ...(sensitive && { sensitive }), name }, hierarchy),
+    name,
+  };
+});
+
+/** TPM2_ReadPublic (12.4). */
+export const readPublic = handler(ReadPublic, (tpm, { objectHandle }) => {
+  const { public: outPublic, name, qualifiedName } = objectAt(tpm, objectHandle);
+  return { outPublic, name, qualifiedName };
+});
+
+/** TPM2_ActivateCredential (12.5). */
+export const activateCredential = handler(ActivateCredential, (tpm, request) => {
+  const key = objectAt(tpm, request.keyHandle);
+  const object = objectAt(tpm, request.activateHandle);
+  if (key.public.type !== TPM_ALG.RSA && key.public.type !== TPM_ALG.ECC) refuseHandle(TPM_RC.TYPE, 2);
+  if (!isStorageParent(key.public)) refuseHandle(TPM_RC.TYPE, 2);
+  const seed = blameParameter(2, () => receiveSecret(tpm, key, 'IDENTITY', request.secret));
+  const protector = { ...protectorOf(key), seed };
+  const certInfo = blameParameter(1, () => unsized(unwrapOnce(tpm, protector, object.name, request.credentialBlob)));
+  seed.fill(0);
+  return { certInfo };
+});
+
+/** TPM2_MakeCredential (12.6). */
+export const makeCredential = handler(MakeCredential, (tpm, { handle, credential, objectName }) => {
+  const key = objectAt(tpm, handle);
+  if (key.public.type !== TPM_ALG.RSA && key.public.type !== TPM_ALG.ECC) refuseHandle(TPM_RC.TYPE, 1);
+  if (!isStorageParent(key.public)) refuseHandle(TPM_RC.TYPE, 1);
+  if (credential.length > digestSize(key.public.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
+  const { seed, encrypted } = shareSecret(tpm, key.public, 'IDENTITY');
+  const protector = { ...protectorFor(key), seed };
+  const credentialBlob = wrapOnce(tpm, protector, objectName, sized(credential));
+  seed.fill(0);
+  return { credentialBlob, secret: encrypted };
+});
+
+/** The hash and cipher of a storage key of which only the public area may be loaded. */
+function protectorFor(key: TpmObject): Omit<ReturnType<typeof protectorOf>, 'seed'> {
+  const { hash, cipher } = protectorOf({ ...key, sensitive: key.sensitive ?? NO_SENSITIVE });
+  return { hash, cipher };
+}
+
+const NO_SENSITIVE: TpmtSensitive = {
+  sensitiveType: TPM_ALG.KEYEDHASH,
+  authValue: EMPTY,
+  seedValue: EMPTY,
+  sensitive: EMPTY,
+};
+
+/** TPM2_Unseal (12.7). */
+export const unseal = handler(Unseal, (tpm, { itemHandle }) => {
+  const { public: area, sensitive } = objectAt(tpm, itemHandle);
+  if (area.type !== TPM_ALG.KEYEDHASH) refuseHandle(TPM_RC.TYPE, 1);
+  const { decrypt, sign, restricted } = TPMA_OBJECT;
+  if (has(area, decrypt) || has(area, sign) || has(area, restricted)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  if (sensitive?.sensitiveType !== TPM_ALG.KEYEDHASH) return refuseHandle(TPM_RC.TYPE, 1);
+  return { outData: sensitive.sensitive.slice() };
+});
+
+/** TPM2_ObjectChangeAuth (12.8): the loaded object keeps its old value; the new one is in the blob that is returned. */
+export const objectChangeAuth = handler(ObjectChangeAuth, (tpm, { objectHandle, parentHandle, newAuth }) => {
+  const object = objectAt(tpm, objectHandle);
+  const parent = objectAt(tpm, parentHandle);
+  const auth = trimAuth(newAuth);
+  if (auth.length > digestSize(object.public.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
+  if (object.isPrimary || object.isExternal) refuseHandle(TPM_RC.TYPE, 2);
+  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+  const { nameAlg } = object.public;
+  const expected = concat(
+    object.qualifiedName.slice(0, 2),
+    tpm.crypto.hash(nameAlg, parent.qualifiedName, object.name),
+  );
+  if (!isEqual(expected, object.qualifiedName)) refuseHandle(TPM_RC.TYPE, 2);
+  const sensitive = object.sensitive ?? refuse(TPM_RC.AUTH_UNAVAILABLE);
+  const changed = encodeSensitive({ ...sensitive, authValue: auth }, nameAlg);
+  const outPrivate = wrap(tpm, protectorOf(parent), object.name, changed);
+  changed.fill(0);
+  return { outPrivate };
+});
+
+/** TPM2_CreateLoaded (12.9): a primary object or a child, by what the parent is. Derived objects (11.4.10.4) are not implemented. */
+export const createLoaded = handler(CreateLoaded, (tpm, { parentHandle, inSensitive, inPublic }, invocation) => {
+  const isPrimary = handleType(parentHandle) === TPM_HT.PERMANENT;
+  const parent = isPrimary ? undefined : objectAt(tpm, parentHandle);
+  if (parent !== undefined && isDerivationParent(parent.public)) {
+    blameParameter(2, () => decodeOrRefuse(TpmtPublicDerive, inPublic));
+    refuseHandle(TPM_RC.TYPE, 1);
+  }
+  if (parent !== undefined && (!isStorageParent(parent.public) || parent.sensitive === undefined))
+    refuseHandle(TPM_RC.TYPE, 1);
+  const template = blameParameter(2, () => decodeOrRefuse(TpmtPublic, inPublic));
+  blameParameter(2, () => assertSupported(template));
+  blameParameter(2, () => assertCreatable(template, parent?.public, inSensitive.data));
+  assertTemplateAllowed(tpm, invocation, inPublic);
+  assertRoom(tpm);
+  const source = isPrimary
+    ? primarySource(tpm.crypto, hierarchySecrets(tpm, parentHandle).seed, encodeTemplate(template), inSensitive.data)
+    : tpm.crypto.random;
+  const made = blameParameter(1, () => generateObject(tpm.crypto, template, inSensitive, source));
+  const origin: Origin =
+    parent === undefined
+      ? { kind: 'primary', hierarchy: parentHandle }
+      : { kind: 'child', parent, hierarchy: parent.hierarchy };
+  const outPrivate = parent === undefined ? EMPTY : wrapFor(tpm, parent, made);
+  const objectHandle = addObject(tpm, made, origin);
+  return { objectHandle, outPrivate, outPublic: { ...made.public, nameAlg: template.nameAlg }, name: made.name };
+});

@@ -1,0 +1,141 @@
+/** Start-up: Part 3, clause 9; Part 1, clause 12. */
+import { Shutdown, Startup, TPM_RC, TPM_SU, TPMA_NV } from '@casemate/tpm';
+import { EMPTY } from '../bytes.js';
+import { clockOf, storeClock } from '../clock.js';
+import { startLockout } from '../dictionary-attack.js';
+import { handler } from '../handler.js';
+import { digestSize, IMPLEMENTATION } from '../implementation.js';
+import { PCR_ATTRIBUTES } from '../pcr-bank.js';
+import { ORDERLY, type SavedState } from '../permanent.js';
+import { refuse, refuseParameter } from '../refusal.js';
+import { markDirty, NO_POLICY, resetBanks, type Tpm } from '../tpm.js';
+
+type Kind = 'reset' | 'restart' | 'resume';
+
+/** TPM2_Startup (9.3). */
+export const startup = handler(Startup, (tpm, { startupType }, { locality }) => {
+  if (tpm.volatile.isStarted) refuse(TPM_RC.INITIALIZE);
+  if (locality !== 0 && locality !== 3) refuse(TPM_RC.LOCALITY);
+  const saved = tpm.permanent.orderly === ORDERLY.STATE ? tpm.permanent.saved : undefined;
+  if (startupType === TPM_SU.STATE && saved === undefined) refuseParameter(TPM_RC.VALUE, 1);
+  const kind = kindOf(startupType, saved);
+  startLockout(tpm, kind === 'reset');
+  startPcrs(tpm, kind, saved, locality);
+  startHierarchies(tpm, kind, saved);
+  startCounters(tpm, kind, saved);
+  if (kind !== 'resume') clearNvLocks(tpm);
+  const { orderly } = tpm.permanent;
+  tpm.volatile.wasOrderly = orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
+  tpm.permanent.saved = undefined;
+  tpm.permanent.orderly = ORDERLY.NONE;
+  tpm.volatile.isStarted = true;
+  markDirty(tpm);
+  return {};
+});
+
+function kindOf(startupType: number, saved: SavedState | undefined): Kind {
+  if (saved === undefined) return 'reset';
+  return startupType === TPM_SU.STATE ? 'resume' : 'restart';
+}
+
+function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, locality: number): void {
+  const { hcrtm } = tpm.volatile;
+  tpm.volatile.banks = resetBanks(tpm.permanent, hcrtm === undefined ? locality : 4, digestSize);
+  tpm.volatile.pcrCounter = kind === 'resume' ? (saved?.pcrCounter ?? 0) : 0;
+  if (kind === 'resume') restorePcrs(tpm, saved);
+  if (hcrtm !== undefined) measureHcrtm(tpm, hcrtm);
+  tpm.volatile.hcrtm = undefined;
+}
+
+function restorePcrs(tpm: Tpm, saved: SavedState | undefined): void {
+  for (const bank of tpm.volatile.banks) {
+    const values = saved?.banks.find(({ alg }) => alg === bank.alg)?.values ?? [];
+    PCR_ATTRIBUTES.forEach(({ stateSaved }, index) => {
+      const value = values[index];
+      if (stateSaved && value !== undefined) bank.values[index] = value;
+    });
+  }
+}
+
+// An H-CRTM event before TPM2_Startup lands in PCR 0 (Part 1, 34.3).
+function measureHcrtm(tpm: Tpm, data: Uint8Array): void {
+  for (const bank of tpm.volatile.banks) {
+    const first = bank.values[0];
+    if (first) bank.values[0] = tpm.crypto.hash(bank.alg, first, tpm.crypto.hash(bank.alg, data));
+  }
+}
+
+function startHierarchies(tpm: Tpm, kind: Kind, saved: SavedState | undefined): void {
+  const { volatile } = tpm;
+  const enables = kind === 'resume' ? (saved?.enables ?? 0xf) : 0xf;
+  volatile.enables = {
+    owner: (enables & 1) !== 0,
+    endorsement: (enables & 2) !== 0,
+    platform: true,
+    platformNv: (enables & 8) !== 0,
+  };
+  volatile.platformAuth = kind === 'resume' ? (saved?.platformAuth ?? EMPTY) : EMPTY;
+  volatile.platformPolicy = kind === 'resume' ? (saved?.platformPolicy ?? NO_POLICY) : NO_POLICY;
+  volatile.nullSeed = saved?.nullSeed ?? tpm.crypto.random(IMPLEMENTATION.SEED_SIZE);
+  volatile.nullProof = saved?.nullProof ?? tpm.crypto.random(IMPLEMENTATION.SEED_SIZE);
+}
+
+function startCounters(tpm: Tpm, kind: Kind, saved: SavedState | undefined): void {
+  const { permanent, volatile } = tpm;
+  volatile.restartCount = kind === 'reset' ? 0 : ((saved?.restartCount ?? 0) + 1) >>> 0;
+  volatile.clearCount = kind === 'reset' ? 0 : ((saved?.clearCount ?? 0) + Number(kind === 'restart')) >>> 0;
+  volatile.contextCounter = saved?.contextCounter ?? 0n;
+  volatile.objectContextId = saved?.objectContextId ?? 0n;
+  volatile.auditDigest = kind === 'resume' ? (saved?.auditDigest ?? EMPTY) : EMPTY;
+  for (const { handle, counter } of saved?.sessions ?? []) volatile.savedSessions.set(handle, { counter });
+  if (kind !== 'reset') return;
+  permanent.resetCount = (permanent.resetCount + 1) >>> 0;
+  permanent.totalResetCount += 1n;
+}
+
+// Locks and contents that last until the next start that is not a resumption (Part 2, 13.4).
+function clearNvLocks(tpm: Tpm): void {
+  for (const [handle, index] of tpm.permanent.nv) {
+    let { attributes } = index;
+    attributes &= ~TPMA_NV.READLOCKED;
+    if ((attributes & TPMA_NV.WRITEDEFINE) === 0 || (attributes & TPMA_NV.WRITTEN) === 0)
+      attributes &= ~TPMA_NV.WRITELOCKED;
+    if ((attributes & TPMA_NV.CLEAR_STCLEAR) !== 0) attributes &= ~TPMA_NV.WRITTEN;
+    tpm.permanent.nv.set(handle, { ...index, attributes: attributes >>> 0 });
+  }
+}
+
+/** TPM2_Shutdown (9.4). */
+export const shutdown = handler(Shutdown, (tpm, { shutdownType }) => {
+  shutDown(tpm, shutdownType);
+  return {};
+});
+
+/** What TPM2_Shutdown does; a later command that changes anything undoes it. */
+export function shutDown(tpm: Tpm, type: number): void {
+  tpm.permanent.saved = type === TPM_SU.STATE ? saveState(tpm) : undefined;
+  tpm.permanent.orderly = type === TPM_SU.STATE ? ORDERLY.STATE : ORDERLY.CLEAR;
+  storeClock(tpm, clockOf(tpm));
+}
+
+function saveState(tpm: Tpm): SavedState {
+  const { volatile } = tpm;
+  const { enables } = volatile;
+  // Sessions that are loaded now are gone after the start, those that are saved can be loaded again.
+  const sessions = [...volatile.savedSessions].map(([handle, { counter }]) => ({ handle, counter }));
+  return {
+    restartCount: volatile.restartCount,
+    clearCount: volatile.clearCount,
+    nullSeed: volatile.nullSeed,
+    nullProof: volatile.nullProof,
+    platformAuth: volatile.platformAuth,
+    platformPolicy: volatile.platformPolicy,
+    enables: Number(enables.owner) | (Number(enables.endorsement) << 1) | (Number(enables.platformNv) << 3),
+    pcrCounter: volatile.pcrCounter,
+    banks: volatile.banks.map(({ alg, values }) => ({ alg, values: [...values] })),
+    contextCounter: volatile.contextCounter,
+    objectContextId: volatile.objectContextId,
+    sessions,
+    auditDigest: volatile.auditDigest,
+  };
+}

@@ -1,0 +1,305 @@
+/** How a command becomes a response: Part 3, clause 5, and Part 1, clause 18. */
+import { TPM_CC, TPM_RC, TPM_ST, TPMA_SESSION } from '@casemate/tpm';
+import { Reader, WireError, Writer } from '@casemate/wire';
+import {
+  type Authorization,
+  authorizedHandles,
+  checkAuthorizations,
+  cpHash,
+  cryptParameter,
+  type Incoming,
+  isSet,
+  parseAuthorizations,
+  responseHmac,
+} from './authorization.js';
+import { EMPTY, u32Bytes } from './bytes.js';
+import { timeOf } from './clock.js';
+import { readOrRefuse, responseCodeOf } from './decoding.js';
+import { selfHeal } from './dictionary-attack.js';
+import { assertPresent } from './entity.js';
+import type { Handler } from './handler.js';
+import { IMPLEMENTATION, zeroDigest } from './implementation.js';
+import { ORDERLY } from './permanent.js';
+import { atHandle, atParameter, Refusal, refuse } from './refusal.js';
+import { emptyPolicy, type Session, wipeSession } from './session.js';
+import { markDirty, type Tpm } from './tpm.js';
+
+const HEADER = 10;
+
+/** The commands that a TPM has, by command code. */
+export type Handlers = ReadonlyMap<number, Handler>;
+
+// Commands that leave an orderly TPM orderly: they change nothing that a shutdown keeps.
+const HARMLESS: ReadonlySet<number> = new Set([
+  TPM_CC.Startup,
+  TPM_CC.Shutdown,
+  TPM_CC.GetCapability,
+  TPM_CC.GetRandom,
+  TPM_CC.GetTestResult,
+  TPM_CC.SelfTest,
+  TPM_CC.IncrementalSelfTest,
+  TPM_CC.Hash,
+  TPM_CC.PCR_Read,
+  TPM_CC.ReadPublic,
+  TPM_CC.NV_ReadPublic,
+  TPM_CC.ReadClock,
+  TPM_CC.TestParms,
+]);
+
+/** In failure mode (Part 1, 12.4) a TPM answers these two. */
+const IN_FAILURE: ReadonlySet<number> = new Set([TPM_CC.GetTestResult, TPM_CC.GetCapability]);
+
+/** Runs one command; whoever sent it controls every byte. Never throws: what cannot be run is answered with a response code. */
+export function execute(tpm: Tpm, handlers: Handlers, command: Uint8Array, locality: number): Uint8Array {
+  try {
+    return run(tpm, handlers, command, locality);
+  } catch (error) {
+    if (error instanceof Refusal) return failure(error.responseCode);
+    if (error instanceof WireError) return failure(responseCodeOf(error));
+    // A defect, not a refusal: what it left behind cannot be trusted.
+    tpm.volatile.hasFailed = true;
+    return failure(TPM_RC.FAILURE);
+  }
+}
+
+function failure(code: number): Uint8Array {
+  const tag = code === TPM_RC.BAD_TAG ? TPM_ST.RSP_COMMAND : TPM_ST.NO_SESSIONS;
+  return Uint8Array.of(tag >>> 8, tag & 0xff, 0, 0, 0, HEADER, ...u32Bytes(code));
+}
+
+function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number): Uint8Array {
+  const reader = new Reader(bytes);
+  const { hasSessions, code } = readHeader(reader, bytes.length);
+  if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
+  const handler = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
+  if (!tpm.volatile.isStarted && code !== TPM_CC.Startup) refuse(TPM_RC.INITIALIZE);
+  if (tpm.volatile.isStarted) selfHeal(tpm);
+  const handles = readHandles(tpm, handler, reader);
+  const { area, parameters } = readBody(handler, hasSessions, reader);
+  const incoming: Incoming = { command: handler.command, handles, locality, parameters };
+  const authorizations = area === undefined ? [] : parseAuthorizations(tpm, incoming, area);
+  if (area === undefined && authorizedHandles(incoming).length > 0) refuse(TPM_RC.AUTH_MISSING);
+  checkAuthorizations(tpm, incoming, authorizations);
+  noteActivity(tpm, code);
+  const response = invoke(tpm, handler, incoming, authorizations);
+  return area === undefined ? frame(response) : frameWithSessions(tpm, handler, incoming, authorizations, response);
+}
+
+function readHeader(reader: Reader, length: number): { readonly hasSessions: boolean; readonly code: number } {
+  if (length < HEADER) refuse(length < 2 ? TPM_RC.INSUFFICIENT : TPM_RC.COMMAND_SIZE);
+  const tag = reader.u16('tag');
+  if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) refuse(TPM_RC.BAD_TAG);
+  const size = reader.u32('commandSize');
+  if (size !== length || size > IMPLEMENTATION.MAX_COMMAND_SIZE) refuse(TPM_RC.COMMAND_SIZE);
+  return { hasSessions: tag === TPM_ST.SESSIONS, code: reader.u32('commandCode') };
+}
+
+function readHandles(tpm: Tpm, handler: Handler, reader: Reader): number[] {
+  const handles = handler.command.handles.map((field, i) => at(i + 1, () => readOrRefuse(field.codec, reader)));
+  handles.forEach((handle, i) => {
+    at(i + 1, () => assertPresent(tpm, handle, i));
+  });
+  return handles;
+}
+
+function at<T>(index: number, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof Refusal) throw new Refusal(atHandle(error.responseCode, index));
+    throw error;
+  }
+}
+
+interface Body {
+  readonly area: Uint8Array | undefined;
+  readonly parameters: Uint8Array;
+}
+
+function readBody(handler: Handler, hasSessions: boolean, reader: Reader): Body {
+  if (!hasSessions) return { area: undefined, parameters: reader.take(reader.remaining, 'parameters') };
+  const size = readOrRefuse(
+    { name: 'authorizationSize', read: (r) => r.u32('authorizationSize'), write: () => {} },
+    reader,
+  );
+  if (size > reader.remaining) refuse(TPM_RC.SIZE);
+  if (handler.command.sessions === 'never') refuse(TPM_RC.AUTH_CONTEXT);
+  const area = reader.take(size, 'authorization area');
+  return { area, parameters: reader.take(reader.remaining, 'parameters') };
+}
+
+// From here on the TPM is no longer as its last shutdown left it.
+function noteActivity(tpm: Tpm, code: number): void {
+  const { orderly } = tpm.permanent;
+  if (HARMLESS.has(code) || (orderly !== ORDERLY.CLEAR && orderly !== ORDERLY.STATE)) return;
+  tpm.permanent.orderly = ORDERLY.NONE;
+  markDirty(tpm);
+}
+
+interface Response {
+  readonly handles: Uint8Array;
+  readonly parameters: Uint8Array;
+}
+
+function invoke(tpm: Tpm, handler: Handler, incoming: Incoming, authorizations: readonly Authorization[]): Response {
+  const parameters = decryptFirst(tpm, incoming, authorizations);
+  const request = { ...byName(handler, incoming.handles), ...decodeParameters(handler, parameters) };
+  const digest = (alg: number): Uint8Array => cpHash(tpm, incoming, alg);
+  // cpHash of audited commands needs the names as they were before the command ran.
+  const audited = authorizations.find((entry) => isSet(entry, TPMA_SESSION.audit));
+  const auditCpHash = audited?.session === undefined ? undefined : digest(audited.session.authHash);
+  const { locality } = incoming;
+  const result = handler.run(tpm, request, { locality, authorizations, parameters, cpHash: digest });
+  const response = encodeResponse(handler, result);
+  updateAudit(tpm, incoming.command.code, audited, auditCpHash, response);
+  return response;
+}
+
+function byName(handler: Handler, handles: readonly number[]): Record<string, number> {
+  const named: Record<string, number> = {};
+  handler.command.handles.forEach((field, i) => {
+    named[field.name] = handles[i] ?? 0;
+  });
+  return named;
+}
+
+function decryptFirst(tpm: Tpm, incoming: Incoming, authorizations: readonly Authorization[]): Uint8Array {
+  const entry = authorizations.find((other) => isSet(other, TPMA_SESSION.decrypt));
+  if (entry === undefined) return incoming.parameters;
+  const parameters = incoming.parameters.slice();
+  if (parameters.length < 2) refuse(TPM_RC.INSUFFICIENT);
+  const size = new DataView(parameters.buffer).getUint16(0);
+  if (size > parameters.length - 2) refuse(TPM_RC.SIZE);
+  cryptParameter(tpm, entry, 'command', parameters.subarray(2, 2 + size));
+  return parameters;
+}
+
+function decodeParameters(handler: Handler, parameters: Uint8Array): Readonly<Record<string, unknown>> {
+  const reader = new Reader(parameters);
+  try {
+    const value = handler.command.parameters.read(reader);
+    if (reader.remaining > 0) refuse(TPM_RC.SIZE);
+    return value;
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    const [first] = error.path.split('/');
+    const index = Object.keys(handler.command.parameters.fields).indexOf(first ?? '') + 1;
+    throw new Refusal(atParameter(responseCodeOf(error), index));
+  }
+}
+
+function encodeResponse(handler: Handler, result: Readonly<Record<string, unknown>>): Response {
+  const handles = new Writer(8);
+  // The handler answers with what its command's codecs describe.
+  for (const field of handler.command.responseHandles) field.codec.write(handles, result[field.name] as number);
+  const parameters = new Writer();
+  handler.command.response.write(parameters, result);
+  return { handles: handles.finish(), parameters: parameters.finish() };
+}
+
+function frame(response: Response): Uint8Array {
+  return join(TPM_ST.NO_SESSIONS, [response.handles, response.parameters]);
+}
+
+function frameWithSessions(
+  tpm: Tpm,
+  handler: Handler,
+  incoming: Incoming,
+  authorizations: readonly Authorization[],
+  response: Response,
+): Uint8Array {
+  for (const { session } of authorizations) {
+    if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
+  }
+  encryptFirst(tpm, authorizations, response.parameters);
+  const area = new Writer(128);
+  for (const entry of authorizations) writeAuthorization(tpm, handler.command.code, entry, response.parameters, area);
+  for (const { session, attributes } of authorizations) {
+    if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);
+  }
+  const size = u32Bytes(response.parameters.length);
+  return join(TPM_ST.SESSIONS, [response.handles, size, response.parameters, area.finish()]);
+}
+
+function encryptFirst(tpm: Tpm, authorizations: readonly Authorization[], parameters: Uint8Array): void {
+  const entry = authorizations.find((other) => isSet(other, TPMA_SESSION.encrypt));
+  if (entry === undefined) return;
+  const size = new DataView(parameters.buffer, parameters.byteOffset).getUint16(0);
+  cryptParameter(tpm, entry, 'response', parameters.subarray(2, 2 + size));
+}
+
+function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, parameters: Uint8Array, area: Writer): void {
+  const { session } = entry;
+  const attributes = responseAttributes(tpm, entry);
+  const hmac =
+    session === undefined ? EMPTY : responseHmac(tpm, entry, rpHash(tpm, session, code, parameters), attributes);
+  for (const field of [session?.nonceTpm ?? EMPTY, undefined, hmac]) {
+    if (field === undefined) area.u8(attributes, 'sessionAttributes');
+    else {
+      area.u16(field.length, 'size');
+      area.put(field, 'buffer');
+    }
+  }
+}
+
+function responseAttributes(tpm: Tpm, entry: Authorization): number {
+  if (entry.session === undefined) return TPMA_SESSION.continueSession;
+  if (!isSet(entry, TPMA_SESSION.audit)) return entry.attributes;
+  const isExclusive = tpm.volatile.exclusiveAudit === entry.session.handle;
+  const plain = entry.attributes & ~(TPMA_SESSION.auditExclusive | TPMA_SESSION.auditReset);
+  return isExclusive ? plain | TPMA_SESSION.auditExclusive : plain;
+}
+
+/** rpHash (Part 1, 16.8): response code, command code, parameters as they are sent. */
+function rpHash(tpm: Tpm, session: Session, code: number, parameters: Uint8Array): Uint8Array {
+  return tpm.crypto.hash(session.authHash, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
+}
+
+// Part 1, 17.8: what a session audits, and which session is the exclusive one.
+function updateAudit(
+  tpm: Tpm,
+  code: number,
+  entry: Authorization | undefined,
+  auditCpHash: Uint8Array | undefined,
+  response: Response,
+): void {
+  const { session } = entry ?? {};
+  if (entry === undefined || session === undefined || auditCpHash === undefined) {
+    tpm.volatile.exclusiveAudit = 0;
+    return;
+  }
+  const isFresh = session.auditDigest === undefined || isSet(entry, TPMA_SESSION.auditReset);
+  const before = isFresh ? zeroDigest(session.authHash) : session.auditDigest;
+  const after = rpHash(tpm, session, code, response.parameters);
+  session.auditDigest = tpm.crypto.hash(session.authHash, before ?? EMPTY, auditCpHash, after);
+  if (isFresh) tpm.volatile.exclusiveAudit = session.handle;
+  else if (tpm.volatile.exclusiveAudit !== session.handle) tpm.volatile.exclusiveAudit = 0;
+}
+
+// A used nonce starts a policy anew; a session that is not to continue ends.
+function rollSession(tpm: Tpm, session: Session, continues: boolean): void {
+  if (!continues) {
+    tpm.volatile.sessions.delete(session.handle);
+    if (tpm.volatile.exclusiveAudit === session.handle) tpm.volatile.exclusiveAudit = 0;
+    wipeSession(session);
+    return;
+  }
+  if (session.type === 'hmac') return;
+  session.policy = emptyPolicy(session.authHash);
+  session.startTime = timeOf(tpm);
+}
+
+function join(tag: number, parts: readonly Uint8Array[]): Uint8Array {
+  const size = parts.reduce((sum, part) => sum + part.length, HEADER);
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, tag);
+  view.setUint32(2, size);
+  view.setUint32(6, TPM_RC.SUCCESS);
+  let offset = HEADER;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}

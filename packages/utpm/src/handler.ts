@@ -1,0 +1,36 @@
+/** What ties a command of `@casemate/tpm` to the code that runs it. */
+import type { AnyCommand, CommandRequest, CommandResponse } from '@casemate/tpm';
+import type { Authorization } from './authorization.js';
+import type { Tpm } from './tpm.js';
+
+/** What a handler may know about the command besides its request. */
+export interface Invocation {
+  /** The locality that the command came from. */
+  readonly locality: number;
+  /** The sessions that came with it, in order. */
+  readonly authorizations: readonly Authorization[];
+  /** The command's parameters as the handler sees them: decrypted. */
+  readonly parameters: Uint8Array;
+  /** cpHash of the command under a hash algorithm, for commands that note what they were called with. */
+  cpHash(alg: number): Uint8Array;
+}
+
+/** A command with its handler, the types forgotten. */
+export interface Handler {
+  /** The command's description. */
+  readonly command: AnyCommand;
+  /** Runs it; refuses by throwing `Refusal` before it has changed anything. */
+  run(tpm: Tpm, request: Readonly<Record<string, unknown>>, invocation: Invocation): Readonly<Record<string, unknown>>;
+}
+
+/** Ties `command` to `run`, with the types of its request and response. */
+export function handler<C extends AnyCommand>(
+  command: C,
+  run: (tpm: Tpm, request: CommandRequest<C>, invocation: Invocation) => CommandResponse<C>,
+): Handler {
+  return {
+    command,
+    // The dispatcher makes requests with the codecs of this same command, so they have its type.
+    run: (tpm, request, invocation) => run(tpm, request as CommandRequest<C>, invocation) as Record<string, unknown>,
+  };
+}

@@ -1,0 +1,133 @@
+/** The provider on node:crypto (OpenSSL), for what OpenSSL does faster or in constant time. */
+import {
+  checkPrimeSync,
+  constants,
+  createECDH,
+  createPrivateKey,
+  type KeyObject,
+  privateEncrypt,
+  randomFillSync,
+  sign,
+} from 'node:crypto';
+import { TPM_ALG, TPM_ECC_CURVE } from '@casemate/tpm';
+import type { CurvePoint, EccPrivateKey, SigningInput, UtpmCrypto } from './crypto.js';
+import { curveOf } from './curve.js';
+import { toBytes } from './integer.js';
+import { nobleUtpmCrypto } from './noble-crypto.js';
+import type { RsaPrivateKey } from './rsa.js';
+
+/**
+ * The default provider on Node: RSA, ECDSA over messages, key generation and random bytes by OpenSSL.
+ * Hashes, HMAC and AES over the short inputs of a TPM stay with @noble, which has no call overhead: measured faster up to about 1 kB.
+ */
+export const nodeUtpmCrypto: UtpmCrypto = {
+  ...nobleUtpmCrypto,
+  random,
+  isProbablePrime: (candidate) => checkPrimeSync(candidate),
+  rsaPrivate: (key, input) =>
+    new Uint8Array(privateEncrypt({ key: rsaKeyObject(key), padding: constants.RSA_NO_PADDING }, input)),
+  eccMultiply: (curve, scalar, point) =>
+    point === undefined ? multiplyGenerator(curve, scalar) : nobleUtpmCrypto.eccMultiply(curve, scalar, point),
+  ecdsaSign: (key, input) => signMessage(key, input) ?? nobleUtpmCrypto.ecdsaSign(key, input),
+};
+
+const POOL = new Uint8Array(4096);
+let used = POOL.length;
+
+// One call into OpenSSL for many short draws; what was handed out is overwritten at once.
+function random(length: number): Uint8Array {
+  if (length > 256) return randomFillSync(new Uint8Array(length));
+  if (used + length > POOL.length) {
+    randomFillSync(POOL);
+    used = 0;
+  }
+  const drawn = POOL.slice(used, used + length);
+  POOL.fill(0, used, used + length);
+  used += length;
+  return drawn;
+}
+
+const HASH_NAMES: Readonly<Record<number, string>> = {
+  [TPM_ALG.SHA1]: 'sha1',
+  [TPM_ALG.SHA256]: 'sha256',
+  [TPM_ALG.SHA384]: 'sha384',
+  [TPM_ALG.SHA512]: 'sha512',
+};
+const CURVE_NAMES: Readonly<Record<number, { readonly jwk: string; readonly ecdh: string }>> = {
+  [TPM_ECC_CURVE.NIST_P256]: { jwk: 'P-256', ecdh: 'prime256v1' },
+  [TPM_ECC_CURVE.NIST_P384]: { jwk: 'P-384', ecdh: 'secp384r1' },
+  [TPM_ECC_CURVE.NIST_P521]: { jwk: 'P-521', ecdh: 'secp521r1' },
+};
+
+function multiplyGenerator(curve: number, scalar: Uint8Array): CurvePoint | undefined {
+  const names = CURVE_NAMES[curve];
+  if (names === undefined) return nobleUtpmCrypto.eccMultiply(curve, scalar);
+  const ecdh = createECDH(names.ecdh);
+  try {
+    ecdh.setPrivateKey(scalar);
+  } catch {
+    // OpenSSL takes scalars from 1 to the order less 1 alone.
+    return nobleUtpmCrypto.eccMultiply(curve, scalar);
+  }
+  const point = new Uint8Array(ecdh.getPublicKey());
+  const size = (point.length - 1) / 2;
+  return { x: point.slice(1, 1 + size), y: point.slice(1 + size) };
+}
+
+// OpenSSL as Node offers it hashes what it signs, so only a message whose hash was not made elsewhere can go there.
+function signMessage(key: EccPrivateKey, input: SigningInput): { r: Uint8Array; s: Uint8Array } | undefined {
+  const hash = HASH_NAMES[input.hash];
+  if (input.message === undefined || hash === undefined || CURVE_NAMES[key.curve] === undefined) return undefined;
+  const both = new Uint8Array(sign(hash, input.message, { key: eccKeyObject(key), dsaEncoding: 'ieee-p1363' }));
+  return { r: both.slice(0, both.length / 2), s: both.slice(both.length / 2) };
+}
+
+const keyObjects = new WeakMap<object, KeyObject>();
+
+function eccKeyObject(key: EccPrivateKey): KeyObject {
+  return cached(key, () => ({
+    kty: 'EC',
+    crv: CURVE_NAMES[key.curve]?.jwk ?? '',
+    x: base64url(key.x),
+    y: base64url(key.y),
+    d: base64url(padded(key.d, curveOf(key.curve)?.size ?? key.d.length)),
+  }));
+}
+
+function rsaKeyObject(key: RsaPrivateKey): KeyObject {
+  const half = key.size / 2;
+  return cached(key, () => ({
+    kty: 'RSA',
+    n: base64url(toBytes(key.n, key.size)),
+    e: base64url(trimmed(toBytes(key.e, 8))),
+    d: base64url(toBytes(key.d, key.size)),
+    p: base64url(toBytes(key.p, half)),
+    q: base64url(toBytes(key.q, half)),
+    dp: base64url(toBytes(key.dP, half)),
+    dq: base64url(toBytes(key.dQ, half)),
+    qi: base64url(toBytes(key.qInv, half)),
+  }));
+}
+
+function cached(key: object, jwk: () => Record<string, string>): KeyObject {
+  const known = keyObjects.get(key);
+  if (known !== undefined) return known;
+  const made = createPrivateKey({ format: 'jwk', key: jwk() });
+  keyObjects.set(key, made);
+  return made;
+}
+
+function padded(bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.length >= length) return bytes;
+  const out = new Uint8Array(length);
+  out.set(bytes, length - bytes.length);
+  return out;
+}
+
+function trimmed(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(bytes.findIndex((byte) => byte !== 0));
+}
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+}

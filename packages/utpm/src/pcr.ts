@@ -1,0 +1,115 @@
+/** Reading, extending and resetting PCRs: Part 1, clause 17; Part 3, clause 22. */
+import { TPM_ALG, TPM_RC, type TpmsPcrSelection } from '@casemate/tpm';
+import { isHash } from './implementation.js';
+import { isAllowedFrom, PCR_ATTRIBUTES, PCR_COUNT, type PcrBank, selectedIndexes } from './pcr-bank.js';
+import { refuse, refuseParameter } from './refusal.js';
+import { markDirty, type Tpm } from './tpm.js';
+
+/** One bank's registers: TPMS_PCR_SELECTION. */
+export type PcrSelection = TpmsPcrSelection;
+
+const SELECT_SIZE = PCR_COUNT / 8;
+const MAX_SELECTIONS = 4;
+
+/** Refuses selections whose bank or size this TPM does not have, and blames parameter `index`. */
+export function assertSelections(selections: readonly PcrSelection[], index: number): void {
+  if (selections.length > MAX_SELECTIONS) refuseParameter(TPM_RC.SIZE, index);
+  for (const { hash, pcrSelect } of selections) {
+    if (!isHash(hash)) refuseParameter(TPM_RC.HASH, index);
+    if (pcrSelect.length !== SELECT_SIZE) refuseParameter(TPM_RC.VALUE, index);
+  }
+}
+
+/** The selections without the registers of banks that are not allocated. */
+export function implemented(tpm: Tpm, selections: readonly PcrSelection[]): PcrSelection[] {
+  return selections.map((selection) =>
+    bankOf(tpm, selection.hash) === undefined ? { ...selection, pcrSelect: new Uint8Array(SELECT_SIZE) } : selection,
+  );
+}
+
+/** The bank of a hash algorithm, if it is allocated. */
+export function bankOf(tpm: Tpm, alg: number): PcrBank | undefined {
+  return tpm.volatile.banks.find((bank) => bank.alg === alg);
+}
+
+/** The digest, under `alg`, of the selected registers in the order of the selections, and the selections as they count. */
+export function pcrDigest(
+  tpm: Tpm,
+  alg: number,
+  selections: readonly PcrSelection[],
+): { readonly pcrs: readonly PcrSelection[]; readonly digest: Uint8Array } {
+  const pcrs = implemented(tpm, selections);
+  const values = pcrs.flatMap(({ hash, pcrSelect }) => {
+    const bank = bankOf(tpm, hash);
+    return selectedIndexes(pcrSelect).flatMap((index) => bank?.values[index] ?? []);
+  });
+  return { pcrs, digest: tpm.crypto.hash(alg, ...values) };
+}
+
+/** Extends a register of one bank; a bank that is not allocated is left out. */
+export function extendPcr(tpm: Tpm, index: number, alg: number, digest: Uint8Array): void {
+  const bank = bankOf(tpm, alg);
+  const value = bank?.values[index];
+  if (bank === undefined || value === undefined) return;
+  bank.values[index] = tpm.crypto.hash(alg, value, digest);
+  noteChange(tpm, index);
+}
+
+/** Sets a register of every bank to zero. */
+export function resetPcr(tpm: Tpm, index: number): void {
+  for (const bank of tpm.volatile.banks) bank.values[index] = new Uint8Array(bank.values[index]?.length ?? 0);
+  noteChange(tpm, index);
+}
+
+function noteChange(tpm: Tpm, index: number): void {
+  if (PCR_ATTRIBUTES[index]?.noIncrement) return;
+  tpm.volatile.pcrCounter = (tpm.volatile.pcrCounter + 1) >>> 0;
+}
+
+/** Refuses where the locality may not extend the register. */
+export function assertExtendable(index: number, locality: number): void {
+  if (!isAllowedFrom(PCR_ATTRIBUTES[index]?.extend ?? 0, locality)) refuse(TPM_RC.LOCALITY);
+}
+
+/** Refuses where the locality may not reset the register. */
+export function assertResettable(index: number, locality: number): void {
+  if (!isAllowedFrom(PCR_ATTRIBUTES[index]?.reset ?? 0, locality)) refuse(TPM_RC.LOCALITY);
+}
+
+/** Reads up to `max` registers: which were read, and their values in that order. */
+export function readPcrs(
+  tpm: Tpm,
+  selections: readonly PcrSelection[],
+  max: number,
+): { readonly selections: readonly PcrSelection[]; readonly values: readonly Uint8Array[] } {
+  const values: Uint8Array[] = [];
+  const read = implemented(tpm, selections).map((selection) => {
+    const bank = bankOf(tpm, selection.hash);
+    const pcrSelect = new Uint8Array(SELECT_SIZE);
+    for (const index of selectedIndexes(selection.pcrSelect)) {
+      const value = bank?.values[index];
+      if (value === undefined || values.length >= max) continue;
+      values.push(value);
+      pcrSelect[index >> 3] = (pcrSelect[index >> 3] ?? 0) | (1 << (index & 7));
+    }
+    return { ...selection, pcrSelect };
+  });
+  return { selections: read, values };
+}
+
+/**
+ * Changes which banks are allocated from the next TPM2_Startup(CLEAR) on (TPM2_PCR_Allocate): a bank is all or nothing, and one must be
+ * left. Banks that are not named stay as they are. `false` where that cannot be.
+ */
+export function allocateBanks(tpm: Tpm, selections: readonly PcrSelection[]): boolean {
+  const wanted = new Set(tpm.permanent.pcrBanks);
+  for (const { hash, pcrSelect } of selections) {
+    if (pcrSelect.some((byte) => byte !== 0)) wanted.add(hash);
+    else wanted.delete(hash);
+  }
+  if (wanted.size === 0) return false;
+  const order = [TPM_ALG.SHA1, TPM_ALG.SHA256, TPM_ALG.SHA384, TPM_ALG.SHA512];
+  tpm.permanent.pcrBanks = order.filter((alg) => wanted.has(alg));
+  markDirty(tpm);
+  return true;
+}

@@ -1,0 +1,169 @@
+/** Permanent state: what Part 1, clause 37 keeps in NV, and the versioned, checksummed form in which a store keeps it. */
+import {
+  array,
+  bytes,
+  type Codec,
+  decode,
+  encode,
+  type Infer,
+  oneOf,
+  optionalSized,
+  rest,
+  sizedBytes,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  WireError,
+} from '@casemate/wire';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { isEqual } from './bytes.js';
+import { UtpmError } from './error.js';
+
+const VERSION = 1;
+const MAGIC = new TextEncoder().encode('CASEMATE-UTPM\0');
+const MAX_STATE = 1 << 22;
+
+/**
+ * How the TPM was left: Part 1, 12.2.3. `NONE` is a TPM that was not shut down, or ran commands after that; `DA_USED` is one that also
+ * checked an authorization which is protected against dictionary attacks.
+ */
+export const ORDERLY = { CLEAR: 0, STATE: 1, NONE: 0xffff, DA_USED: 0xfffe } as const;
+
+const digest = sizedBytes('digest', u16, { max: 64 });
+const secret = sizedBytes('secret', u16, { max: 64 });
+const blob = sizedBytes('blob', u32, { max: 1 << 16 });
+
+/** A policy with its hash algorithm; TPM_ALG_NULL and no bytes where there is none. */
+export const AuthPolicy = struct('policy', { alg: u16, digest });
+export type AuthPolicy = Infer<typeof AuthPolicy>;
+
+/** What a hierarchy keeps: primary seed, proof, authorization value, policy. */
+export const HierarchyState = struct('hierarchy', { seed: secret, proof: secret, auth: secret, policy: AuthPolicy });
+export type HierarchyState = Infer<typeof HierarchyState>;
+
+/** Dictionary-attack protection (Part 1, 19.8). */
+export const LockoutState = struct('lockout', {
+  auth: secret,
+  policy: AuthPolicy,
+  failedTries: u32,
+  maxTries: u32,
+  recoveryTime: u32,
+  lockoutRecovery: u32,
+  isAuthEnabled: u8,
+});
+export type LockoutState = Infer<typeof LockoutState>;
+
+/** An NV index with its data, which are as long as `dataSize` says. */
+export const NvIndexState = struct('NV index', {
+  nvIndex: u32,
+  nameAlg: u16,
+  attributes: u32,
+  authPolicy: digest,
+  dataSize: u16,
+  auth: secret,
+  data: sizedBytes('NV data', u16, { max: 2048 }),
+});
+export type NvIndexState = Infer<typeof NvIndexState>;
+
+/** A persistent object: its areas as the TPM marshals them. */
+export const PersistentObject = struct('persistent object', {
+  handle: u32,
+  hierarchy: u32,
+  attributes: u32,
+  publicArea: blob,
+  sensitiveArea: blob,
+  qualifiedName: sizedBytes('name', u16, { max: 66 }),
+});
+export type PersistentObject = Infer<typeof PersistentObject>;
+
+/** The PCRs of one bank that TPM2_Shutdown(STATE) keeps. */
+const SavedBank = struct('saved PCRs', { alg: u16, values: array('values', u8, digest, { max: 24 }) });
+
+/** A session that was saved when the TPM shut down: its handle and the counter of its context. */
+const SavedSession = struct('saved session', { handle: u32, counter: u64 });
+
+/** What TPM2_Shutdown(STATE) keeps and TPM2_Startup may restore. */
+export const SavedState = struct('saved state', {
+  restartCount: u32,
+  clearCount: u32,
+  nullSeed: secret,
+  nullProof: secret,
+  platformAuth: secret,
+  platformPolicy: AuthPolicy,
+  enables: u8,
+  pcrCounter: u32,
+  banks: array('banks', u8, SavedBank, { max: 8 }),
+  contextCounter: u64,
+  objectContextId: u64,
+  sessions: array('sessions', u8, SavedSession, { max: 64 }),
+  auditDigest: digest,
+});
+export type SavedState = Infer<typeof SavedState>;
+
+const State = struct('permanent state', {
+  orderly: oneOf('orderly', u16, Object.values(ORDERLY)),
+  resetCount: u32,
+  totalResetCount: u64,
+  clock: u64,
+  isClockSafe: u8,
+  owner: HierarchyState,
+  endorsement: HierarchyState,
+  platform: HierarchyState,
+  lockout: LockoutState,
+  disableClear: u8,
+  isEpsGenerated: u8,
+  pcrBanks: array('PCR banks', u8, u16, { max: 8 }),
+  maxCounter: u64,
+  auditAlg: u16,
+  auditCounter: u64,
+  auditCommands: array('audited commands', u16, u32, { max: 512 }),
+  nv: array('NV indexes', u16, NvIndexState, { max: 1024 }),
+  objects: array('persistent objects', u16, PersistentObject, { max: 256 }),
+  saved: optionalSized('saved state', u32, SavedState),
+});
+
+/** Permanent state as one value. */
+export type PermanentState = Infer<typeof State>;
+
+const File: Codec<{ magic: Uint8Array; version: number; checksum: Uint8Array; payload: Uint8Array }> = struct('state', {
+  magic: bytes('magic', MAGIC.length),
+  version: u16,
+  checksum: bytes('checksum', 32),
+  payload: rest('payload', MAX_STATE),
+});
+
+/** The blob that a store keeps: magic, version, SHA-256 of the rest, the state. */
+export function encodePermanent(state: PermanentState): Uint8Array {
+  const payload = encode(State, state);
+  const whole = encode(File, { magic: MAGIC, version: VERSION, checksum: sha256(payload), payload });
+  payload.fill(0);
+  return whole;
+}
+
+/** Reads a blob. Throws `UtpmError` `state-damaged` or `state-version`. Whoever can write the store controls the blob. */
+export function decodePermanent(stored: Uint8Array): PermanentState {
+  try {
+    const file = decode(File, stored);
+    if (!isEqual(file.magic, MAGIC)) throw damaged('it does not start as one');
+    if (file.version !== VERSION) {
+      throw new UtpmError('state-version', `read the TPM's state: expected version ${VERSION}, got ${file.version}`);
+    }
+    if (!isEqual(file.checksum, sha256(file.payload))) throw damaged('its checksum does not match');
+    return decode(State, file.payload);
+  } catch (error) {
+    if (error instanceof WireError) throw damaged(error.message, error);
+    throw error;
+  }
+}
+
+function damaged(why: string, cause?: unknown): UtpmError {
+  return new UtpmError(
+    'state-damaged',
+    `read the TPM's state: expected a stored state, but ${why}; it was left as it is`,
+    {
+      cause,
+    },
+  );
+}

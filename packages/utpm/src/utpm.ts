@@ -1,0 +1,187 @@
+/** The TPM as a transport: one command at a time, state stored before an answer, power cycles. */
+import { Startup, TPM_CC, TPM_SU } from '@casemate/tpm';
+import { encode } from '@casemate/wire';
+import { concat, isEqual, u16Bytes, u32Bytes } from './bytes.js';
+import { clockOf, startClock } from './clock.js';
+import { full } from './commands/full.js';
+import { measureLaunch } from './commands/integrity.js';
+import { micro } from './commands/micro.js';
+import { shutDown } from './commands/startup.js';
+import type { UtpmCrypto } from './crypto.js';
+import { UtpmError } from './error.js';
+import { execute, type Handlers } from './execute.js';
+import type { Handler } from './handler.js';
+import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions } from './options.js';
+import { decodePermanent, encodePermanent } from './permanent.js';
+import { memoryState, type UtpmState } from './state.js';
+import { fromStored, manufacture, type Permanent, powerOnState, type Tpm, toStored } from './tpm.js';
+
+const SEED_BYTES = { min: 32, max: 64 };
+
+/** Makes the `openUtpm` of an entry point, which has a default provider of its own. */
+export function openerWith(crypto: UtpmCrypto): (options?: UtpmOptions) => Promise<Utpm> {
+  return (options = {}) => open({ ...options, crypto: options.crypto ?? crypto });
+}
+
+async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }): Promise<Utpm> {
+  const { crypto, state = memoryState(), profile = 'full', seeds = {}, now = () => performance.now() } = options;
+  assertSeeds(seeds);
+  const stored = await state.load();
+  try {
+    const permanent = stored === undefined ? manufacture(crypto, seeds) : fromStored(decodePermanent(stored));
+    if (stored !== undefined) assertSameSeeds(permanent, seeds);
+    const handlers = handlersOf(profile);
+    const commands = new Map([...handlers].map(([code, { command }]) => [code, command]));
+    const tpm: Tpm = { crypto, now, commands, permanent, volatile: powerOnState(crypto, now(), permanent) };
+    startClock(tpm);
+    const utpm = new EmbeddedTpm(tpm, state, handlers, profile);
+    if (stored === undefined) await utpm.store();
+    if (options.startup === true) await utpm.startUp();
+    return utpm;
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+function assertSeeds(seeds: UtpmSeeds): void {
+  for (const [name, seed] of Object.entries(seeds)) {
+    if (seed === undefined || (seed.length >= SEED_BYTES.min && seed.length <= SEED_BYTES.max)) continue;
+    throw new UtpmError('bad-option', `open a TPM: expected a ${name} seed of 32 to 64 bytes, got ${seed.length}`);
+  }
+}
+
+function assertSameSeeds(permanent: Permanent, seeds: UtpmSeeds): void {
+  for (const name of ['endorsement', 'owner', 'platform'] as const) {
+    const seed = seeds[name];
+    if (seed === undefined || isEqual(seed, permanent[name].seed)) continue;
+    throw new UtpmError('seed-mismatch', `open a TPM: expected the stored ${name} seed, got another one`);
+  }
+}
+
+function handlersOf(profile: UtpmProfile): Handlers {
+  const list: readonly Handler[] = profile === 'micro' ? micro : full;
+  return new Map(list.map((entry) => [entry.command.code, entry]));
+}
+
+// Owns the state: the only one who writes it, and the one who lets go of it.
+class EmbeddedTpm implements Utpm {
+  readonly profile: UtpmProfile;
+  readonly #tpm: Tpm;
+  readonly #state: UtpmState;
+  readonly #handlers: Handlers;
+  #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #isClosed = false;
+
+  constructor(tpm: Tpm, state: UtpmState, handlers: Handlers, profile: UtpmProfile) {
+    this.#tpm = tpm;
+    this.#state = state;
+    this.#handlers = handlers;
+    this.profile = profile;
+  }
+
+  async send(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> {
+    this.#assertOpen();
+    options.signal?.throwIfAborted();
+    const copy = command.slice();
+    const run = (): Promise<Uint8Array> | Uint8Array => this.#answer(copy, options.locality ?? 0);
+    // Nothing is under way most of the time, and then nothing needs to wait.
+    const answer = this.#waiting === 0 ? run() : this.#enqueue(run);
+    if (!(answer instanceof Promise)) return answer;
+    if (this.#waiting === 0) this.#enqueue(() => answer).catch(() => undefined);
+    return options.signal === undefined ? answer : orAbort(answer, options.signal);
+  }
+
+  async powerCycle(): Promise<void> {
+    await this.#enqueue(() => this.#powerOn());
+  }
+
+  async hashSequence(data: Uint8Array): Promise<void> {
+    await this.#enqueue(() => measureLaunch(this.#tpm, data));
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#enqueue(async () => {
+      // A caller who closes has ended in order, which is what TPM2_Shutdown is there to say.
+      if (this.#tpm.volatile.isStarted && !this.#tpm.volatile.hasFailed) shutDown(this.#tpm, TPM_SU.CLEAR);
+      if (this.#tpm.volatile.isDirty) await this.store();
+      await this.#state.close();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Runs TPM2_Startup(CLEAR). */
+  async startUp(): Promise<void> {
+    const parameters = encode(Startup.parameters, { startupType: TPM_SU.CLEAR });
+    const size = 10 + parameters.length;
+    await this.send(concat(u16Bytes(0x8001), u32Bytes(size), u32Bytes(TPM_CC.Startup), parameters));
+  }
+
+  /** Writes permanent state. */
+  async store(): Promise<void> {
+    const blob = encodePermanent(toStored(this.#tpm.permanent));
+    this.#tpm.volatile.isDirty = false;
+    try {
+      await this.#state.save(blob);
+    } finally {
+      blob.fill(0);
+    }
+  }
+
+  #answer(command: Uint8Array, locality: number): Promise<Uint8Array> | Uint8Array {
+    const response = execute(this.#tpm, this.#handlers, command, locality);
+    if (!this.#tpm.volatile.isDirty) return response;
+    return this.#storeThen(response);
+  }
+
+  // What could not be stored must not be answered: the TPM fails and stays so until it is opened again from what is stored.
+  async #storeThen(response: Uint8Array): Promise<Uint8Array> {
+    try {
+      await this.store();
+      return response;
+    } catch (cause) {
+      this.#tpm.volatile.hasFailed = true;
+      throw new UtpmError('failed', 'answer a command: expected its changes to be stored, and they were not', {
+        cause,
+      });
+    }
+  }
+
+  #enqueue<T>(run: () => Promise<T> | T): Promise<T> {
+    this.#waiting++;
+    const result = this.#queue.then(run);
+    this.#queue = result.then(
+      () => {
+        this.#waiting--;
+      },
+      () => {
+        this.#waiting--;
+      },
+    );
+    return result;
+  }
+
+  #powerOn(): void {
+    this.#tpm.permanent.clock = clockOf(this.#tpm);
+    this.#tpm.volatile = powerOnState(this.#tpm.crypto, this.#tpm.now(), this.#tpm.permanent);
+    startClock(this.#tpm);
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new UtpmError('closed', 'send a command: expected an open TPM, got a closed one');
+  }
+}
+
+function orAbort(answer: Promise<Uint8Array>, signal: AbortSignal): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
