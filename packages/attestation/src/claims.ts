@@ -1,7 +1,7 @@
 /** What evidence says once it is verified: typed facts, each there only where the check that it rests on held. */
 import type { PcrBanks } from '@casemate/firmware';
 import type { CheckName } from './check.js';
-import type { Failure } from './evidence.js';
+import type { Failure, OutputSource } from './evidence.js';
 import type { Measurement } from './measurements.js';
 
 /** Whose key a certificate certifies. */
@@ -22,13 +22,13 @@ export interface QuoteClaims {
   readonly qualifiedSigner: Uint8Array;
   /** Milliseconds that the TPM has been powered since it was made or cleared. */
   readonly clock: bigint;
-  /** Resets of the TPM. */
+  /** Resets of the TPM; hidden behind a constant of the TPM where the key is not in the endorsement or platform hierarchy. */
   readonly resetCount: number;
-  /** Restarts and resumes since the last reset. */
+  /** Restarts and resumes since the last reset; hidden likewise. */
   readonly restartCount: number;
   /** Whether no higher clock value can have been reported before. */
   readonly safe: boolean;
-  /** The TPM vendor's firmware version. */
+  /** The TPM vendor's firmware version; hidden likewise. */
   readonly firmwareVersion: bigint;
 }
 
@@ -61,6 +61,8 @@ export interface PalClaims {
   readonly identityKey: Uint8Array;
   /** What the quote was made for. */
   readonly output: Uint8Array;
+  /** Who vouches for `output`: the platform's program, or the PAL's own code. */
+  readonly outputBy: OutputSource;
 }
 
 /**

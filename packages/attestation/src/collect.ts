@@ -7,7 +7,14 @@ import { encode } from '@casemate/wire';
 import { deviceProofData, evidenceNonce, palNonce } from './binding.js';
 import { CHECK_NAMES, type CheckName } from './check.js';
 import { AttestationError } from './error.js';
-import { EVIDENCE_LIMITS, type Evidence, type Failure, type GuestOsEvidence, type PalEvidence } from './evidence.js';
+import {
+  EVIDENCE_LIMITS,
+  type Evidence,
+  type Failure,
+  type GuestOsEvidence,
+  type OutputSource,
+  type PalEvidence,
+} from './evidence.js';
 import type { MeasurementLog } from './measurement-log.js';
 import { GUESTOS_PCR, PAL_PCR } from './statement.js';
 
@@ -15,8 +22,21 @@ import { GUESTOS_PCR, PAL_PCR } from './statement.js';
 export interface QuotingPal {
   /** TPMT_PUBLIC of its identity key. */
   readonly identity: Uint8Array;
-  /** Quotes PCR 0 of its micro-TPM with `nonce` as qualifyingData. */
-  quote(nonce: Uint8Array): Promise<{ readonly quoted: Uint8Array; readonly signature: Uint8Array }>;
+  /** Quotes PCRs of its micro-TPM, PCR 0 without `pcrs`, with `nonce` as qualifyingData. */
+  quote(
+    nonce: Uint8Array,
+    options?: { readonly pcrs?: readonly number[] },
+  ): Promise<{ readonly quoted: Uint8Array; readonly signature: Uint8Array }>;
+}
+
+/** A PAL that is to quote itself. */
+export interface PalSource {
+  /** The PAL. */
+  readonly pal: QuotingPal;
+  /** What it gave out. */
+  readonly output: Uint8Array;
+  /** Who vouches for the output; `platform` without it. See {@link PalEvidence.outputBy}. */
+  readonly outputBy?: OutputSource;
 }
 
 /** What evidence is collected from. */
@@ -31,7 +51,7 @@ export interface CollectOptions {
   readonly device: { readonly certificates: readonly Uint8Array[]; readonly signer: Signer };
   /** The measurements since the TPM was reset. */
   readonly log: MeasurementLog;
-  /** The firmware's event log of this boot, where there is one. */
+  /** The firmware's event log of this boot, where there is one. It must have no event in PCRs 11 and 12. */
   readonly firmwareLog?: Uint8Array;
   /**
    * PCRs to quote by bank. Without it: 11 and 12 of sha256, and with a firmware log 0 to 9 as well. The logs must explain every one.
@@ -40,7 +60,7 @@ export interface CollectOptions {
   /** Configuration and signature of every GuestOS in the log. */
   readonly guestOses?: readonly GuestOsEvidence[];
   /** The PALs that quote themselves, each with the output that it gave. */
-  readonly pals?: readonly { readonly pal: QuotingPal; readonly output: Uint8Array }[];
+  readonly pals?: readonly PalSource[];
   /** What ran in the containers: a text (JSON) that is opaque here. */
   readonly runRecord?: string;
   /** What the device found wrong. Leaving something out here is what a verifier cannot see; a device that reports is believed. */
@@ -100,9 +120,9 @@ export async function collectEvidence(tpm: Tpm, options: CollectOptions): Promis
 /** One after another, for a PAL's isolate may be the same process as the next one's. */
 async function quotePals({ pals = [], nonce }: CollectOptions): Promise<readonly PalEvidence[]> {
   const collected: PalEvidence[] = [];
-  for (const { pal, output } of pals) {
-    const { quoted, signature } = await pal.quote(palNonce(nonce, output));
-    collected.push({ identityKey: pal.identity, quoted, signature, output });
+  for (const { pal, output, outputBy = 'platform' } of pals) {
+    const { quoted, signature } = await pal.quote(palNonce(nonce, output), { pcrs: outputBy === 'pal' ? [0, 1] : [0] });
+    collected.push({ identityKey: pal.identity, quoted, signature, output, outputBy });
   }
   return collected;
 }

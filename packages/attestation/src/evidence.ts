@@ -56,16 +56,24 @@ export interface GuestOsEvidence {
   readonly signature: Uint8Array;
 }
 
+/** Who vouches for what a PAL is said to have given out; see {@link PalEvidence.outputBy}. */
+export type OutputSource = 'platform' | 'pal';
+
 /** What a PAL says of itself. Its measurement is not here: that is in the platform's log. */
 export interface PalEvidence {
   /** TPMT_PUBLIC of the identity key of the PAL's micro-TPM. */
   readonly identityKey: Uint8Array;
-  /** TPMS_ATTEST over the micro-TPM's PCR 0, made for `palNonce(nonce, output)`. */
+  /** TPMS_ATTEST over the micro-TPM's PCR 0 (and 1), made for `palNonce(nonce, output)`. */
   readonly quoted: Uint8Array;
   /** TPMT_SIGNATURE by the identity key. */
   readonly signature: Uint8Array;
   /** What the PAL gave out and the quote was made for, such as a counter; may be empty. */
   readonly output: Uint8Array;
+  /**
+   * Who vouches for `output`. `platform`: the program that asked for the quote says so. `pal`: the PAL itself extended PCR 1 of its
+   * micro-TPM, which nobody else can, with the SHA-256 of the output, and the quote covers PCRs 0 and 1.
+   */
+  readonly outputBy: OutputSource;
 }
 
 /** Something that the device itself found wrong. */
@@ -151,6 +159,7 @@ const EvidenceJson: JsonCodec<Evidence> = object({
       quoted: structure,
       signature: structure,
       output: base64({ max: limits.outputBytes }),
+      outputBy: oneOf(['platform', 'pal']),
     }),
     limits.pals,
   ),

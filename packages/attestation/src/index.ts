@@ -2,7 +2,7 @@
 export { deviceProofData, evidenceNonce, palNonce } from './binding.js';
 export { CHECK_NAMES, type Check, type CheckName, type Verdict, verdict } from './check.js';
 export type { CertifiedKey, Claims, GuestOsClaims, PalClaims, QuoteClaims } from './claims.js';
-export { type CollectOptions, collectEvidence, type QuotingPal } from './collect.js';
+export { type CollectOptions, collectEvidence, type PalSource, type QuotingPal } from './collect.js';
 export { AttestationError, type AttestationErrorCode } from './error.js';
 export {
   EVIDENCE_LIMITS,
@@ -11,6 +11,7 @@ export {
   encodeEvidence,
   type Failure,
   type GuestOsEvidence,
+  type OutputSource,
   type PalEvidence,
   parseEvidence,
   type QuoteEvidence,

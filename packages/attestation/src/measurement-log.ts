@@ -5,7 +5,7 @@
  * counts. Events are measured one at a time, so after a crash the stored log differs from the PCRs by its last event at most, and
  * {@link openMeasurementLog} decides by replay which of the two happened.
  */
-import { type BankName, type EventLog, encodeEventLog, parseEventLog, replayEventLog } from '@casemate/firmware';
+import { type BankName, type EventLog, encodeEventLog } from '@casemate/firmware';
 import { extendPcr, pcrBanks, readPcrs, type Tpm, TpmError } from '@casemate/tpm';
 import { AttestationError } from './error.js';
 import {
@@ -112,14 +112,12 @@ export class MeasurementLog {
 export interface OpenLogOptions {
   /** Where the log is kept. Without one it lives in memory, which fits only a TPM that is reset when the program ends. */
   readonly store?: LogStore;
-  /** The firmware's event log of this boot, where firmware or boot loader measured into our PCRs before us. */
-  readonly firmwareLog?: Uint8Array;
 }
 
 /**
  * Opens the log for `tpm`: reads the store, compares its replay with the PCRs, and recovers from a crash between write and extend or
  * from a reset of the TPM. Throws {@link AttestationError} `log-mismatch` where the PCRs hold something that the log does not
- * explain, `malformed` for stored bytes that are no log, `unsupported` for a bank without a known hash; `TpmError` from the TPM.
+ * explain (a boot loader that uses PCR 11 or 12 itself does that too), `malformed` for stored bytes that are no log, `unsupported` for a bank without a known hash; `TpmError` from the TPM.
  */
 export async function openMeasurementLog(tpm: Tpm, options: OpenLogOptions = {}): Promise<MeasurementLog> {
   const stored = await options.store?.read();
@@ -127,8 +125,7 @@ export async function openMeasurementLog(tpm: Tpm, options: OpenLogOptions = {})
   const banks = banksOf(fresh);
   const watched = [GUESTOS_PCR, PAL_PCR];
   const actual = await readPcrs(tpm, Object.fromEntries(banks.map((bank) => [bank, watched])));
-  const from = options.firmwareLog ? replayEventLog(parseEventLog(options.firmwareLog)) : {};
-  const recovered = recoverLog(stored, { fresh, banks, actual, from });
+  const recovered = recoverLog(stored, { fresh, banks, actual });
   return new MeasurementLog({ ...recovered, banks, store: options.store });
 }
 

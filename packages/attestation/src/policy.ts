@@ -42,7 +42,7 @@ export interface Policy {
   readonly requiredPcrs: Readonly<Record<string, readonly number[]>>;
   /** Accepted values by bank and PCR, lower-case hexadecimal digits; a PCR that stands here is required. */
   readonly pcrValues?: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
-  /** Every GuestOS that was measured must match one of these. */
+  /** Every GuestOS that was measured must match the first of these with its name. */
   readonly guestOses: readonly GuestOsRule[];
   /** Whether at least one GuestOS must have been measured. */
   readonly guestOsRequired: boolean;

@@ -21,8 +21,6 @@ export interface PcrState {
   readonly banks: readonly BankName[];
   /** The PCR values that the TPM has now. */
   readonly actual: PcrBanks;
-  /** The PCR values that firmware left. */
-  readonly from: PcrBanks;
 }
 
 /** Decides by replay what became of the last event of a stored log. Pure; {@link openMeasurementLog} acts on it. */
@@ -46,8 +44,8 @@ export function recoverLog(
   throw mismatch(`${log.events.length} events do not replay to them`);
 }
 
-function fits(log: EventLog, { banks, actual, from }: PcrState): boolean {
-  const replayed = replayEventLog(log, { from });
+function fits(log: EventLog, { banks, actual }: PcrState): boolean {
+  const replayed = replayEventLog(log);
   return banks.every((bank) =>
     Object.entries(actual[bank] ?? {}).every(([index, value]) =>
       equalBytes(value, replayed[bank]?.[Number(index)] ?? initialPcrValue(bank, Number(index))),

@@ -1,6 +1,7 @@
 /** Do the logs explain the PCR values that a quote covers. */
 import {
   BANK_ALGORITHMS,
+  EV,
   FirmwareError,
   initialPcrValue,
   type PcrBanks,
@@ -11,6 +12,9 @@ import { AttestationError } from './error.js';
 import type { Evidence } from './evidence.js';
 import { type Measurement, parseMeasurements } from './measurements.js';
 import { equalBytes } from './octets.js';
+import { GUESTOS_PCR, PAL_PCR } from './statement.js';
+
+const OURS: ReadonlySet<number> = new Set([GUESTOS_PCR, PAL_PCR]);
 
 /** The measurements, or the first thing that was wrong with the logs. */
 export type LogResult =
@@ -19,11 +23,18 @@ export type LogResult =
 
 /**
  * Replays the firmware's log and then ours, and compares every quoted PCR. A PCR without any event must have its initial value, so
- * that nothing was extended behind the logs.
+ * that nothing was extended behind the logs. The firmware's log may not touch our PCRs: nothing binds its events to what they say,
+ * so a measurement of ours could be passed off as one of the firmware's there.
  */
 export function verifyLogs(evidence: Pick<Evidence, 'eventLog' | 'firmwareLog' | 'quote'>): LogResult {
   try {
-    const from = evidence.firmwareLog ? replayEventLog(parseEventLog(evidence.firmwareLog)) : {};
+    const firmware = evidence.firmwareLog ? parseEventLog(evidence.firmwareLog) : undefined;
+    const foreign = firmware?.events.find(
+      ({ pcrIndex, eventType }) => OURS.has(pcrIndex) && eventType !== EV.EV_NO_ACTION,
+    );
+    if (foreign)
+      return { ok: false, problem: `the firmware's log has an event in PCR ${foreign.pcrIndex}, which is ours` };
+    const from = firmware ? replayEventLog(firmware) : {};
     const { log, measurements } = parseMeasurements(evidence.eventLog);
     return compare(evidence.quote.pcrs, replayEventLog(log, { from }), measurements);
   } catch (error) {

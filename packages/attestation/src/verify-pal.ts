@@ -1,5 +1,7 @@
 /** Did this PAL say this: its quote, by the key and over the code that the platform measured when it registered the PAL. */
-import { bankByName, type PcrBanks } from '@casemate/firmware';
+import type { PcrBanks } from '@casemate/firmware';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { concatBytes } from '@noble/hashes/utils.js';
 import { palNonce } from './binding.js';
 import type { PalClaims } from './claims.js';
 import type { PalEvidence } from './evidence.js';
@@ -20,17 +22,24 @@ export type PalResult =
 export function verifyPal(pal: PalEvidence, measurements: readonly Measurement[], nonce: Uint8Array): PalResult {
   const statement = registrationOf(pal, measurements);
   if (typeof statement === 'string') return { ok: false, problem: statement };
-  const quote = { quoted: pal.quoted, signature: pal.signature, pcrs: palPcrs(statement.measurement) };
+  const quote = { quoted: pal.quoted, signature: pal.signature, pcrs: palPcrs(statement.measurement, pal) };
   const result = verifyQuote(quote, { key: pal.identityKey, qualifyingData: palNonce(nonce, pal.output) });
   if (!result.ok) return { ok: false, problem: `${statement.name}: ${result.problem}` };
   const { name, version, measurement, identityKey } = statement;
-  return { ok: true, claims: { name, version, measurement, identityKey, output: pal.output } };
+  return { ok: true, claims: { name, version, measurement, identityKey, output: pal.output, outputBy: pal.outputBy } };
 }
 
-/** The value of PCR 0 of a micro-TPM that was started and extended once, with the measurement of its PAL. */
-function palPcrs(measurement: Uint8Array): PcrBanks {
-  const sha256 = bankByName('sha256');
-  return sha256 ? { sha256: { 0: sha256.hash(new Uint8Array(sha256.size), measurement) } } : {};
+/**
+ * The PCRs of a micro-TPM that was started and extended once, with the measurement of its PAL; where the PAL vouches for its output,
+ * it has extended PCR 1 once with the digest of that.
+ */
+function palPcrs(measurement: Uint8Array, { output, outputBy }: PalEvidence): PcrBanks {
+  const first = extended(measurement);
+  return { sha256: outputBy === 'pal' ? { 0: first, 1: extended(sha256(output)) } : { 0: first } };
+}
+
+function extended(digest: Uint8Array): Uint8Array {
+  return sha256(concatBytes(new Uint8Array(32), digest));
 }
 
 /** A key that stands for two codes could speak for either, so it speaks for none. */

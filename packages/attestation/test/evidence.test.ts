@@ -33,6 +33,7 @@ const evidence: Evidence = {
       quoted: Uint8Array.of(13),
       signature: Uint8Array.of(14),
       output: new Uint8Array(0),
+      outputBy: 'platform',
     },
   ],
 };

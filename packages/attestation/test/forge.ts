@@ -149,7 +149,7 @@ export async function forgePal(by: ForgedKey, measurement: Uint8Array, nonce = N
     qualifyingData: palNonce(nonce, output),
     pcrs: { sha256: { 0: pcr0 } },
   });
-  return { identityKey: by.public, quoted, signature, output };
+  return { identityKey: by.public, quoted, signature, output, outputBy: 'platform' };
 }
 
 function bitmap(indexes: readonly number[]): Uint8Array {

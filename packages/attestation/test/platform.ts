@@ -111,7 +111,7 @@ export async function startPal(micro: Tpm, kind: 'ecc-p256' | 'rsa-2048' = 'ecc-
   const key = await createPrimary(micro, { template: akTemplate(kind) });
   return {
     identity: encode(TpmtPublic, key.public),
-    quote: (nonce) => quote(micro, key, { nonce, pcrs: { sha256: [0] } }),
+    quote: (nonce, { pcrs = [0] } = {}) => quote(micro, key, { nonce, pcrs: { sha256: pcrs } }),
   };
 }
 
@@ -124,8 +124,7 @@ export async function createPlatform(
 ): Promise<Platform> {
   const ak = await createPrimary(tpm, { template: akTemplate(kind) });
   const key = await createPrimary(tpm, { template: signingKeyTemplate(kind) });
-  const algorithm = kind === 'ecc-p256' ? 'ecdsa-p256-sha256' : 'rsassa-2048-sha256';
-  const signer: Signer = { ...tpmSigner(tpm, key), algorithm };
+  const signer = tpmSigner(tpm, key);
   const log = await openMeasurementLog(tpm);
   const configuration = buildConfiguration('edge', 3, IMAGE_DIGEST);
   const guestOs = await signConfiguration(pki, configuration);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parseEventLog, replayEventLog } from '@casemate/firmware';
 import { encodePem } from '@casemate/pki';
 import { extendPcr, publicKeySpki, readPcrs, Startup, TPM_SU, TpmError } from '@casemate/tpm';
+import { sha256 } from '@noble/hashes/sha2.js';
 import { describe, expect, it } from 'vitest';
 import {
   AttestationError,
@@ -100,6 +101,25 @@ describe.skipIf(withoutSwtpm)('on swtpm (skipped where it is not installed)', ()
     const failures = [{ name: 'sealed-state', detail: 'the seal does not open' }] as const;
     const evidence = await collectEvidence(platform.tpm, { ...platform.options, failures, passed: ['replay'] });
     expect(await judge(platform, evidence)).toEqual({ trusted: false, failed: ['sealed-state'] });
+  });
+
+  it('a PAL vouches for its own output through PCR 1 of its micro-TPM, and for no other', async () => {
+    await using platformTpm = await startSwtpm();
+    await using microTpm = await startSwtpm();
+    const pal = await startPal(microTpm.tpm);
+    const platform = await createPlatform(await createPki(), platformTpm.tpm, pal);
+    const output = new TextEncoder().encode('counter=2');
+    const collect = (given: Uint8Array) =>
+      collectEvidence(platform.tpm, { ...platform.options, pals: [{ pal, output: given, outputBy: 'pal' }] });
+    expect((await judge(platform, await collect(output))).failed).toEqual(['pal']);
+    await extendPcr(microTpm.tpm, 1, { sha256: sha256(output) });
+    expect(await judge(platform, await collect(output))).toEqual({ trusted: true, failed: [] });
+    expect((await judge(platform, await collect(new Uint8Array(1)))).failed).toEqual(['pal']);
+    // Claiming for the PAL what only the platform vouches for does not pass.
+    const weak = await collectEvidence(platform.tpm, { ...platform.options, pals: [{ pal, output }] });
+    const claimed = { ...weak, pals: weak.pals.map((each) => ({ ...each, outputBy: 'pal' as const })) };
+    expect((await judge(platform, weak)).failed).toEqual([]);
+    expect((await judge(platform, claimed)).failed).toEqual(['pal']);
   });
 
   it('a nonce of the wrong length is refused before anything is quoted', async () => {

@@ -35,7 +35,7 @@ const claims: Claims = {
       signer: { ...key, extendedKeyUsage: ['1.3.6.1.5.5.7.3.3'] },
     },
   ],
-  pals: [{ name: 'counter', version: '1', measurement, identityKey, output: new Uint8Array(0) }],
+  pals: [{ name: 'counter', version: '1', measurement, identityKey, output: new Uint8Array(0), outputBy: 'platform' }],
 };
 const policy: Policy = {
   version: 1,

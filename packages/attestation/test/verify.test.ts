@@ -127,7 +127,7 @@ describe.each(['ecc', 'rsa'] as const)('evidence recorded from swtpm with %s key
         if (!changed) throw new Error('unreachable');
         expect((await judge(changed)).trusted, part).toBe(false);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 });
@@ -351,6 +351,17 @@ describe('attestations that a certified key signed, but no honest platform makes
     expect(details).toContain('PCR 7 of sha256: no event explains its value');
   });
 
+  it('are accepted where a firmware log explains what our log does not', async () => {
+    const digest = sha256(new Uint8Array(4));
+    const event = { pcrIndex: 7, eventType: 4, digests: [{ alg: 11, digest }], event: new Uint8Array(4) };
+    const specId = specIdEvent([{ algorithmId: 11, digestSize: 32 }]);
+    const values = { 7: bankByName('sha256')?.hash(new Uint8Array(32), digest) ?? digest };
+    const evidence = await forge({ values });
+    expect((await failedChecks(evidence, given)).failed).toBe('event-log');
+    const firmwareLog = encodeEventLog({ specId, events: [event] });
+    expect((await failedChecks({ ...evidence, firmwareLog }, given)).failed).toBe('');
+  });
+
   it('are refused by image: another image was measured than the configuration names', async () => {
     const evil = { ...guestOs, imageDigest: new Uint8Array(32) };
     const { failed, details } = await failedChecks(await forge({ statements: [evil, pal] }), given);
@@ -470,6 +481,18 @@ describe('event-log', () => {
     }
   });
 
+  it('fails where a measurement of ours is passed off as one of the firmware', async () => {
+    const [first, ...others] = log.events;
+    if (!first) throw new Error('the recorded log is empty');
+    const firmwareLog = encodeEventLog({ ...log, events: [{ ...first, eventType: 13, event: new Uint8Array(1) }] });
+    const hidden = { ...withLog(others), firmwareLog, guestOses: [] };
+    const { failed, details } = await failedChecks(hidden, {
+      policy: { ...acceptingPolicy(), guestOsRequired: false },
+    });
+    expect(failed).toBe('event-log');
+    expect(details).toContain("the firmware's log has an event in PCR 11, which is ours");
+  });
+
   it('fails with a firmware log that the PCRs do not show, or that is none', async () => {
     const event = {
       pcrIndex: 7,
@@ -551,7 +574,15 @@ describe('pal', () => {
 
   it('fails where the platform quote stands in its place', async () => {
     const { quoted, signature } = evidence.quote;
-    const pals = [{ identityKey: evidence.attestationKey, quoted, signature, output: new Uint8Array(0) }];
+    const pals = [
+      {
+        identityKey: evidence.attestationKey,
+        quoted,
+        signature,
+        output: new Uint8Array(0),
+        outputBy: 'platform' as const,
+      },
+    ];
     expect((await failedChecks({ ...evidence, pals })).failed).toBe('pal');
   });
 });
