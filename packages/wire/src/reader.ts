@@ -43,7 +43,8 @@ export class Reader {
     this.need(length, subject);
     const start = this.#offset;
     this.#offset += length;
-    return this.bytes.slice(start, start + length);
+    // Not bytes.slice: a Buffer's slice is a view of the same memory.
+    return new Uint8Array(this.bytes.subarray(start, start + length));
   }
 
   /** Takes an unsigned 8-bit integer. */
