@@ -47,8 +47,13 @@ export interface CollectOptions {
   readonly attestationKey: TpmObject;
   /** Its certificate first, then what issued it, without the root; DER. */
   readonly akCertificates: readonly Uint8Array[];
-  /** The device's certificate chain, in the same order, and the key of the first. */
-  readonly device: { readonly certificates: readonly Uint8Array[]; readonly signer: Signer };
+  /** Who the device is. */
+  readonly device: {
+    /** The device's certificate first, then what issued it, without the root; DER. */
+    readonly certificates: readonly Uint8Array[];
+    /** The key of the first certificate. */
+    readonly signer: Signer;
+  };
   /** The measurements since the TPM was reset. */
   readonly log: MeasurementLog;
   /** The firmware's event log of this boot, where there is one. It must have no event in PCRs 11 and 12. */

@@ -21,16 +21,19 @@ export const EVIDENCE_LIMITS = {
   characters: 64 * 1024 * 1024,
   /** Bytes of the challenge: at least, at most. */
   nonceBytes: { min: 16, max: 64 },
-  /** Certificates of a chain, and bytes of each. */
+  /** Certificates of a chain. */
   certificates: 8,
+  /** Bytes of a certificate. */
   certificateBytes: 16 * 1024,
   /** Bytes of a log. */
   logBytes: 8 * 1024 * 1024,
-  /** GuestOS configurations, and bytes of a configuration and of a signature. */
+  /** GuestOS configurations. */
   guestOses: 64,
+  /** Bytes of a configuration, and of a signature. */
   documentBytes: 1024 * 1024,
-  /** PALs, and bytes of what each gave out. */
+  /** PALs. */
   pals: 64,
+  /** Bytes of what a PAL gave out. */
   outputBytes: 64 * 1024,
   /** UTF-16 units of the run record. */
   runRecordCharacters: 4 * 1024 * 1024,

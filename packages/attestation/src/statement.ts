@@ -25,6 +25,7 @@ export const PAL_PCR = 12;
 
 /** "This GuestOS is about to be started." */
 export interface GuestOsStatement {
+  /** Tells the kinds of statements apart. */
   readonly type: 'guestos';
   /** Name from the signed configuration, at most 255 bytes of UTF-8. */
   readonly name: string;
@@ -38,6 +39,7 @@ export interface GuestOsStatement {
 
 /** "This PAL is registered, in an isolate of its own whose micro-TPM has this identity key." */
 export interface PalStatement {
+  /** Tells the kinds of statements apart. */
   readonly type: 'pal';
   /** Name from the PAL image, at most 255 bytes of UTF-8. */
   readonly name: string;
