@@ -1,0 +1,95 @@
+import { existsSync } from 'node:fs';
+import { memoryStore, openTrustvisor, type Trustvisor } from '@casemate/trustvisor';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { measurementUuid, openDevice } from '../src/index.js';
+import { conformance } from './conformance.js';
+import { buildPal, PROBE } from './probe-service.js';
+
+const isolate = new URL('../../trustvisor/dist/isolate.js', import.meta.url);
+const reason = existsSync(isolate) ? undefined : 'the isolate is not built: cd packages/trustvisor && npx tsup';
+
+describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
+  `with a Trustvisor${reason ? ` (${reason})` : ''}`,
+  () => {
+    let image: Uint8Array;
+    let trustvisor: Trustvisor;
+    const lines: string[] = [];
+    beforeAll(async () => {
+      image = await buildPal('probe.pal.ts');
+      trustvisor = await openTrustvisor({
+        store: memoryStore(),
+        insecureAllowEphemeral: true,
+        onPrint: (_, text) => lines.push(text),
+      });
+    });
+    afterAll(() => trustvisor.close());
+
+    conformance(
+      'the trustvisor device, engine wasm',
+      async () => {
+        const device = await openDevice({ trustvisor });
+        await using manager = await device.openManager();
+        return { device, service: await manager.downloadService(image) };
+      },
+      { stop: true },
+    );
+
+    describe('the trustvisor device', () => {
+      it('serves a PAL that the caller has registered, and leaves it registered', async () => {
+        const pal = await trustvisor.register(image);
+        const service = measurementUuid(pal.measurement);
+        {
+          await using device = await openDevice({ trustvisor, pals: [pal] });
+          const manager = await device.openManager();
+          expect(await manager.getServiceList()).toEqual([service]);
+          await expect(manager.removeService(service)).rejects.toMatchObject({ code: 'TZ_ERROR_ACCESS_DENIED' });
+          await using session = await device.openSession(service);
+          expect(await session.invoke(PROBE.ECHO, [1, null, new Uint8Array(3)])).toEqual([1, null, new Uint8Array(3)]);
+        }
+        expect((await pal.invoke(PROBE.ECHO, new Uint8Array(0))).returnCode).toBe(0);
+        await pal.unregister();
+      });
+
+      it('removes what it has installed when it closes', async () => {
+        const device = await openDevice({ trustvisor });
+        const manager = await device.openManager();
+        await manager.downloadService(image);
+        await manager.close();
+        await device.close();
+        const pal = await trustvisor.register(image);
+        await pal.unregister();
+      });
+
+      it('gives a PAL its uPCRs and shows what it prints', async () => {
+        await using device = await openDevice({ trustvisor });
+        await using manager = await device.openManager();
+        const session = await device.openSession(await manager.downloadService(image));
+        const [before, after] = await session.invoke(PROBE.PCR);
+        expect(before).toEqual(new Uint8Array(32));
+        expect(
+          Buffer.from(after as Uint8Array)
+            .toString('hex')
+            .slice(0, 8),
+        ).toBe('f5a5fd42');
+        lines.length = 0;
+        await session.close();
+        expect(lines.join('')).toContain('closed');
+      });
+
+      it('tells a crash from an answer: TZ_ERROR_GENERIC of the service', async () => {
+        await using device = await openDevice({ trustvisor });
+        await using manager = await device.openManager();
+        await using session = await device.openSession(await manager.downloadService(image));
+        await expect(session.invoke(PROBE.TRAP)).rejects.toMatchObject({ code: 'TZ_ERROR_GENERIC', origin: 'service' });
+        expect(await session.invoke(PROBE.ECHO, [5])).toEqual([5]);
+      });
+
+      it('ends a PAL that takes too long, by the standard limit of the device', async () => {
+        await using device = await openDevice({ trustvisor, timeLimit: 500 });
+        await using manager = await device.openManager();
+        await using session = await device.openSession(await manager.downloadService(image));
+        await expect(session.invoke(PROBE.SPIN)).rejects.toMatchObject({ code: 'TZ_ERROR_CANCEL', origin: 'device' });
+      });
+    });
+  },
+);
