@@ -300,7 +300,8 @@ export function responseHmac(tpm: Tpm, entry: Authorization, rpHash: Uint8Array,
   const session = entry.session ?? refuse(TPM_RC.FAILURE);
   if (session.policy.needsPassword) return EMPTY;
   const key = hmacKey(tpm, entry, session);
-  if (key.length === 0 && session.type !== 'hmac') return EMPTY;
+  // A policy without a key may go without HMACs: the TPM does as the caller did.
+  if (key.length === 0 && session.type !== 'hmac' && entry.hmac.length === 0) return EMPTY;
   return tpm.crypto.hmac(session.authHash, key, rpHash, session.nonceTpm, entry.nonceCaller, Uint8Array.of(attributes));
 }
 
