@@ -175,7 +175,8 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
   if (isPolicy) {
     if (!isPolicyAvailable(tpm, target, incoming.command.code)) refuse(TPM_RC.AUTH_UNAVAILABLE);
-    return assertPolicy(tpm, incoming, entry, session, target);
+    assertPolicy(tpm, incoming, entry, session, target);
+    return;
   }
   if (!isAuthValueAvailable(tpm, target, incoming.command.code, role === 'admin')) refuse(TPM_RC.AUTH_UNAVAILABLE);
 }

@@ -55,18 +55,21 @@ export function nvAt(tpm: Tpm, handle: number): NvIndexState {
 export function assertPresent(tpm: Tpm, handle: number, position: number): void {
   switch (handleType(handle)) {
     case TPM_HT.PERMANENT:
-      return assertPermanent(tpm, handle);
+      assertPermanent(tpm, handle);
+      return;
     case TPM_HT.TRANSIENT:
       if (!tpm.volatile.objects.has(handle)) refuse(TPM_RC.REFERENCE_H0 + position);
       return;
     case TPM_HT.PERSISTENT:
-      return assertPersistent(tpm, handle);
+      assertPersistent(tpm, handle);
+      return;
     case TPM_HT.HMAC_SESSION:
     case TPM_HT.POLICY_SESSION:
       if (!tpm.volatile.sessions.has(handle)) refuse(TPM_RC.REFERENCE_H0 + position);
       return;
     case TPM_HT.NV_INDEX:
-      return assertNvIndex(tpm, handle);
+      assertNvIndex(tpm, handle);
+      return;
     default:
       if (handle >= PCR_COUNT) refuse(TPM_RC.VALUE);
   }

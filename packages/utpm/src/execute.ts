@@ -204,7 +204,7 @@ function frame(response: Response): Uint8Array {
 function frameWithSessions(
   tpm: Tpm,
   handler: Handler,
-  incoming: Incoming,
+  _incoming: Incoming,
   authorizations: readonly Authorization[],
   response: Response,
 ): Uint8Array {

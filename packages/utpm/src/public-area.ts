@@ -16,14 +16,17 @@ export function assertSupported(area: TpmtPublicOrNull): void {
       assertSymmetric(area.parameters.symmetric);
       assertScheme(area.parameters.scheme);
       if (!RSA_BITS.includes(area.parameters.keyBits)) refuse(TPM_RC.VALUE);
-      return assertExponent(area.parameters.exponent);
+      assertExponent(area.parameters.exponent);
+      return;
     case TPM_ALG.ECC:
       assertSymmetric(area.parameters.symmetric);
       assertScheme(area.parameters.scheme);
       if (curveOf(area.parameters.curveID) === undefined) refuse(TPM_RC.CURVE);
-      return assertKdf(area.parameters.kdf);
+      assertKdf(area.parameters.kdf);
+      return;
     case TPM_ALG.SYMCIPHER:
-      return assertSymmetric(area.parameters.sym);
+      assertSymmetric(area.parameters.sym);
+      return;
     default:
       assertScheme(area.parameters.scheme);
   }
@@ -112,9 +115,11 @@ export function assertCreatable(area: TpmtPublicOrNull, parent: TpmtPublicOrNull
 export function assertSchemes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined): void {
   switch (area.type) {
     case TPM_ALG.SYMCIPHER:
-      return assertCipherMode(area);
+      assertCipherMode(area);
+      return;
     case TPM_ALG.KEYEDHASH:
-      return assertKeyedHash(area, area.parameters.scheme);
+      assertKeyedHash(area, area.parameters.scheme);
+      return;
     default:
       assertAsymmetric(area, parent);
   }
@@ -162,7 +167,10 @@ function assertProtection(area: AsymmetricArea, parent: TpmtPublicOrNull | undef
     if (symmetric.algorithm !== TPM_ALG.NULL) refuse(TPM_RC.SYMMETRIC);
     return;
   }
-  if (symmetric.algorithm === TPM_ALG.NULL) return refuse(TPM_RC.SYMMETRIC);
+  if (symmetric.algorithm === TPM_ALG.NULL) {
+    refuse(TPM_RC.SYMMETRIC);
+    return;
+  }
   if (symmetric.mode !== TPM_ALG.CFB) refuse(TPM_RC.MODE);
   // Under a parent that may move, children must not be weaker protected where they land (Part 1, 23.2).
   if (parent === undefined || has(parent, fixedTPM) || !has(area, fixedParent)) return;

@@ -27,9 +27,11 @@ export function assertKeysMatch(
   if (sensitive !== undefined) assertSensitive(area, sensitive, places);
   switch (area.type) {
     case TPM_ALG.RSA:
-      return assertRsa(area, sensitive, places);
+      assertRsa(area, sensitive, places);
+      return;
     case TPM_ALG.ECC:
-      return assertEcc(tpm, area, sensitive, places);
+      assertEcc(tpm, area, sensitive, places);
+      return;
     default:
       assertSymmetric(tpm, area, sensitive, places);
   }

@@ -20,7 +20,7 @@ import { isInLockout } from '../dictionary-attack.js';
 import { entityPolicy, nvKind } from '../entity.js';
 import { handler } from '../handler.js';
 import { IMPLEMENTATION } from '../implementation.js';
-import { PCR_ATTRIBUTES, PCR_COUNT, type PcrAttributes, selectionOf } from '../pcr-bank.js';
+import { PCR_COUNT, type PcrAttributes, selectionOf } from '../pcr-bank.js';
 import type { AuthPolicy } from '../permanent.js';
 import { assertSupported } from '../public-area.js';
 import { blameParameter, refuseParameter } from '../refusal.js';

@@ -171,10 +171,12 @@ function highestCounter(tpm: Tpm): bigint {
   const counters = [...tpm.permanent.nv.values()].filter(
     (index) => nvKind(index.attributes) === TPM_NT.COUNTER && isNvSet(index, TPMA_NV.WRITTEN),
   );
-  return counters.reduce((max, index) => {
+  let highest = tpm.permanent.maxCounter;
+  for (const index of counters) {
     const value = readU64(index.data, 0);
-    return value > max ? value : max;
-  }, tpm.permanent.maxCounter);
+    if (value > highest) highest = value;
+  }
+  return highest;
 }
 
 /** TPM2_NV_Extend (31.9). */

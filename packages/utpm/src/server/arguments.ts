@@ -32,12 +32,34 @@ export interface ServeArguments {
 }
 
 /** Names of options that take a value, by their short form. */
-const SHORT: Readonly<Record<string, string>> = { '-p': '--port', '-f': '--fd', '-t': '--terminate', '-d': '--daemon', '-h': '--help', '-v': '--version' };
+const SHORT: Readonly<Record<string, string>> = {
+  '-p': '--port',
+  '-f': '--fd',
+  '-t': '--terminate',
+  '-d': '--daemon',
+  '-h': '--help',
+  '-v': '--version',
+};
 const FLAGS = new Set(['--terminate', '--daemon', '--help', '--version', '--tpm2', '--print-capabilities', '--mssim']);
-const VALUES = new Set(['--port', '--ctrl', '--server', '--tpmstate', '--flags', '--pid', '--log', '--locality', '--seccomp', '--runas', '--fd']);
+const VALUES = new Set([
+  '--port',
+  '--ctrl',
+  '--server',
+  '--tpmstate',
+  '--flags',
+  '--pid',
+  '--log',
+  '--locality',
+  '--seccomp',
+  '--runas',
+  '--fd',
+]);
 
 /** Parses the arguments after the program's name. Throws `UtpmError` `bad-option`. */
-export function parseArguments(args: readonly string[], environment: Readonly<Record<string, string | undefined>> = {}): CommandLine {
+export function parseArguments(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>> = {},
+): CommandLine {
   const [first, ...rest] = args;
   const isSocket = first === 'socket';
   const options = collect(isSocket ? rest : args);
@@ -69,12 +91,17 @@ function missing(name: string): never {
   throw refuse(`expected a value after ${name}, got the end`);
 }
 
-function serveArguments(options: ReadonlyMap<string, string>, environment: Readonly<Record<string, string | undefined>>): ServeArguments {
+function serveArguments(
+  options: ReadonlyMap<string, string>,
+  environment: Readonly<Record<string, string | undefined>>,
+): ServeArguments {
   if (!options.has('--tpm2')) throw refuse('expected --tpm2, got none: TPM 1.2 is not supported');
-  if (options.has('--runas')) throw refuse('expected no --runas, got one: start the program as the user it is to run as');
+  if (options.has('--runas'))
+    throw refuse('expected no --runas, got one: start the program as the user it is to run as');
   const flags = new Set((options.get('--flags') ?? '').split(',').filter((flag) => flag !== ''));
   for (const flag of flags) {
-    if (!['not-need-init', 'startup-clear', 'startup-none'].includes(flag)) throw refuse(`expected a flag that is supported, got ${flag}`);
+    if (!['not-need-init', 'startup-clear', 'startup-none'].includes(flag))
+      throw refuse(`expected a flag that is supported, got ${flag}`);
   }
   const startup = flags.has('startup-clear');
   return {
@@ -108,7 +135,8 @@ function addressOf(name: string, text: string | undefined): ListenAddress | unde
   const path = options.get('path');
   if (options.get('type') === 'unixio' && path !== undefined) return { type: 'unix', path };
   const port = options.get('port');
-  if (options.get('type') === 'unixio' || port === undefined) throw refuse(`expected type=tcp,port=N or type=unixio,path=P after ${name}, got ${text}`);
+  if (options.get('type') === 'unixio' || port === undefined)
+    throw refuse(`expected type=tcp,port=N or type=unixio,path=P after ${name}, got ${text}`);
   const host = options.get('bindaddr');
   return { type: 'tcp', port: numberOf(`${name} port`, port), ...(host !== undefined && { host }) };
 }

@@ -1,10 +1,10 @@
 /** The server: listening sockets, and which protocol a client speaks. */
-import { createServer, type Server, Socket } from 'node:net';
-import { nodeUtpmCrypto } from '../node-crypto.js';
+import { createServer, type Server, type Socket } from 'node:net';
 import { UtpmError } from '../error.js';
+import { nodeUtpmCrypto } from '../node-crypto.js';
 import type { UtpmOptions } from '../options.js';
 import { openerWith } from '../utpm.js';
-import { serveConnection, type Protocol } from './connection.js';
+import { type Protocol, serveConnection } from './connection.js';
 import { controlChannel } from './control-channel.js';
 import { dataChannel } from './data-channel.js';
 import { mssim } from './mssim.js';
@@ -78,7 +78,9 @@ export async function serve(options: ServeOptions): Promise<UtpmServer> {
     const control =
       options.control === undefined
         ? undefined
-        : await listen(options.control, servers, (socket) => accept(socket, sockets, detectors.control(options.control)));
+        : await listen(options.control, servers, (socket) =>
+            accept(socket, sockets, detectors.control(options.control)),
+          );
     return { data, control, ended, close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -92,14 +94,22 @@ function accept(socket: Socket, sockets: Set<Socket>, detect: (head: Uint8Array)
   serveConnection(socket, detect);
 }
 
-async function shut(servers: readonly Server[], sockets: ReadonlySet<Socket>, closeTpm: () => Promise<void>): Promise<void> {
+async function shut(
+  servers: readonly Server[],
+  sockets: ReadonlySet<Socket>,
+  closeTpm: () => Promise<void>,
+): Promise<void> {
   const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
   for (const socket of sockets) socket.destroy();
   await Promise.all(closed);
   await closeTpm();
 }
 
-function listen(address: ListenAddress, servers: Server[], onConnection: (socket: Socket) => void): Promise<ListenAddress> {
+function listen(
+  address: ListenAddress,
+  servers: Server[],
+  onConnection: (socket: Socket) => void,
+): Promise<ListenAddress> {
   const server = createServer(onConnection);
   const where =
     address.type === 'tcp'
@@ -128,7 +138,12 @@ interface Detectors {
 // On the data port the first four bytes tell: a TPM command starts with its tag, a simulator signal is a small number. On the control
 // port both protocols start with small numbers. A simulator client opens its command connection first and sends on the platform
 // connection before any command; a client that only asks swtpm's control channel has no data connection that waits.
-function detectorsOf(platform: Platform, options: ServeOptions, sockets: Set<Socket>, onShutdown: () => void): Detectors {
+function detectorsOf(
+  platform: Platform,
+  options: ServeOptions,
+  sockets: Set<Socket>,
+  onShutdown: () => void,
+): Detectors {
   const protocol = options.protocol ?? 'auto';
   const swtpmData = (): Protocol => dataChannel(platform);
   const simulator = (): Protocol => mssim(platform, onShutdown);
