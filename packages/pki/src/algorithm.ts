@@ -121,7 +121,7 @@ export function signatureIdentifier(scheme: SignatureScheme): Uint8Array {
 }
 
 /** The AlgorithmIdentifier id-RSASSA-PSS with its parameters (RFC 4055 section 3.1). */
-export function pssIdentifier(hash: HashName, saltLength: number): Uint8Array {
+function pssIdentifier(hash: HashName, saltLength: number): Uint8Array {
   // RFC 4055 2.1 wants NULL here; X.509 readers accept both, some only this.
   const digest = sequence(oid(HASH_OID[hash]), nul());
   const parameters = sequence(

@@ -16,6 +16,7 @@ import {
   verifyAttestSignature,
 } from '@casemate/tpm';
 import { WireError } from '@casemate/wire';
+import type { AlternativeNames } from './alternative-name.js';
 import { equalBytes, randomBytes, toHex } from './bytes.js';
 import { type CheckedCsr, checkCsr } from './csr.js';
 import { assertTrustedEk, type EkTrust, ekDigest } from './endorsement-key.js';
@@ -31,6 +32,7 @@ import {
 import { enrolmentProof } from './enrolment-proof.js';
 import { PkiError } from './error.js';
 import { assertAlternativeNames, assertSubject, createCertificate, type Issuer } from './issue.js';
+import type { NameInput } from './name.js';
 import { assertKeyKind, type CertificateProfile, PROFILES } from './profile.js';
 
 /** Where open challenges are kept. Each is taken at most once, also between processes that share a store. */
@@ -59,10 +61,22 @@ export interface EnrolmentPolicy {
   readonly device: Issuance;
   /** Keeps open challenges. */
   readonly challenges: ChallengeStore;
+  /** Whether this TPM may have these names; asked before the challenge and again before issuing. Everybody may without it. */
+  readonly authorize?: (candidate: EnrolmentCandidate) => boolean | Promise<boolean>;
   /** Seconds until a challenge is void; 300 without it. */
   readonly lifetime?: number;
   /** The present; the system's clock without it. */
   readonly now?: () => Date;
+}
+
+/** A device that asks to be enrolled. */
+export interface EnrolmentCandidate {
+  /** The TPM, as {@link ekDigest} gives it. */
+  readonly ekDigest: string;
+  /** The subject that it asks for, within the device profile. */
+  readonly subject: NameInput;
+  /** The alternative names that it asks for, within the device profile. */
+  readonly subjectAltName: AlternativeNames;
 }
 
 /** What a device gets. */
@@ -84,6 +98,7 @@ export async function challengeEnrolment(request: Uint8Array, policy: EnrolmentP
   const now = policy.now?.() ?? new Date();
   const checked = await checkRequest(request, policy);
   await assertTrustedEk(checked.ek, checked.ekCertificate, policy.trust, now);
+  await assertAuthorized(checked, policy);
   const [id, secret] = [randomBytes(16), randomBytes(32)];
   const { credentialBlob, encryptedSecret } = makeCredential(checked.ek, nameOf(checked.ak), secret);
   const expectedProof = enrolmentProof(secret, id, request);
@@ -113,7 +128,18 @@ export async function completeEnrolment(answer: Uint8Array, policy: EnrolmentPol
   if (!equalBytes(proof, state.expectedProof)) {
     throw new PkiError('bad-signature', 'complete enrolment: expected proof of the activated credential, got another');
   }
-  return issue(await checkRequest(state.request, policy), policy, now);
+  const checked = await checkRequest(state.request, policy);
+  await assertAuthorized(checked, policy);
+  return issue(checked, policy, now);
+}
+
+async function assertAuthorized({ ek, csr }: CheckedRequest, policy: EnrolmentPolicy): Promise<void> {
+  const { subject, subjectAltName } = csr;
+  if ((await policy.authorize?.({ ekDigest: ekDigest(ek), subject, subjectAltName })) !== false) return;
+  throw new PkiError(
+    'not-allowed',
+    `authorize enrolment: expected a TPM that may have these names, got ${ekDigest(ek)}`,
+  );
 }
 
 async function issue(checked: CheckedRequest, policy: EnrolmentPolicy, now: Date): Promise<Enrolment> {
@@ -185,11 +211,13 @@ function parsePublic(bytes: Uint8Array, what: string): TpmtPublic {
   );
 }
 
+const STRONG: ReadonlySet<number> = new Set([TPM_ALG.SHA256, TPM_ALG.SHA384, TPM_ALG.SHA512]);
 const RESIDENT = TPMA_OBJECT.fixedTPM | TPMA_OBJECT.fixedParent | TPMA_OBJECT.sensitiveDataOrigin;
 
 /** A restricted signing key signs nothing that looks like a TPM's statement but the TPM's own statements. */
 function assertAttestationKey(ak: TpmtPublic): void {
   assertAttributes(ak, RESIDENT | TPMA_OBJECT.restricted | TPMA_OBJECT.sign, TPMA_OBJECT.decrypt, 'attestation key');
+  assertScheme(ak, 'attestation key');
 }
 
 function assertDeviceKey(device: TpmtPublic): void {
@@ -205,12 +233,21 @@ function assertAttributes(area: TpmtPublic, set: number, clear: number, what: st
       `check ${what}: expected attributes ${expected}, got 0x${attributes.toString(16)}`,
     );
   }
-  if (nameAlg !== TPM_ALG.SHA256 && nameAlg !== TPM_ALG.SHA384 && nameAlg !== TPM_ALG.SHA512) {
+  if (!STRONG.has(nameAlg)) {
     throw new PkiError(
       'not-allowed',
       `check ${what}: expected a name algorithm of SHA-2, got 0x${nameAlg.toString(16)}`,
     );
   }
+}
+
+/** What the key signs with; SHA-1 would let the signer choose two statements with one signature. */
+function assertScheme(area: TpmtPublic, what: string): void {
+  const scheme = area.type === TPM_ALG.RSA || area.type === TPM_ALG.ECC ? area.parameters.scheme : undefined;
+  const hash = scheme?.scheme === TPM_ALG.NULL ? undefined : scheme?.details;
+  const strong = hash !== undefined && 'hashAlg' in hash && STRONG.has(hash.hashAlg);
+  if (!strong)
+    throw new PkiError('not-allowed', `check ${what}: expected a signature scheme with SHA-2, got another or none`);
 }
 
 /** The AK's statement is about this device key and this CSR. */

@@ -19,6 +19,7 @@ export {
   challengeEnrolment,
   completeEnrolment,
   type Enrolment,
+  type EnrolmentCandidate,
   type EnrolmentPolicy,
   type Issuance,
   memoryChallenges,

@@ -26,6 +26,8 @@ import {
 } from './extension.js';
 import { assertSignerOf, type Signer, signChecked, signerScheme } from './key.js';
 import { buildName, type NameAttributeType, type NameInput, nameText, parseName } from './name.js';
+import { nameConstraintProblem } from './name-constraints.js';
+import { EXTENDED_KEY_USAGE, extendedKeyUsageOid } from './oid.js';
 import { type AlternativeNameRule, assertKeyKind, assertProfile, type CertificateProfile } from './profile.js';
 
 /** Who signs a certificate. */
@@ -75,6 +77,7 @@ export async function createCertificate(request: CertificateRequest): Promise<Ui
   assertAlternativeNames(profile, request.subjectAltName ?? {});
   const issuerCertificate = issuer.certificate === undefined ? undefined : asCertificate(issuer.certificate);
   assertIssuer(request, issuerCertificate);
+  assertWithinIssuer(request, issuerCertificate);
   const validity = chooseValidity(request, issuerCertificate);
   const algorithm = signatureIdentifier(signerScheme(issuer.signer));
   const subject = buildName(request.subject);
@@ -120,7 +123,7 @@ export function keyIdentifier(spki: Uint8Array): Uint8Array {
 }
 
 /** A positive serial number of 20 bytes with 158 random bits; the top bit that is set fixes its length. */
-export function randomSerial(): bigint {
+function randomSerial(): bigint {
   const bytes = randomBytes(20);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
   return bytes.reduce((value, octet) => (value << 8n) | BigInt(octet), 0n);
@@ -171,6 +174,28 @@ function assertIssuer(request: CertificateRequest, issuer: Certificate | undefin
       `create certificate: expected a path length below ${length}, which ${name} has, got ${profile.ca.pathLength}`,
     );
   }
+}
+
+/** A certificate that no verifier would accept under its issuer is not issued. */
+function assertWithinIssuer(request: CertificateRequest, issuer: Certificate | undefined): void {
+  if (issuer === undefined) return;
+  const { profile } = request;
+  const bounds = issuer.extendedKeyUsage;
+  const wanted = (profile.extendedKeyUsage ?? []).map(extendedKeyUsageOid);
+  const outside = bounds === undefined ? [] : wanted.filter((usage) => !bounds.includes(usage));
+  if (outside.length > 0 && !bounds?.includes(EXTENDED_KEY_USAGE.anyExtendedKeyUsage)) {
+    throw new PkiError(
+      'not-allowed',
+      `create certificate: expected extended key usages of the issuer, got ${outside.join(', ')}`,
+    );
+  }
+  const names = {
+    subject: parseName(buildName(request.subject)),
+    subjectAltName: generalNames(request.subjectAltName ?? {}),
+  };
+  const constraints = issuer.nameConstraints;
+  const problem = constraints && nameConstraintProblem(names, constraints, { left: Number.POSITIVE_INFINITY });
+  if (problem !== undefined) throw new PkiError('not-allowed', `create certificate: ${problem}`);
 }
 
 /** Throws {@link PkiError} `not-allowed` where a subject lacks a required attribute or has one that the profile does not name. */

@@ -6,6 +6,9 @@ import { isWithinName, nameText, nameValues } from './name.js';
 import { ATTRIBUTE_TYPE } from './oid.js';
 import { sameMailbox } from './peer-name.js';
 
+/** The part of a certificate that has names. */
+export type NamedCertificate = Pick<Certificate, 'subject' | 'subjectAltName'>;
+
 /** A bound on comparisons: names and subtrees are chosen by others, and their product is the work. */
 export interface ComparisonBudget {
   left: number;
@@ -16,7 +19,7 @@ export interface ComparisonBudget {
  * budget ran out.
  */
 export function nameConstraintProblem(
-  certificate: Certificate,
+  certificate: NamedCertificate,
   constraints: NameConstraints,
   budget: ComparisonBudget,
 ): string | undefined {
@@ -34,7 +37,7 @@ export function nameConstraintProblem(
 }
 
 /** Subject, alternative names, and the subject's mailboxes where no alternative name is one (RFC 5280 4.2.1.10). */
-function constrainedNames(certificate: Certificate): readonly GeneralName[] {
+function constrainedNames(certificate: NamedCertificate): readonly GeneralName[] {
   const names = certificate.subjectAltName ?? [];
   const { subject } = certificate;
   const mailboxes = names.some((name) => name.type === 'email') ? [] : nameValues(subject, ATTRIBUTE_TYPE.emailAddress);
@@ -72,6 +75,7 @@ function isInside(name: GeneralName, base: GeneralName): boolean {
 function isOutside(name: GeneralName, base: GeneralName): boolean {
   if (base.type === 'other') return false;
   if (name.type === 'uri' && hostOf(name.value) === undefined) return false;
+  if (name.type === 'email' && !isMailbox(name.value)) return false;
   if (
     name.type === 'dns' &&
     base.type === 'dns' &&

@@ -10,6 +10,8 @@ export interface NameAttribute {
   readonly type: string;
   /** The value as text; `#` and hexadecimal digits of the encoding where it is no string type. */
   readonly value: string;
+  /** There where the value is no string type. */
+  readonly encoded?: true;
 }
 
 /** A distinguished name as it stands in a certificate. */
@@ -92,36 +94,35 @@ function parseRelativeName(content: Uint8Array, what: string): readonly NameAttr
   do {
     const attribute = reader.enter(TAG.SEQUENCE, 'AttributeTypeAndValue');
     const type = oidValue(attribute.take(TAG.OID, 'type').content, `${what}/type`);
-    attributes.push({ type, value: directoryString(attribute.any('value'), what) });
+    attributes.push({ type, ...directoryString(attribute.any('value'), what) });
     attribute.finish();
   } while (!reader.done);
   return attributes;
 }
 
 /** The text of any ASN.1 string type; `#` and hexadecimal digits for another type. */
-export function directoryString(tlv: Tlv, what: string): string {
+function directoryString(tlv: Tlv, what: string): Omit<NameAttribute, 'type'> {
   switch (tlv.tag) {
     case TAG.UTF8:
-      return decodeText('utf-8', tlv.content, what);
+      return { value: decodeUtf8(tlv.content, what) };
     case TAG.PRINTABLE:
     case TAG.NUMERIC:
     case TAG.IA5:
     case TAG.VISIBLE:
     case TAG.TELETEX:
-      return Array.from(tlv.content, (octet) => String.fromCharCode(octet)).join('');
+      return { value: Array.from(tlv.content, (octet) => String.fromCharCode(octet)).join('') };
     case TAG.BMP:
-      return decodeText('utf-16be', tlv.content, what);
+      return { value: decodeBmp(tlv.content, what) };
     default:
-      return `#${toHex(tlv.bytes)}`;
+      return { value: `#${toHex(tlv.bytes)}`, encoded: true };
   }
 }
 
-function decodeText(encoding: string, content: Uint8Array, what: string): string {
-  if (encoding === 'utf-16be') return decodeBmp(content, what);
+function decodeUtf8(content: Uint8Array, what: string): string {
   try {
-    return new TextDecoder(encoding, { fatal: true, ignoreBOM: true }).decode(content);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content);
   } catch (cause) {
-    throw malformed(what, `expected ${encoding} text, got ${toHex(content.subarray(0, 32))}`, cause);
+    throw malformed(what, `expected UTF-8 text, got ${toHex(content.subarray(0, 32))}`, cause);
   }
 }
 
@@ -146,17 +147,17 @@ export function isWithinName(name: DistinguishedName, base: DistinguishedName): 
 }
 
 /** One comparable string for each relative name. */
-export function canonicalName(name: DistinguishedName): readonly string[] {
+function canonicalName(name: DistinguishedName): readonly string[] {
   const known = canonicalNames.get(name);
   if (known !== undefined) return known;
-  const canonical = name.relativeNames.map((relative) =>
-    relative
-      .map(({ type, value }) => `${type}=${foldValue(value)}`)
-      .sort()
-      .join('\u0000'),
-  );
+  const canonical = name.relativeNames.map((relative) => JSON.stringify(relative.map(foldAttribute).sort()));
   canonicalNames.set(name, canonical);
   return canonical;
+}
+
+/** JSON keeps apart what the values themselves could imitate: a separator, or the text of an encoded value. */
+function foldAttribute({ type, value, encoded }: NameAttribute): string {
+  return JSON.stringify([type, encoded === true ? 1 : 0, foldValue(value)]);
 }
 
 function foldValue(value: string): string {

@@ -49,7 +49,11 @@ export function leafPurposeProblem(leaf: Certificate, purpose: Purpose): PathPro
     );
   }
   const { keyUsage } = leaf;
-  if (keyUsage !== undefined && !isCaOnly(leaf) && !rule.keyUsage.some((usage) => keyUsage.has(usage))) {
+  if (
+    keyUsage !== undefined &&
+    !(isCa(leaf) && !rule.explicit) &&
+    !rule.keyUsage.some((usage) => keyUsage.has(usage))
+  ) {
     return problemOf(
       leaf,
       'key-usage',
@@ -59,8 +63,11 @@ export function leafPurposeProblem(leaf: Certificate, purpose: Purpose): PathPro
   return undefined;
 }
 
-/** RFC 5280 says nothing against a CA certificate in the leaf's place; its keyUsage speaks of issuing. */
-function isCaOnly(leaf: Certificate): boolean {
+/**
+ * RFC 5280 says nothing against a CA certificate in the leaf's place, and its keyUsage speaks of issuing. That is let pass for TLS;
+ * a CA that signs code or attests as well is what trust|me's PKI was criticised for.
+ */
+function isCa(leaf: Certificate): boolean {
   return leaf.basicConstraints?.ca === true;
 }
 

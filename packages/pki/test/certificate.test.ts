@@ -198,11 +198,29 @@ describe('paths in the hierarchy', () => {
     });
   });
 
-  it('are refused when a CA certifies a name outside its organization', async () => {
-    const { root, certificate } = hierarchy.get('device-ca');
-    const leaf = await issueDevice({ subject: { ...subject, organizationName: 'Other' } });
+  it('are refused when a CA certifies a name outside its organization, which createCertificate does not', async () => {
+    const { root, certificate, signer, issuer } = hierarchy.get('device-ca');
+    const foreign = { ...subject, organizationName: 'Other' };
+    await expect(issueDevice({ subject: foreign, issuer })).rejects.toMatchObject({ code: 'not-allowed' });
+    const { nameConstraints: _, ...careless } = parseCertificate(certificate);
+    const leaf = await issueDevice({ subject: foreign, issuer: { certificate: careless, signer } });
     expect(await validatePath(leaf, [certificate], [root], { purpose: 'client-auth', time })).toMatchObject({
       problem: { code: 'name-constraints' },
+    });
+  });
+
+  it('are refused when a CA signs software itself', async () => {
+    const { certificate, root } = hierarchy.get('software-signing-ca');
+    expect(await validatePath(certificate, [], [root], { purpose: 'code-signing', time })).toMatchObject({
+      problem: { code: 'key-usage' },
+    });
+  });
+
+  it('are not issued for purposes that the issuer may not give', async () => {
+    const key = await generateKey('ecdsa-p256-sha256');
+    const request = { profile: PROFILES.softwareSigning, subject, publicKey: key.publicKey, notBefore };
+    await expect(createCertificate({ ...request, issuer: hierarchy.get('device-ca').issuer })).rejects.toMatchObject({
+      code: 'not-allowed',
     });
   });
 

@@ -229,6 +229,19 @@ describe.skipIf(missing !== undefined)(
       await expect(challengeEnrolment(request, policy({ trust: insecure }))).resolves.toBeInstanceOf(Uint8Array);
     });
 
+    it('asks the policy which TPM may have which names, before the challenge and before issuing', async () => {
+      const request = await requestOf(device);
+      const asked: string[] = [];
+      const refusing = policy({ authorize: () => false });
+      await expect(challengeEnrolment(request, refusing)).rejects.toMatchObject({ code: 'not-allowed' });
+      const enrolling = policy({
+        authorize: ({ ekDigest: digest, subject: name }) => asked.push(`${digest} ${name.commonName}`) > 0,
+      });
+      const challenge = await challengeEnrolment(request, enrolling);
+      await completeEnrolment(await answerChallenge(device.tpm, { ...device, request, challenge }), enrolling);
+      expect(asked).toEqual(Array(2).fill(`${ekDigest(device.ek.public)} edge 0001`));
+    });
+
     it("refuses an EK certificate of another TPM's key", async () => {
       const ekCertificate = await readEkCertificate(second.tpm, 'rsa-2048');
       const request = await buildEnrolmentRequest(device.tpm, {

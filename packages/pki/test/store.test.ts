@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -127,7 +128,7 @@ const BANNER = [
 /** The child as one file, since it imports TypeScript. */
 async function bundle(outfile: string): Promise<void> {
   await build({
-    entryPoints: [join(import.meta.dirname, 'generate-child.ts')],
+    entryPoints: [fileURLToPath(new URL('./generate-child.ts', import.meta.url))],
     bundle: true,
     platform: 'node',
     format: 'esm',
