@@ -2,13 +2,13 @@
 import { mkdir } from 'node:fs/promises';
 import { Cgroup, type CgroupDirectory, type MissingLimit } from './cgroup.js';
 import { codeOf, readControl, writeControl } from './control-file.js';
-import { removeHome, removeTree } from './directory.js';
+import { readOwnMembers, removeHome, removeTree } from './directory.js';
 import { CgroupError } from './error.js';
 import { readHierarchies } from './hierarchies.js';
 import { type CgroupLimits, type LimitWrite, planLimits } from './limits.js';
 import { buildName, currentOwner } from './name.js';
 import { destroyOrphans } from './orphans.js';
-import { type Placement, placeCgroup } from './placement.js';
+import { lacksFile, type Placement, PROGRAM_LEAF, placeCgroup } from './placement.js';
 
 /** What to create. */
 export interface CgroupOptions {
@@ -91,7 +91,25 @@ async function prepareParent(parent: string, enable: readonly string[]): Promise
 async function enableControllers(path: string, controllers: readonly string[]): Promise<void> {
   const on = new Set((await readControl(`${path}/cgroup.subtree_control`))?.split(' '));
   const absent = controllers.filter((c) => !on.has(c));
-  if (absent.length > 0) await writeControl(`${path}/cgroup.subtree_control`, absent.map((c) => `+${c}`).join(' '));
+  if (absent.length === 0) return;
+  const enable = (): Promise<void> =>
+    writeControl(`${path}/cgroup.subtree_control`, absent.map((c) => `+${c}`).join(' '));
+  await enable().catch(async (error: unknown) => {
+    if (!(error instanceof CgroupError) || codeOf(error.cause) !== 'EBUSY') throw error;
+    await vacate(path);
+    await enable();
+  });
+}
+
+// "No internal processes": a cgroup hands controllers down only once its own members, this program among them, are in a leaf.
+async function vacate(path: string): Promise<void> {
+  const leaf = `${path}/${PROGRAM_LEAF}`;
+  await mkdir(leaf, { recursive: true });
+  for (const pid of await readOwnMembers(path)) {
+    await writeControl(`${leaf}/cgroup.procs`, String(pid)).catch((error: unknown) => {
+      if (!(error instanceof CgroupError) || codeOf(error.cause) !== 'ESRCH') throw error; // it has ended meanwhile
+    });
+  }
 }
 
 function skipping(limits: CgroupLimits, missing: readonly MissingLimit[]): CgroupLimits {
@@ -108,6 +126,10 @@ async function applyLimits(directories: readonly CgroupDirectory[], limits: Cgro
 
 async function applyLimit(directory: CgroupDirectory, write: LimitWrite): Promise<void> {
   const path = `${directory.path}/${write.file}`;
+  if ((await readControl(path)) === undefined) {
+    const { limit, reason, remedy } = lacksFile(write.limit, path);
+    throw new CgroupError('limit-unavailable', `set limit ${limit}: ${reason}`, { limit, remedy });
+  }
   await writeControl(path, write.value);
   const back = await readControl(path);
   if (back !== undefined && write.holds(back)) return;

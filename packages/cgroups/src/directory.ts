@@ -7,9 +7,14 @@ import { CgroupError } from './error.js';
 
 /** The members of the directory and of all cgroups below it; none if it is gone. */
 export async function readMembers(path: string): Promise<readonly number[]> {
-  const text = await readControl(`${path}/cgroup.procs`);
+  const own = await readOwnMembers(path);
   const nested = await Promise.all((await childrenOf(path)).map(readMembers));
-  return [...parsePids(text ?? ''), ...nested.flat()];
+  return [...own, ...nested.flat()];
+}
+
+/** The members of the directory itself. */
+export async function readOwnMembers(path: string): Promise<readonly number[]> {
+  return parsePids((await readControl(`${path}/cgroup.procs`)) ?? '');
 }
 
 /** Freezes or thaws, and waits until the kernel says so. Throws {@link CgroupError} `busy` after 5 s. */

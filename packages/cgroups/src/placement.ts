@@ -1,11 +1,12 @@
 /** Deciding in which hierarchies, and below which directory of each, a cgroup is made. */
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, readdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import type { MissingLimit } from './cgroup.js';
 import { readControl } from './control-file.js';
 import { CgroupError } from './error.js';
 import type { Hierarchy } from './hierarchies.js';
-import { type CgroupLimits, controllerOf, limitNames } from './limits.js';
+import { type CgroupLimits, controllerOf, type LimitName, limitNames, planLimits } from './limits.js';
 
 /** A directory in which cgroups can be made. */
 export interface Place {
@@ -37,15 +38,26 @@ export async function placeCgroup(
   const all = await placesFor(hierarchies);
   const names = limitNames(wanted.limits ?? {});
   const needed = new Set([...names.map(controllerOf), ...(wanted.accounting ?? [])]);
-  const missing = names
-    .filter((name) => !all.some((p) => p.controllers.includes(controllerOf(name))))
-    .map((limit) => ({ limit, ...whyMissing(hierarchies, controllerOf(limit)) }));
+  const missing = await missingLimits(hierarchies, all, wanted.limits ?? {});
   const tracker = trackerOf(all);
   if (!tracker && missing.length === 0) throw nowhere(hierarchies);
   const places = all
     .filter((p) => p === tracker || p.controllers.some((c) => needed.has(c)))
     .map((p) => ({ ...p, enable: p.version === 2 ? p.controllers.filter((c) => needed.has(c)) : [] }));
   return { places: places.map(narrow), missing };
+}
+
+/** The limits among `limits` that none of the places can give. */
+export async function missingLimits(
+  hierarchies: readonly Hierarchy[],
+  places: readonly Place[],
+  limits: CgroupLimits,
+): Promise<readonly MissingLimit[]> {
+  const homeless = limitNames(limits)
+    .filter((name) => !places.some((p) => p.controllers.includes(controllerOf(name))))
+    .map((limit) => ({ limit, ...whyMissing(hierarchies, controllerOf(limit)) }));
+  const unbuilt = [...(await withoutFile(places, limits, 1)), ...(await withoutFile(places, limits, 2))];
+  return [...homeless, ...unbuilt.filter((m, i) => unbuilt.findIndex((o) => o.limit === m.limit) === i)];
 }
 
 /** Every place in which this user may make cgroups. */
@@ -79,22 +91,49 @@ async function rootPlace(hierarchy: Hierarchy): Promise<Place | undefined> {
 async function delegatedPlace(hierarchy: Hierarchy): Promise<Place | undefined> {
   const { version, own } = hierarchy;
   if (own === undefined) return undefined;
-  const owner = await stat(own).catch(() => undefined);
-  if (owner?.uid !== process.geteuid?.() || !(await isWritable(own)) || !(await isWritable(`${own}/cgroup.procs`))) {
+  const base = basename(own) === PROGRAM_LEAF ? dirname(own) : own;
+  const owner = await stat(base).catch(() => undefined);
+  if (owner?.uid !== process.geteuid?.() || !(await isWritable(base)) || !(await isWritable(`${base}/cgroup.procs`))) {
     return undefined;
   }
-  if (version === 1) return { version, controllers: hierarchy.controllers, parent: `${own}/${HOME}` };
-  return { version, controllers: await usableControllers(own), parent: `${own}/${HOME}` };
+  const controllers = version === 1 ? hierarchy.controllers : await delegatedControllers(base);
+  return { version, controllers, parent: `${base}/${HOME}` };
 }
 
-// A cgroup with processes of its own cannot hand controllers down ("no internal processes"); those already on stay usable.
-async function usableControllers(own: string): Promise<readonly string[]> {
-  const [on, members] = await Promise.all([
-    readControl(`${own}/cgroup.subtree_control`),
-    readControl(`${own}/cgroup.procs`),
-  ]);
-  const list = members ? on : await readControl(`${own}/cgroup.controllers`);
+async function delegatedControllers(base: string): Promise<readonly string[]> {
+  const list = await readControl(`${base}/cgroup.controllers`);
   return list?.split(' ').filter(Boolean) ?? [];
+}
+
+// Controllers can be built without some of their limits, such as swap accounting. Roots of v2 hierarchies do not tell.
+async function withoutFile(
+  places: readonly Place[],
+  limits: CgroupLimits,
+  version: 1 | 2,
+): Promise<readonly MissingLimit[]> {
+  const missing: MissingLimit[] = [];
+  for (const { limit, controller, file } of planLimits(limits, version)) {
+    const place = places.find((p) => p.version === version && p.controllers.includes(controller));
+    const sibling = place && dirname(place.parent);
+    if (!sibling || !(await hasFiles(sibling, controller)) || (await exists(`${sibling}/${file}`))) continue;
+    missing.push(lacksFile(limit, `${sibling}/${file}`));
+  }
+  return missing;
+}
+
+// A cgroup that has any limit of the controller has all that the kernel can give.
+async function hasFiles(path: string, controller: string): Promise<boolean> {
+  const names = await readdir(path).catch(() => []);
+  return names.some((name) => name.startsWith(`${controller}.`) && /max|limit|quota/.test(name));
+}
+
+/** The missing limit whose control file the kernel does not have. */
+export function lacksFile(limit: LimitName, path: string): MissingLimit {
+  return {
+    limit,
+    reason: `the kernel has no ${path}`,
+    remedy: limit === 'swapMax' ? 'boot with swapaccount=1' : 'use a kernel whose controller has this limit',
+  };
 }
 
 // The hierarchy that counts the members: v2 has freeze, kill and events even without a controller.
@@ -135,6 +174,16 @@ async function isWritable(path: string): Promise<boolean> {
     () => false,
   );
 }
+
+async function exists(path: string): Promise<boolean> {
+  return access(path, constants.F_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The leaf into which a v2 cgroup's own processes move, so that it can hand controllers down. */
+export const PROGRAM_LEAF = 'casemate-program';
 
 const HOME = 'casemate';
 const DELEGATE_V2 = 'start the program with `systemd-run --user --scope -p Delegate=yes`, or as root';

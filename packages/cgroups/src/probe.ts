@@ -1,7 +1,7 @@
 /** What this machine and user can do with cgroups. */
 import { type Hierarchy, readHierarchies } from './hierarchies.js';
-import { controllerOf, type LimitName } from './limits.js';
-import { placesFor, whyMissing } from './placement.js';
+import { type CgroupLimits, controllerOf, type LimitName } from './limits.js';
+import { missingLimits, type Place, placesFor, whyMissing } from './placement.js';
 
 /** Whether something can be had, and if not, why and what mends it. */
 export interface Availability {
@@ -29,22 +29,15 @@ export interface CgroupProbe {
 export async function probeCgroups(): Promise<CgroupProbe> {
   const hierarchies = await readHierarchies();
   const places = await placesFor(hierarchies);
-  const judge = (ok: boolean, controller: string): Availability =>
-    ok
-      ? { available: true, reason: `the ${controller} controller can be used` }
-      : { available: false, ...whyMissing(hierarchies, controller) };
-  const limit = (name: LimitName) =>
-    judge(
-      places.some((p) => p.controllers.includes(controllerOf(name))),
-      controllerOf(name),
-    );
-  const canFreeze = places.some((p) => p.version === 2 || p.controllers.includes('freezer'));
+  const missing = await missingLimits(hierarchies, places, ONE_OF_EACH);
+  const limit = (name: LimitName): Availability => {
+    const lack = missing.find((m) => m.limit === name);
+    if (lack) return { available: false, reason: lack.reason, remedy: lack.remedy };
+    return { available: true, reason: `the ${controllerOf(name)} controller can be used` };
+  };
   return {
     mode: modeOf(hierarchies),
-    hierarchies: hierarchies.map((h) => ({
-      ...h,
-      writable: places.some((p) => p.parent.startsWith(`${h.mountpoint}/`)),
-    })),
+    hierarchies: hierarchies.map((h) => ({ ...h, writable: isPlace(h, places) })),
     limits: {
       memoryMax: limit('memoryMax'),
       swapMax: limit('swapMax'),
@@ -52,9 +45,27 @@ export async function probeCgroups(): Promise<CgroupProbe> {
       cpuMax: limit('cpuMax'),
       cpuWeight: limit('cpuWeight'),
     },
-    freezer: judge(canFreeze, 'freezer'),
+    freezer: judgeFreezer(hierarchies, places),
   };
 }
+
+function isPlace({ mountpoint }: Hierarchy, places: readonly Place[]): boolean {
+  return places.some((p) => p.parent.startsWith(`${mountpoint}/`));
+}
+
+function judgeFreezer(hierarchies: readonly Hierarchy[], places: readonly Place[]): Availability {
+  const can = places.some((p) => p.version === 2 || p.controllers.includes('freezer'));
+  if (can) return { available: true, reason: 'a v2 or freezer hierarchy can be used' };
+  return { available: false, ...whyMissing(hierarchies, 'freezer') };
+}
+
+const ONE_OF_EACH: CgroupLimits = {
+  memoryMax: 1 << 20,
+  swapMax: 0,
+  pidsMax: 1,
+  cpuMax: { quota: 1_000, period: 1_000 },
+  cpuWeight: 100,
+};
 
 function modeOf(hierarchies: readonly Hierarchy[]): CgroupProbe['mode'] {
   const v1 = hierarchies.some((h) => h.version === 1);

@@ -1467,6 +1467,20 @@ static int try_overlay(int unused)
 	return sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
 }
 
+/* Without user attributes on tmpfs (Linux 6.6) an overlay in memory cannot replace a directory of a lower layer. */
+static int try_overlay_memory(int unused)
+{
+	(void)unused;
+	if (enter_namespaces(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return -1;
+	inside = 1;
+	report_fd = -1;
+	int memory = new_tmpfs("65536", "0755", 0, "tmpfs");
+	if (fchdir(memory) < 0 || mkdir("x", 0755) < 0)
+		return -1;
+	return (int)syscall(SYS_setxattr, "x", "user.overlay.opaque", "y", 1, 0);
+}
+
 static int try_proc(int unused)
 {
 	(void)unused;
@@ -1538,6 +1552,7 @@ static void probe(void)
 	probe_one("cgroup", try_namespace, CLONE_NEWCGROUP);
 	probe_one("time", try_namespace, CLONE_NEWTIME);
 	probe_one("overlay", try_overlay, 0);
+	probe_one("overlay-memory", try_overlay_memory, 0);
 	probe_one("proc", try_proc, 0);
 	probe_one("seccomp", try_seccomp, 0);
 	probe_one("landlock", try_landlock, 0);

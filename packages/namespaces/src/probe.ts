@@ -14,6 +14,8 @@ export interface Probe {
   readonly namespaces: Readonly<Record<NamespaceKind, Availability>>;
   /** An overlay mount inside a user namespace. */
   readonly overlay: Availability;
+  /** An overlay whose changes in memory may replace whole directories; without it, only their files. */
+  readonly overlayMemory: Availability;
   /** A new /proc inside a user and pid namespace. */
   readonly proc: Availability;
   /** The mount calls that the launcher is built on (Linux 5.12). */
@@ -49,6 +51,10 @@ export async function probe(): Promise<Probe> {
       time: namespace('time'),
     },
     overlay: within('overlay', 'use Linux 5.11 or later with the overlay file system, or a bind root'),
+    overlayMemory: within(
+      'overlay-memory',
+      'use Linux 6.6 or later, or keep changes in a directory on ext4, xfs or btrfs',
+    ),
     proc: within(
       'proc',
       'outside, nothing may be mounted over parts of /proc; in Docker, --security-opt systempaths=unconfined',

@@ -31,7 +31,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'cgroup EACCES': 'the cgroup cannot be entered by this user: have it delegated, or start without one',
   'tree ENOENT': 'the source is not there',
   'tree EINVAL':
-    'the file system of the source has no id-mapped mounts: move it to ext4, xfs, btrfs or tmpfs, or use ids of type custom',
+    'the file system of the source has no id-mapped mounts: move it to ext4, xfs or btrfs (tmpfs from Linux 6.3), or use ids of type custom',
   'bind EROFS': MISSING_MOUNT_POINT,
   'bind ELOOP': SYMLINK,
   'bind ENOENT': 'the source is not there, or the mount point cannot be made',

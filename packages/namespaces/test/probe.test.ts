@@ -16,7 +16,7 @@ describe('probing', () => {
   it('answers for every kind of namespace and every ability', () => {
     expect(parts(result).map(([name]) => name)).toEqual([
       ...['user', 'mount', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'time'],
-      ...['landlock', 'overlay', 'proc', 'mountApi', 'seccomp', 'subordinateIds', 'cgroups'],
+      ...['landlock', 'overlay', 'overlayMemory', 'proc', 'mountApi', 'seccomp', 'subordinateIds', 'cgroups'],
     ]);
   });
 
