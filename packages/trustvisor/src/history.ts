@@ -75,8 +75,7 @@ export class HistoryRegistry {
     const state = await platform.extendState(this.#index);
     if (state === 'foreign') throw new TrustvisorError('refused', 'create the registry: its NV index is taken');
     if (state !== 'absent') await platform.remove(this.#index.slot);
-    await platform.createExtend(this.#index);
-    await platform.extend(this.#index, 'defined', this.#genesis);
+    await platform.createExtend(this.#index, this.#genesis);
   }
 
   /** Reads the registry. Throws `replay` where it is not the latest, `refused` where its index is gone. */
@@ -110,8 +109,11 @@ export class HistoryRegistry {
     return entry && this.#indexOf(measurement, entry.slot);
   }
 
-  /** Defines a new index for the PAL at a free slot; it counts only once {@link HistoryRegistry.add} was called. */
-  async allocate(measurement: Uint8Array): Promise<ExtendIndex> {
+  /**
+   * Defines a new index for the PAL at a free slot and extends it by `genesis`; it counts only once
+   * {@link HistoryRegistry.add} was called.
+   */
+  async allocate(measurement: Uint8Array, genesis: Uint8Array): Promise<ExtendIndex> {
     const { platform } = this.#host;
     const taken = new Set(this.#entries.map(({ slot }) => slot));
     for (let slot = SLOTS.firstHistory; slot < SLOTS.firstHistory + SLOTS.histories; slot++) {
@@ -120,7 +122,7 @@ export class HistoryRegistry {
       const state = await platform.extendState(index);
       if (state === 'foreign') continue;
       if (state !== 'absent') await platform.remove(slot);
-      await platform.createExtend(index);
+      await platform.createExtend(index, genesis);
       return index;
     }
     throw new TrustvisorError(
@@ -133,8 +135,7 @@ export class HistoryRegistry {
   async add(measurement: Uint8Array, { slot }: ExtendIndex): Promise<void> {
     const entries = [...this.#entries, { slot, measurement }];
     await this.#put(entries);
-    await this.#host.platform.extend(this.#index, 'written', digestOf({ slot, measurement }));
-    const summary = await this.#host.platform.readExtend(this.#index);
+    const summary = await this.#host.platform.extend(this.#index, digestOf({ slot, measurement }));
     if (!equal(summary, this.#summaryOf(entries))) {
       throw new TrustvisorError('replay', 'write the registry: somebody else wrote it at the same time');
     }
@@ -245,8 +246,7 @@ export class History {
     const request = { previous: this.#snapshot.summary, command, input };
     this.#uncertain = true;
     await putBlob(this.#host, this.#measurement, STATE_KIND.REQUEST, encode(Request, request));
-    await this.#host.platform.extend(this.#index, 'written', digestOfRequest(request));
-    const summary = await this.#host.platform.readExtend(this.#index);
+    const summary = await this.#host.platform.extend(this.#index, digestOfRequest(request));
     if (!equal(summary, nextSummary(request))) {
       throw new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
     }
@@ -292,10 +292,9 @@ interface OpenHistory extends Place {
 /** The first snapshot's seed goes into the summary, so that two beginnings at the same time cannot both go on. */
 async function begin(place: Place): Promise<OpenHistory> {
   const { host, registry, measurement } = place;
-  const index = await registry.allocate(measurement);
   const seed = salt();
   const genesis = sha256(new TextEncoder().encode('casemate history'), seed, measurement);
-  await host.platform.extend(index, 'defined', genesis);
+  const index = await registry.allocate(measurement, genesis);
   const snapshot: Snapshot = {
     sequence: 0n,
     summary: sha256(ZEROS, genesis),

@@ -14,6 +14,7 @@ import {
 } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { openUtpm, type Utpm } from '@casemate/utpm';
+import { nodeUtpmCrypto } from '@casemate/utpm/node';
 import { encode } from '@casemate/wire';
 import type { PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
@@ -109,7 +110,7 @@ async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> 
     platform: deriveKey(master, 'utpm platform seed', measurement),
   };
   try {
-    const utpm = await openUtpm({ profile: 'micro', seeds, startup: true });
+    const utpm = await openUtpm({ profile: 'micro', seeds, startup: true, crypto: nodeUtpmCrypto });
     const tpm = new Tpm(utpm, { crypto: nodeCrypto });
     await extendPcr(tpm, 0, { sha256: measurement });
     const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });

@@ -27,7 +27,6 @@ export function serve(stream: Duplex, workerUrl: URL): Promise<void> {
 
 interface Opened {
   readonly host: Omit<PalHost, 'print'>;
-  readonly platform: PlatformTpm | undefined;
   readonly memoryLimit: number;
 }
 
@@ -87,7 +86,7 @@ class Monitor {
 
   #openEphemeral(body: Body<1>): Opened {
     const host = { master: new Uint8Array(randomBytes(32)), workerUrl: this.#workerUrl, histories: undefined };
-    return { host, platform: undefined, memoryLimit: body.memoryLimit };
+    return { host, memoryLimit: body.memoryLimit };
   }
 
   async #openWithTpm(body: Body<1>): Promise<Opened> {
@@ -99,7 +98,7 @@ class Monitor {
     await registry.open();
     await registry.mark();
     const host = { master, workerUrl: this.#workerUrl, histories: { host: historyHost, registry } };
-    return { host, platform, memoryLimit: body.memoryLimit };
+    return { host, memoryLimit: body.memoryLimit };
   }
 
   /** Registrations run one after another: they share the registry of histories. */
@@ -146,9 +145,7 @@ class Monitor {
   }
 
   async #close(): Promise<Outgoing> {
-    const platform = this.#opened?.platform;
     await this.end();
-    await platform?.close();
     return DONE;
   }
 

@@ -1,19 +1,24 @@
 /** The isolate's use of the platform TPM: the master secret and the history summaries, in NV indexes (TPM 2.0 Part 3, 31). */
 import { createHash } from 'node:crypto';
 import {
+  ContextLoad,
+  ContextSave,
   createPrimary,
   type Entity,
+  FlushContext,
   NvDefineSpace,
   NvExtend,
   NvRead,
   NvReadPublic,
   NvUndefineSpace,
   NvWrite,
+  nvNameOf,
   PolicyPcr,
   password,
   pcrSelection,
   readPcrs,
   type Session,
+  type SessionAttributes,
   type SessionUse,
   srkTemplate,
   startSession,
@@ -26,8 +31,10 @@ import {
   Tpm,
   TpmError,
   TpmlPcrSelection,
+  type TpmsContext,
   TpmsNvPublic,
   type TpmTransport,
+  type TpmtPublic,
 } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { encode, u32 } from '@casemate/wire';
@@ -64,11 +71,14 @@ const DIGEST_SIZE = 32;
 /** What is at an index: nothing, an index of this tag or policy (written to or not), or something else. */
 export type SlotState = 'absent' | 'defined' | 'written' | 'foreign';
 
-/** Sessions with the platform TPM; the application that forwards the bytes sees ciphertext and cannot change it unseen. */
+/**
+ * Sessions with the platform TPM; the application that forwards the bytes sees ciphertext and cannot change it unseen.
+ * Each step opens its session and ends it, so that nothing of ours stays in the TPM between steps.
+ */
 export class PlatformTpm {
   readonly #tpm: Tpm;
   readonly #options: PlatformOptions;
-  #session: Session | undefined;
+  #storageKey: StorageKey | undefined;
 
   /** Nothing is sent before the first use. */
   constructor(transport: TpmTransport, options: PlatformOptions) {
@@ -76,28 +86,21 @@ export class PlatformTpm {
     this.#options = options;
   }
 
-  /** Ends the sessions; the transport stays open. */
-  async close(): Promise<void> {
-    const session = this.#session;
-    this.#session = undefined;
-    await session?.flush();
-  }
-
   /** What is at the index of the master secret, as far as the selected PCRs have the values of now. */
   async masterState(): Promise<SlotState> {
-    return this.#guard('look at the master secret', async () =>
-      this.#stateOf(await this.#masterPublic(), SLOTS.master),
+    return this.#step('look at the master secret', async (session) =>
+      this.#stateOf(await this.#masterPublic(session), SLOTS.master),
     );
   }
 
   /** Defines the index of the master secret and writes the secret; nobody can write to it again, or read it in another state. */
   async createMaster(secret: Uint8Array): Promise<void> {
-    await this.#guard('create the master secret', async () => {
-      const nvPublic = await this.#masterPublic();
+    await this.#step('create the master secret', async (session) => {
+      const nvPublic = await this.#masterPublic(session);
       const auth = nodeCrypto.random(DIGEST_SIZE);
       try {
-        await this.#define(nvPublic, auth);
-        const index = this.#entity(nvPublic, auth, await this.#use({ decrypt: true }));
+        await this.#define(session, nvPublic, auth);
+        const index = entity(nvPublic, auth, session.use({ decrypt: true }));
         await this.#tpm.execute(NvWrite, { authHandle: index, nvIndex: index, data: secret, offset: 0 });
       } finally {
         // The only authorization for writing is forgotten here.
@@ -108,16 +111,15 @@ export class PlatformTpm {
 
   /** Reads the master secret under its PCR policy. Throws {@link TrustvisorError} with code `refused` where the PCRs differ. */
   async readMaster(): Promise<Uint8Array> {
-    return this.#guard('read the master secret', async () => {
-      const nvPublic = written(await this.#masterPublic());
-      await using policy = await this.#salted((salt) =>
-        startSession(this.#tpm, { type: 'policy', salt, encrypt: true }),
-      );
+    return this.#step('read the master secret', async (session) => {
+      const nvPublic = written(await this.#masterPublic(session));
+      await using policy = await this.#salted('policy');
       const pcrs = this.#selection();
       await this.#tpm.execute(PolicyPcr, { policySession: policy.handle, pcrDigest: new Uint8Array(0), pcrs });
-      const index = this.#entity(nvPublic, new Uint8Array(0), policy);
+      const index = entity(nvPublic, new Uint8Array(0), policy);
       const request = { authHandle: index, nvIndex: index, size: MASTER_SIZE, offset: 0 };
-      return (await this.#tpm.execute(NvRead, request)).data;
+      // Encryption is another session's work: one that authorises would mix in the index's value, which is forgotten.
+      return (await this.#tpm.execute(NvRead, request, { sessions: [session.use({ encrypt: true })] })).data;
     });
   }
 
@@ -126,34 +128,35 @@ export class PlatformTpm {
     return this.#guard('look at a history', () => this.#stateOf(this.#extendPublic(index), index.slot));
   }
 
-  /** Defines an extend index. */
-  async createExtend(index: ExtendIndex): Promise<void> {
-    await this.#guard('create a history', () => this.#define(this.#extendPublic(index), index.auth));
-  }
-
-  /** index = SHA-256(index || data), in one step that nothing can come between; 32 zero bytes before the first. */
-  async extend(index: ExtendIndex, state: 'defined' | 'written', data: Uint8Array): Promise<void> {
-    await this.#guard('extend a history', async () => {
-      const entity = await this.#extendEntity(index, state, { decrypt: true });
-      await this.#tpm.execute(NvExtend, { authHandle: entity, nvIndex: entity, data });
+  /** Defines an extend index and extends it once, from 32 zero bytes. */
+  async createExtend(index: ExtendIndex, data: Uint8Array): Promise<void> {
+    await this.#step('create a history', async (session) => {
+      const nvPublic = this.#extendPublic(index);
+      await this.#define(session, nvPublic, index.auth);
+      await this.#extend(entity(nvPublic, index.auth, session.use({ decrypt: true })), data);
     });
   }
 
-  /** The value of an extend index that has been written to. */
+  /** index = SHA-256(index || data), in one command that nothing can come between; then what the index holds. */
+  async extend(index: ExtendIndex, data: Uint8Array): Promise<Uint8Array> {
+    return this.#step('extend a history', async (session) => {
+      const nvPublic = written(this.#extendPublic(index));
+      await this.#extend(entity(nvPublic, index.auth, session.use({ decrypt: true })), data);
+      return this.#readExtend(session, index);
+    });
+  }
+
+  /** The value of an extend index. */
   async readExtend(index: ExtendIndex): Promise<Uint8Array> {
-    return this.#guard('read a history', async () => {
-      const entity = await this.#extendEntity(index, 'written', { encrypt: true });
-      const request = { authHandle: entity, nvIndex: entity, size: DIGEST_SIZE, offset: 0 };
-      return (await this.#tpm.execute(NvRead, request)).data;
-    });
+    return this.#step('read a history', (session) => this.#readExtend(session, index));
   }
 
   /** Removes the index at a slot. */
   async remove(slot: number): Promise<void> {
-    await this.#guard('remove an index', async () => {
+    await this.#step('remove an index', async (session) => {
       const { nvName } = await this.#tpm.execute(NvReadPublic, { nvIndex: this.#handle(slot) });
       const nvIndex = { handle: this.#handle(slot), name: nvName };
-      await this.#tpm.execute(NvUndefineSpace, { authHandle: await this.#owner({}), nvIndex });
+      await this.#tpm.execute(NvUndefineSpace, { authHandle: this.#owner(session), nvIndex });
     });
   }
 
@@ -165,20 +168,20 @@ export class PlatformTpm {
     return this.#options.pcrs.length === 0 ? [] : pcrSelection({ sha256: this.#options.pcrs });
   }
 
-  async #masterPublic(): Promise<TpmsNvPublic> {
+  async #masterPublic(session: Session): Promise<TpmsNvPublic> {
     return {
       nvIndex: this.#handle(SLOTS.master),
       nameAlg: TPM_ALG.SHA256,
       attributes: TPMA_NV.AUTHWRITE | TPMA_NV.POLICYREAD | TPMA_NV.NO_DA,
-      authPolicy: await this.#pcrPolicy(),
+      authPolicy: await this.#pcrPolicy(session),
       dataSize: MASTER_SIZE,
     };
   }
 
   /** PolicyPCR (Part 3, 23.7) over the values of now, read in a session, so that the forwarder cannot make them up. */
-  async #pcrPolicy(): Promise<Uint8Array> {
+  async #pcrPolicy(session: Session): Promise<Uint8Array> {
     const { pcrs } = this.#options;
-    const sessions = [await this.#use({ audit: true })];
+    const sessions = [session.use({ audit: true })];
     const values = pcrs.length === 0 ? {} : ((await readPcrs(this.#tpm, { sha256: pcrs }, { sessions })).sha256 ?? {});
     const ordered = [...pcrs].sort((a, b) => a - b).map((index) => values[index] ?? new Uint8Array(0));
     const selection = encode(TpmlPcrSelection, this.#selection());
@@ -211,56 +214,63 @@ export class PlatformTpm {
     }
   }
 
-  async #define(publicInfo: TpmsNvPublic, auth: Uint8Array): Promise<void> {
-    const authHandle = await this.#owner({ decrypt: true });
-    await this.#tpm.execute(NvDefineSpace, { authHandle, auth, publicInfo });
+  async #define(session: Session, publicInfo: TpmsNvPublic, auth: Uint8Array): Promise<void> {
+    await this.#tpm.execute(NvDefineSpace, { authHandle: this.#owner(session, { decrypt: true }), auth, publicInfo });
   }
 
-  async #owner(attributes: { readonly decrypt?: boolean }): Promise<Entity> {
-    return { handle: TPM_RH.OWNER, authValue: this.#options.ownerAuth, auth: await this.#use(attributes) };
+  async #extend(index: Entity, data: Uint8Array): Promise<void> {
+    await this.#tpm.execute(NvExtend, { authHandle: index, nvIndex: index, data });
   }
 
-  async #extendEntity(
-    index: ExtendIndex,
-    state: 'defined' | 'written',
-    attributes: { readonly decrypt?: boolean; readonly encrypt?: boolean },
-  ): Promise<Entity> {
-    const nvPublic = this.#extendPublic(index);
-    return this.#entity(state === 'written' ? written(nvPublic) : nvPublic, index.auth, await this.#use(attributes));
+  async #readExtend(session: Session, index: ExtendIndex): Promise<Uint8Array> {
+    const from = entity(written(this.#extendPublic(index)), index.auth, session.use({ encrypt: true }));
+    return (await this.#tpm.execute(NvRead, { authHandle: from, nvIndex: from, size: DIGEST_SIZE, offset: 0 })).data;
   }
 
-  /** The Name is computed here from what the index must be: a TPM with another index at that place refuses the HMAC. */
-  #entity(nvPublic: TpmsNvPublic, authValue: Uint8Array, auth: SessionUse): Entity {
-    return { handle: nvPublic.nvIndex, name: nvName(nvPublic), authValue, auth };
+  #owner(session: Session, attributes: SessionAttributes = {}): Entity {
+    return { handle: TPM_RH.OWNER, authValue: this.#options.ownerAuth, auth: session.use(attributes) };
   }
 
-  async #use(attributes: {
-    readonly decrypt?: boolean;
-    readonly encrypt?: boolean;
-    readonly audit?: boolean;
-  }): Promise<SessionUse> {
-    if (!this.#session?.isOpen) {
-      this.#session = await this.#salted((salt) =>
-        startSession(this.#tpm, { type: 'hmac', salt, cipher: { algorithm: 'aes', keyBits: 128 } }),
-      );
+  async #step<T>(what: string, run: (session: Session) => Promise<T>): Promise<T> {
+    return this.#guard(what, async () => {
+      await using session = await this.#salted('hmac');
+      return await run(session);
+    });
+  }
+
+  /** Starts a session whose salt only the storage root key can decrypt. */
+  async #salted(type: 'hmac' | 'policy'): Promise<Session> {
+    const { handle, key } = await this.#loadStorageKey();
+    try {
+      const salt = { handle, public: key.public };
+      return await startSession(this.#tpm, { type, salt, cipher: { algorithm: 'aes', keyBits: 128 } });
+    } finally {
+      await this.#tpm.execute(FlushContext, { flushHandle: handle });
     }
-    return this.#session.use(attributes);
   }
 
-  /** Starts a session whose salt is encrypted to the storage root key, which is made for it and flushed. */
-  async #salted(start: (salt: Awaited<ReturnType<typeof createPrimary>>) => Promise<Session>): Promise<Session> {
+  /** The storage root key takes a TPM long to derive: it is derived once, and loaded from its saved context after that. */
+  async #loadStorageKey(): Promise<{ readonly handle: number; readonly key: StorageKey }> {
+    if (this.#storageKey !== undefined) {
+      const { context } = this.#storageKey;
+      const loaded = await this.#tpm.execute(ContextLoad, { context }).catch(ifRefused);
+      if (loaded !== undefined) return { handle: loaded.loadedHandle, key: this.#storageKey };
+    }
     const hierarchyAuth = password(this.#options.ownerAuth);
-    const key = await createPrimary(this.#tpm, {
+    const made = await createPrimary(this.#tpm, {
       hierarchy: 'owner',
       hierarchyAuth,
       template: srkTemplate('ecc-p256'),
     });
     try {
-      this.#assertStorageKey(key.name);
-      return await start(key);
-    } finally {
-      await key.flush();
+      this.#assertStorageKey(made.name);
+      const { context } = await this.#tpm.execute(ContextSave, { saveHandle: made.handle });
+      this.#storageKey = { public: made.public, context };
+    } catch (error) {
+      await made.flush();
+      throw error;
     }
+    return { handle: made.handle, key: this.#storageKey };
   }
 
   #assertStorageKey(name: Uint8Array): void {
@@ -274,6 +284,9 @@ export class PlatformTpm {
       return await run();
     } catch (error) {
       if (error instanceof TrustvisorError) throw error;
+      if (isResponse(error, TPM_RC.AUTH_FAIL) || isResponse(error, TPM_RC.BAD_AUTH)) {
+        throw new TrustvisorError('replay', `${what}: its NV index was made by somebody else`, { cause: error });
+      }
       if (isResponse(error, TPM_RC.POLICY_FAIL)) throw new TrustvisorError('refused', WRONG_PCRS, { cause: error });
       const problem = error instanceof Error ? error.message : String(error);
       throw new TrustvisorError('tpm', `${what}: ${problem}`, { cause: error });
@@ -281,11 +294,23 @@ export class PlatformTpm {
   }
 }
 
-const WRONG_PCRS = 'read the master secret: the PCRs are not those that it was bound to when it was made';
-
-function nvName(nvPublic: TpmsNvPublic): Uint8Array {
-  return Uint8Array.of(0, TPM_ALG.SHA256, ...sha256(encode(TpmsNvPublic, nvPublic)));
+interface StorageKey {
+  readonly public: TpmtPublic;
+  readonly context: TpmsContext;
 }
+
+/** A saved context is worth nothing after the TPM was reset. */
+function ifRefused(error: unknown): undefined {
+  if (error instanceof TpmError && error.code === 'response') return undefined;
+  throw error;
+}
+
+/** The Name is computed here from what the index must be: a TPM with another index at that place refuses the HMAC. */
+function entity(nvPublic: TpmsNvPublic, authValue: Uint8Array, auth: SessionUse): Entity {
+  return { handle: nvPublic.nvIndex, name: nvNameOf(nvPublic), authValue, auth };
+}
+
+const WRONG_PCRS = 'read the master secret: the PCRs are not those that it was bound to when it was made';
 
 function written(nvPublic: TpmsNvPublic): TpmsNvPublic {
   return { ...nvPublic, attributes: nvPublic.attributes | TPMA_NV.WRITTEN };

@@ -1,0 +1,165 @@
+import {
+  extendPcr,
+  GetCapability,
+  NvDefineSpace,
+  NvExtend,
+  NvRead,
+  NvUndefineSpace,
+  nvReadPublic,
+  password,
+  TPM_CAP,
+  TPM_RH,
+  TPMA_NV,
+  Tpm,
+  type TpmsNvPublic,
+  type TpmTransport,
+} from '@casemate/tpm';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HistoryRegistry } from '../src/history.js';
+import { type ExtendIndex, PlatformTpm, sha256 } from '../src/platform-tpm.js';
+import { memoryStore } from '../src/store.js';
+import { hasSwtpm, type RunningTpm, startSwtpm, startUtpm } from './tpms.js';
+
+const NONE = new Uint8Array(0);
+const BASE = 0x0180c000;
+
+function platformOn(transport: TpmTransport, pcrs: readonly number[] = [7], storageKeyName = NONE): PlatformTpm {
+  return new PlatformTpm(transport, { pcrs, nvBase: BASE, ownerAuth: NONE, storageKeyName });
+}
+
+/** Keeps what goes over the wire. */
+function tapped(transport: TpmTransport): { transport: TpmTransport; traffic: Uint8Array[] } {
+  const traffic: Uint8Array[] = [];
+  const send: TpmTransport['send'] = async (command) => {
+    const response = await transport.send(command);
+    traffic.push(command.slice(), response.slice());
+    return response;
+  };
+  return { transport: { send, close: async () => undefined }, traffic };
+}
+
+describe.each([
+  ['uTPM', startUtpm, true],
+  ['swtpm', startSwtpm, hasSwtpm],
+] as const)('the master secret on %s', (_, start, here) => {
+  let running: RunningTpm;
+  const secret = new Uint8Array(32).map((_byte, i) => i * 7 + 1);
+
+  beforeAll(async () => {
+    if (here) running = await start();
+  });
+  afterAll(async () => {
+    if (here) await running.close();
+  });
+
+  it.runIf(here)('is written and read back, and never crosses the wire in the clear', async () => {
+    const { transport, traffic } = tapped(running.transport);
+    const platform = platformOn(transport);
+    expect(await platform.masterState()).toBe('absent');
+    await platform.createMaster(secret);
+    expect(await platform.masterState()).toBe('written');
+    expect(await platform.readMaster()).toEqual(secret);
+    expect(traffic.length).toBeGreaterThan(10);
+    for (const bytes of traffic) expect(Buffer.from(bytes).includes(Buffer.from(secret.subarray(0, 8)))).toBe(false);
+  });
+
+  it.runIf(here)('cannot be read with the owner authorization or an empty password', async () => {
+    const tpm = new Tpm(running.transport);
+    const index = { handle: BASE, auth: password('') };
+    await expect(tpm.execute(NvRead, { authHandle: index, nvIndex: BASE, size: 32, offset: 0 })).rejects.toThrow();
+    const asOwner = { handle: 0x40000001, auth: password('') };
+    await expect(tpm.execute(NvRead, { authHandle: asOwner, nvIndex: BASE, size: 32, offset: 0 })).rejects.toThrow();
+    expect((await nvReadPublic(tpm, BASE)).public.dataSize).toBe(32);
+  });
+
+  it.runIf(here)('notices a change of a bit on the way, in either direction', async () => {
+    const platform = platformOn(running.transport);
+    await platform.readMaster();
+    let count = 0;
+    const flipping: TpmTransport = {
+      send: async (command) => {
+        const response = await running.transport.send(command);
+        // TPM2_NV_Read is 0x0000014e; the last byte of the response is in its HMAC or in the data.
+        if (new DataView(command.buffer, command.byteOffset).getUint32(6) !== 0x14e) return response;
+        count++;
+        const changed = response.slice();
+        changed[20] = (changed[20] ?? 0) ^ 1;
+        return changed;
+      },
+      close: async () => undefined,
+    };
+    const attacked = platformOn(flipping);
+    await expect(attacked.readMaster()).rejects.toMatchObject({ code: 'tpm' });
+    expect(count).toBe(1);
+  });
+
+  it.runIf(here)('is refused with a storage root key that is not the one that was named', async () => {
+    const platform = platformOn(running.transport, [7], new Uint8Array(34));
+    await expect(platform.readMaster()).rejects.toMatchObject({ code: 'refused' });
+  });
+
+  it.runIf(here)('is refused after a selected PCR has changed', async () => {
+    await extendPcr(new Tpm(running.transport), 7, { sha256: new Uint8Array(32) });
+    const platform = platformOn(running.transport);
+    expect(await platform.masterState()).toBe('foreign');
+    await expect(platform.readMaster()).rejects.toThrow();
+  });
+
+  it.runIf(here)('leaves no session and no object behind', async () => {
+    const before = await loaded(running.transport);
+    const platform = platformOn(running.transport);
+    await platform.masterState();
+    expect(await loaded(running.transport)).toEqual(before);
+    expect(before).toEqual([]);
+  });
+
+  it.runIf(here)('has a registry that is refused when its index was undefined and made again', async () => {
+    const platform = platformOn(running.transport);
+    const host = { platform, store: memoryStore(), master: secret };
+    await new HistoryRegistry(host).create();
+    const registry = new HistoryRegistry(host);
+    await registry.open();
+    const index = await registry.allocate(new Uint8Array(32), new Uint8Array(32));
+    await registry.add(new Uint8Array(32), index);
+    const publicOfRegistry = (await nvReadPublic(new Tpm(running.transport), BASE + 1)).public;
+    await new Tpm(running.transport).execute(NvUndefineSpace, { authHandle: TPM_RH.OWNER, nvIndex: BASE + 1 });
+    await expect(new HistoryRegistry(host).open()).rejects.toMatchObject({ code: 'refused' });
+    await forgeIndex(new Tpm(running.transport), publicOfRegistry);
+    await expect(new HistoryRegistry(host).open()).rejects.toMatchObject({ code: 'replay' });
+  });
+
+  it.runIf(here)('has extend indexes that only their authorization can extend, as SHA-256(old || data)', async () => {
+    const platform = platformOn(running.transport);
+    const index: ExtendIndex = { slot: 9, auth: new Uint8Array(32).fill(3), tag: new Uint8Array(32).fill(4) };
+    await platform.createExtend(index, new Uint8Array(32).fill(5));
+    const once = sha256(new Uint8Array(32), new Uint8Array(32).fill(5));
+    expect(await platform.readExtend(index)).toEqual(once);
+    expect(await platform.extend(index, Uint8Array.of(1))).toEqual(sha256(once, Uint8Array.of(1)));
+    const forged = { ...index, auth: new Uint8Array(32) };
+    await expect(platform.extend(forged, Uint8Array.of(1))).rejects.toMatchObject({ code: 'replay' });
+  });
+});
+
+/** What the owner of the TPM can do: an index that looks the same, with an authorization value of his own. */
+async function forgeIndex(tpm: Tpm, publicInfo: TpmsNvPublic): Promise<void> {
+  const attributes = publicInfo.attributes & ~TPMA_NV.WRITTEN;
+  const authHandle = TPM_RH.OWNER;
+  await tpm.execute(NvDefineSpace, { authHandle, auth: new Uint8Array(0), publicInfo: { ...publicInfo, attributes } });
+  await tpm.execute(NvExtend, {
+    authHandle: publicInfo.nvIndex,
+    nvIndex: publicInfo.nvIndex,
+    data: new Uint8Array(32),
+  });
+}
+
+/** The handles of loaded objects, loaded sessions and saved sessions. */
+async function loaded(transport: TpmTransport): Promise<readonly number[]> {
+  const tpm = new Tpm(transport);
+  const found: number[] = [];
+  for (const property of [0x80000000, 0x02000000, 0x03000000]) {
+    const request = { capability: TPM_CAP.HANDLES, property, propertyCount: 20 };
+    const { capabilityData } = await tpm.execute(GetCapability, request);
+    if (capabilityData.capability === TPM_CAP.HANDLES) found.push(...capabilityData.data);
+  }
+  return found;
+}
