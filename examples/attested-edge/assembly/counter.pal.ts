@@ -3,16 +3,11 @@ import {
   dispatch,
   print,
   readState,
-  svc_utpm_quote,
   TZ_COMMAND_CLOSE,
   TZ_COMMAND_OPEN,
-  TZ_ERROR_GENERIC,
-  TZ_ERROR_ILLEGAL_ARGUMENT,
   TZ_ERROR_NOT_IMPLEMENTED,
   TZ_ERROR_SECURITY,
   TZ_SUCCESS,
-  TZIDecodeArraySpace,
-  TZIEncodeArray,
   TZIEncodeUint32,
   tzi_encode_buffer_t,
   writeState,
@@ -20,7 +15,6 @@ import {
 
 const INCREMENT: u32 = 1;
 const READ: u32 = 2;
-const ATTEST: u32 = 3;
 
 /** The service entry. */
 export function pal(command: u32, input: usize, output: usize, returnValue: usize): void {
@@ -36,8 +30,6 @@ function handle(command: u32, input: tzi_encode_buffer_t, output: tzi_encode_buf
       return increment(output);
     case READ:
       return read(output);
-    case ATTEST:
-      return attest(input, output);
     default:
       return TZ_ERROR_NOT_IMPLEMENTED;
   }
@@ -60,19 +52,6 @@ function read(output: tzi_encode_buffer_t): u32 {
   const state = readState();
   if (state === null) return TZ_ERROR_SECURITY;
   return answer(output, counterOf(state));
-}
-
-/** Takes a nonce and answers with the value and a quote of this PAL: attest, signature. */
-function attest(input: tzi_encode_buffer_t, output: tzi_encode_buffer_t): u32 {
-  const nonce = TZIDecodeArraySpace(input);
-  if (nonce === null || nonce.length > 64) return TZ_ERROR_ILLEGAL_ARGUMENT;
-  const code = read(output);
-  if (code != TZ_SUCCESS) return code;
-  const quote = svc_utpm_quote(nonce, 1);
-  if (quote === null) return TZ_ERROR_GENERIC;
-  TZIEncodeArray(output, quote.attest);
-  TZIEncodeArray(output, quote.signature);
-  return TZ_SUCCESS;
 }
 
 function answer(output: tzi_encode_buffer_t, value: u64): u32 {

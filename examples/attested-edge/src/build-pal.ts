@@ -20,11 +20,14 @@ export const COUNTER: PalSource = {
 };
 
 /** The commands that the counter answers. */
-export const COUNTER_COMMAND = { INCREMENT: 1, READ: 2, ATTEST: 3 } as const;
+export const COUNTER_COMMAND = { INCREMENT: 1, READ: 2 } as const;
 
-/** Compiles and links a PAL. Throws with the compiler's messages, or PalLinkerError. */
-export async function buildPal(pal: PalSource): Promise<Uint8Array> {
-  const module = await compileAssembly(pal.source);
+/**
+ * Compiles and links a PAL. `alter` changes the compiled module before it is linked, as an attacker with a linker would. Throws with
+ * the compiler's messages, or PalLinkerError.
+ */
+export async function buildPal(pal: PalSource, alter = (module: Uint8Array) => module): Promise<Uint8Array> {
+  const module = alter(await compileAssembly(pal.source));
   return linkPal({ module, name: pal.name, version: pal.version, replayProtected: pal.replayProtected });
 }
 

@@ -49,7 +49,8 @@ export class Progress {
       print({ verdict: trusted ? 'TRUSTED' : 'UNTRUSTED', failed });
       return;
     }
-    const reasons = failed.map(({ name, detail }) => `${name} (${detail})`).join(', ');
+    // A comma separates checks, so that the line can be taken apart.
+    const reasons = failed.map(({ name, detail }) => `${name} (${detail.replaceAll(',', ';')})`).join(', ');
     process.stdout.write(trusted ? 'verdict: TRUSTED\n' : `verdict: UNTRUSTED: ${reasons}\n`);
   }
 }
