@@ -1,5 +1,6 @@
 /** Did this PAL say this: its quote, by the key and over the code that the platform measured when it registered the PAL. */
 import type { PcrBanks } from '@casemate/firmware';
+import type { TpmCrypto } from '@casemate/tpm';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { concatBytes } from '@noble/hashes/utils.js';
 import { palNonce } from './binding.js';
@@ -15,15 +16,27 @@ export type PalResult =
   | { readonly ok: true; readonly claims: PalClaims }
   | { readonly ok: false; readonly problem: string };
 
+/** What a PAL's quote is expected to answer. */
+export interface PalExpectation {
+  /** The verifier's challenge. */
+  readonly nonce: Uint8Array;
+  /** Who computes; `nobleCrypto` without it. */
+  readonly crypto: TpmCrypto | undefined;
+}
+
 /**
  * Verifies one PAL. Its identity key is believed because the platform's log, which the platform's quote covers, says that it was
  * made inside the isolate that runs the code with the stated measurement; the PAL's own quote must show that measurement in PCR 0.
  */
-export function verifyPal(pal: PalEvidence, measurements: readonly Measurement[], nonce: Uint8Array): PalResult {
+export function verifyPal(
+  pal: PalEvidence,
+  measurements: readonly Measurement[],
+  { nonce, crypto }: PalExpectation,
+): PalResult {
   const statement = registrationOf(pal, measurements);
   if (typeof statement === 'string') return { ok: false, problem: statement };
   const quote = { quoted: pal.quoted, signature: pal.signature, pcrs: palPcrs(statement.measurement, pal) };
-  const result = verifyQuote(quote, { key: pal.identityKey, qualifyingData: palNonce(nonce, pal.output) });
+  const result = verifyQuote(quote, { key: pal.identityKey, qualifyingData: palNonce(nonce, pal.output), crypto });
   if (!result.ok) return { ok: false, problem: `${statement.name}: ${result.problem}` };
   const { name, version, measurement, identityKey } = statement;
   return { ok: true, claims: { name, version, measurement, identityKey, output: pal.output, outputBy: pal.outputBy } };

@@ -4,6 +4,7 @@ import { bankById, type PcrBanks } from '@casemate/firmware';
 import {
   TPM_ST,
   TPMA_OBJECT,
+  type TpmCrypto,
   TpmError,
   TpmsAttest,
   TpmtPublic,
@@ -22,6 +23,8 @@ export interface QuoteExpectation {
   readonly key: Uint8Array;
   /** What the quote must have been made for. */
   readonly qualifyingData: Uint8Array;
+  /** Who computes; `nobleCrypto` without it. */
+  readonly crypto: TpmCrypto | undefined;
 }
 
 /** A quote that verified, or the first thing that was wrong with it. */
@@ -41,7 +44,9 @@ export function verifyQuote(quote: QuoteEvidence, expected: QuoteExpectation): Q
     const hashAlg = digestAlgorithm(decode(TpmtSignature, quote.signature));
     const problem =
       keyProblem(key) ??
-      (verifyAttestSignature(key, quote.quoted, quote.signature) ? undefined : 'the signature does not verify');
+      (verifyAttestSignature(key, quote.quoted, quote.signature, expected.crypto)
+        ? undefined
+        : 'the signature does not verify');
     if (problem !== undefined) return { ok: false, problem };
     if (attest.type !== TPM_ST.ATTEST_QUOTE) return { ok: false, problem: 'it is another attestation, not a quote' };
     return judge(attest, quote.pcrs, hashAlg, expected.qualifyingData);

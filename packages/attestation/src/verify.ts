@@ -1,5 +1,6 @@
 /** Verification: is evidence authentic. Every check is made and reported, none stops the others. */
 
+import type { TpmCrypto } from '@casemate/tpm';
 import { evidenceNonce } from './binding.js';
 import { type Check, failed, notMade, passed } from './check.js';
 import type { Claims, PalClaims, QuoteClaims } from './claims.js';
@@ -45,6 +46,8 @@ export interface VerifyOptions {
   readonly readConfiguration: (configuration: Uint8Array) => GuestOsConfiguration;
   /** CRLs, DER; where there is one of an issuer in a chain, it decides. */
   readonly crls?: readonly Uint8Array[];
+  /** Who verifies the quotes; `nobleCrypto` without it, `nodeCrypto` of `@casemate/tpm/node-crypto` is faster. */
+  readonly crypto?: TpmCrypto;
 }
 
 /** What verification found. */
@@ -64,10 +67,10 @@ export interface Verification {
  */
 export async function verifyEvidence(evidence: Evidence, options: VerifyOptions): Promise<Verification> {
   const keys = await verifyCertificates(evidence, options);
-  const quote = checkQuote(evidence);
+  const quote = checkQuote(evidence, options);
   const log = checkLog(evidence);
   const guestOses = await verifyGuestOses(evidence, log.measurements, options);
-  const pals = checkPals(evidence, log.measurements);
+  const pals = checkPals(evidence, log.measurements, options);
   const reported = checkReport(evidence, options.nonce);
   return {
     checks: [...keys.checks, ...quote.checks, ...log.checks, ...guestOses.checks, ...pals.checks, ...reported],
@@ -84,12 +87,15 @@ export async function verifyEvidence(evidence: Evidence, options: VerifyOptions)
   };
 }
 
-function checkQuote(evidence: Evidence): {
+function checkQuote(
+  evidence: Evidence,
+  { crypto }: VerifyOptions,
+): {
   readonly checks: readonly Check[];
   readonly claims: QuoteClaims | undefined;
 } {
   const { quote, attestationKey, nonce } = evidence;
-  const result = verifyQuote(quote, { key: attestationKey, qualifyingData: evidenceNonce(nonce, evidence) });
+  const result = verifyQuote(quote, { key: attestationKey, qualifyingData: evidenceNonce(nonce, evidence), crypto });
   if (!result.ok) return { checks: [failed('quote', result.problem)], claims: undefined };
   const missing = [GUESTOS_PCR, PAL_PCR].filter((index) => !quote.pcrs.sha256?.[index]);
   if (missing.length > 0) {
@@ -112,6 +118,7 @@ function checkLog(evidence: Evidence): {
 function checkPals(
   evidence: Evidence,
   measurements: readonly Measurement[] | undefined,
+  { crypto }: VerifyOptions,
 ): { readonly checks: readonly Check[]; readonly claims: readonly PalClaims[] | undefined } {
   if (!measurements) {
     return {
@@ -119,7 +126,7 @@ function checkPals(
       claims: undefined,
     };
   }
-  const results = evidence.pals.map((pal) => verifyPal(pal, measurements, evidence.nonce));
+  const results = evidence.pals.map((pal) => verifyPal(pal, measurements, { nonce: evidence.nonce, crypto }));
   if (results.length === 0) return { checks: [passed('pal', 'no PAL quoted itself')], claims: [] };
   const checks = results.map((result) =>
     result.ok

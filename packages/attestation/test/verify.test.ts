@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { bankByName, encodeEventLog, parseEventLog, specIdEvent } from '@casemate/firmware';
 import { createCertificate, PROFILES, signDocument } from '@casemate/pki';
 import { publicKeySpki, TPM_ST, TPMA_OBJECT, TpmtPublic, TpmtSignature } from '@casemate/tpm';
+import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { decode, encode } from '@casemate/wire';
 import { sha256 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
@@ -96,6 +97,12 @@ describe.each(['ecc', 'rsa'] as const)('evidence recorded from swtpm with %s key
     expect(claims.report?.runRecord).toBe('[{"exit":0}]');
   });
 
+  it('is trusted with OpenSSL as the verifier of quotes, too', async () => {
+    const options = { anchors: recordedAnchors, time: NOW, nonce: NONCE, readConfiguration, crypto: nodeCrypto };
+    const { checks } = await verifyEvidence(evidence, options);
+    expect(verdict(checks)).toEqual({ trusted: true, failed: [] });
+  });
+
   it('is not trusted with any bit changed of what is signed, measured or quoted', async () => {
     const parts: Record<string, (change: (bytes: Uint8Array) => Uint8Array) => Evidence> = {
       nonce: (change) => ({ ...evidence, nonce: change(evidence.nonce) }),
@@ -163,11 +170,11 @@ describe('certificate', () => {
     await only(changed, 'expected the extended key usage 2.23.133.8.3', { anchors });
   });
 
-  it('fails where an attestation key is certified by the device CA, or an attestation CA by itself', async () => {
+  it('fails where the certificate would also let the attestation key issue certificates', async () => {
     const anchors = { ...recordedAnchors, attestation: pki.anchors.attestation };
     const authority = pki.hierarchy.get('attestation-ca');
     const own = await createCertificate({
-      profile: PROFILES.attestationCa,
+      profile: { ...PROFILES.attestationCa, keyUsage: ['keyCertSign', 'digitalSignature'] },
       subject: { countryName: 'DE', organizationName: 'Maker', commonName: 'attestation CA of someone' },
       publicKey: spki,
       issuer: {
