@@ -4,7 +4,18 @@ import { main } from 'assemblyscript/asc';
 import { type Decoder, type Encoder, type Service, TZ_COMMAND, TZ_RETURN } from '../src/index.js';
 
 /** The commands of the probe, in TypeScript below and in AssemblyScript in assembly/probe.pal.ts. */
-export const PROBE = { ECHO: 1, FAIL: 2, SPIN: 3, TRAP: 4, FILL: 5, PCR: 6 } as const;
+export const PROBE = {
+  ECHO: 1,
+  FAIL: 2,
+  SPIN: 3,
+  TRAP: 4,
+  FILL: 5,
+  PCR: 6,
+  QUOTE: 7,
+  SEAL: 8,
+  UNSEAL: 9,
+  IDENTITY: 10,
+} as const;
 
 /** The probe as a TypeScript service. */
 export const probe: Service = (command, input, output, { signal }) => {

@@ -76,6 +76,26 @@ describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
         expect(lines.join('')).toContain('closed');
       });
 
+      it('gives a PAL the services that need a key: quotes, its identity, sealing', async () => {
+        const pal = await trustvisor.register(image);
+        await using device = await openDevice({ trustvisor, pals: [pal] });
+        await using session = await device.openSession(measurementUuid(pal.measurement));
+        const nonce = Uint8Array.from({ length: 32 }, (_, i) => i);
+        const [quoted, signature] = await session.invoke(PROBE.QUOTE, [nonce]);
+        // TPMS_ATTEST starts with TPM_GENERATED_VALUE and TPM_ST_ATTEST_QUOTE: TPM 2.0 Library, Part 2, 10.12.
+        expect(Buffer.from(quoted as Uint8Array).toString('hex')).toMatch(/^ff5443478018/);
+        expect(Buffer.from(quoted as Uint8Array).includes(Buffer.from(nonce))).toBe(true);
+        expect((signature as Uint8Array).length).toBeGreaterThan(60);
+        expect(await session.invoke(PROBE.IDENTITY)).toEqual([pal.identity]);
+        const secret = new Uint8Array(3000).fill(7);
+        const [blob] = await session.invoke(PROBE.SEAL, [secret]);
+        expect(Buffer.from(blob as Uint8Array).includes(Buffer.alloc(16, 7))).toBe(false);
+        expect(await session.invoke(PROBE.UNSEAL, [blob as Uint8Array])).toEqual([secret]);
+        const forged = (blob as Uint8Array).slice();
+        forged[40] = (forged[40] ?? 0) ^ 1;
+        await expect(session.invoke(PROBE.UNSEAL, [forged])).rejects.toMatchObject({ serviceReturn: 10 });
+      });
+
       it('tells a crash from an answer: TZ_ERROR_GENERIC of the service', async () => {
         await using device = await openDevice({ trustvisor });
         await using manager = await device.openManager();

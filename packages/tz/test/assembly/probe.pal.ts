@@ -2,9 +2,14 @@
 import {
   dispatch,
   print,
+  svc_time_elapsed_us,
+  svc_utpm_id_getpub,
   svc_utpm_pcr_extend,
   svc_utpm_pcr_read,
+  svc_utpm_quote,
   svc_utpm_rand,
+  svc_utpm_seal,
+  svc_utpm_unseal,
   TZ_COMMAND_CLOSE,
   TZ_COMMAND_OPEN,
   TZ_ERROR_ACCESS_DENIED,
@@ -48,6 +53,14 @@ function handle(command: u32, input: tzi_encode_buffer_t, output: tzi_encode_buf
       return TZ_SUCCESS;
     case 6:
       return pcr(output);
+    case 7:
+      return quote(input, output);
+    case 8:
+      return seal(input, output);
+    case 9:
+      return unseal(input, output);
+    case 10:
+      return identity(output);
     default:
       return TZ_ERROR_NOT_IMPLEMENTED;
   }
@@ -71,6 +84,38 @@ function echo(input: tzi_encode_buffer_t, output: tzi_encode_buffer_t): u32 {
   // What is left is no record: asking for it sets the error that `dispatch` returns.
   if (input.uiOffset != input.uiSizeUsed) TZIDecodeUint32(input);
   return TZ_SUCCESS;
+}
+
+/** Takes a nonce and answers a quote over uPCR 0: attest, signature. */
+function quote(input: tzi_encode_buffer_t, output: tzi_encode_buffer_t): u32 {
+  const nonce = TZIDecodeArraySpace(input);
+  if (nonce === null) return TZ_ERROR_GENERIC;
+  const made = svc_utpm_quote(nonce, 1);
+  if (made === null) return TZ_ERROR_GENERIC;
+  TZIEncodeArray(output, made.attest);
+  TZIEncodeArray(output, made.signature);
+  return TZ_SUCCESS;
+}
+
+function seal(input: tzi_encode_buffer_t, output: tzi_encode_buffer_t): u32 {
+  const data = TZIDecodeArraySpace(input);
+  if (data === null) return TZ_ERROR_GENERIC;
+  const blob = svc_utpm_seal(data);
+  TZIEncodeArray(output, blob);
+  return blob === null ? TZ_ERROR_GENERIC : TZ_SUCCESS;
+}
+
+function unseal(input: tzi_encode_buffer_t, output: tzi_encode_buffer_t): u32 {
+  const blob = TZIDecodeArraySpace(input);
+  if (blob === null) return TZ_ERROR_GENERIC;
+  const data = svc_utpm_unseal(blob);
+  TZIEncodeArray(output, data);
+  return data === null ? TZ_ERROR_GENERIC : TZ_SUCCESS;
+}
+
+function identity(output: tzi_encode_buffer_t): u32 {
+  TZIEncodeArray(output, svc_utpm_id_getpub());
+  return svc_time_elapsed_us() < 0 ? TZ_ERROR_GENERIC : TZ_SUCCESS;
 }
 
 /** Answers uPCR 1, extends it by its own value, answers it again, and 16 random bytes. */
