@@ -2,7 +2,7 @@
  * Commands and responses as whole buffers: header, handles, authorisations and parameters. TPM 2.0 Part 1, clause 18;
  * Part 3, clause 5.
  */
-import { type Codec, Reader, repeated, WireError, Writer } from '@casemate/wire';
+import { type Codec, type Infer, Reader, repeated, WireError, Writer } from '@casemate/wire';
 import { TPM_RC } from './constants/responses.js';
 import { TPM_ST } from './constants/sessions.js';
 import { TpmError } from './response-code.js';
@@ -48,6 +48,14 @@ export interface FrameLimits {
  */
 export type CommandLookup = (code: number) => { readonly handles: { readonly length: number } } | undefined;
 
+/** What {@link encodeRequest} must know of the command. */
+export interface RequestShape {
+  /** The command code. */
+  readonly code: number;
+  /** The parameters of the request. */
+  readonly parameters: Codec<unknown>;
+}
+
 /** What {@link decodeResponse} must know of the command that was sent: how many handles come back. */
 export interface ResponseShape {
   /** The name for messages. */
@@ -58,18 +66,26 @@ export interface ResponseShape {
 
 /**
  * Encodes a command. Throws `WireError` where a value does not fit, and `TpmError` (`usage`) where the command becomes
- * too long.
+ * too long. The result may share its `ArrayBuffer` with other frames: mind `byteOffset`, and do not transfer it.
  */
 export function encodeCommand(frame: CommandFrame, limits: FrameLimits = {}): Uint8Array {
-  const { code, handles, auths, parameters } = frame;
-  const w = new Writer(64 + parameters.length);
-  w.u16(auths.length > 0 ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
-  w.u32(0, 'commandSize');
-  w.u32(code, 'commandCode');
-  for (const handle of handles) w.u32(handle, 'handle');
-  if (auths.length > 0) writeSized(w, 'authorizationSize', () => commandAuths.write(w, auths));
-  w.put(parameters, 'parameters');
-  return finish(w, 'command', limits);
+  return encodeFrame('command', limits, (w) => {
+    writeCommandHead(w, frame);
+    w.put(frame.parameters, 'parameters');
+  });
+}
+
+/** {@link encodeCommand} for parameters that are not encoded yet, in one go; members that are no parameters are ignored. */
+export function encodeRequest<C extends RequestShape>(
+  command: C,
+  request: Omit<CommandFrame, 'code' | 'parameters'> & { readonly parameters: Infer<C['parameters']> },
+  limits: FrameLimits = {},
+): Uint8Array {
+  const { handles, auths, parameters } = request;
+  return encodeFrame('command', limits, (w) => {
+    writeCommandHead(w, { code: command.code, handles, auths });
+    command.parameters.write(w, parameters);
+  });
 }
 
 /**
@@ -96,25 +112,27 @@ export function decodeCommand(bytes: Uint8Array, lookup: CommandLookup, limits: 
   return { code, handles, auths, parameters: r.take(r.remaining, 'parameters') };
 }
 
-/** Encodes a response; one with another code than 0 is its header alone. Throws as {@link encodeCommand} does. */
+/** Encodes a response; one with another code than 0 is its header alone. Throws and shares as {@link encodeCommand} does. */
 export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): Uint8Array {
   const { responseCode, handles, parameters, auths } = frame;
-  const w = new Writer(64 + parameters.length);
-  const hasAuths = responseCode === TPM_RC.SUCCESS && auths.length > 0;
-  w.u16(tagOf(responseCode, hasAuths), 'tag');
-  w.u32(0, 'responseSize');
-  w.u32(responseCode, 'responseCode');
-  if (responseCode !== TPM_RC.SUCCESS) return finish(w, 'response', limits);
-  for (const handle of handles) w.u32(handle, 'handle');
-  if (hasAuths) w.u32(parameters.length, 'parameterSize');
-  w.put(parameters, 'parameters');
-  if (hasAuths) responseAuths.write(w, auths);
-  return finish(w, 'response', limits);
+  const isSuccess = responseCode === TPM_RC.SUCCESS;
+  const hasAuths = isSuccess && auths.length > 0;
+  return encodeFrame('response', limits, (w) => {
+    w.u16(tagOf(responseCode, hasAuths), 'tag');
+    w.u32(0, 'responseSize');
+    w.u32(responseCode, 'responseCode');
+    if (!isSuccess) return;
+    for (const handle of handles) w.u32(handle, 'handle');
+    if (hasAuths) w.u32(parameters.length, 'parameterSize');
+    w.put(parameters, 'parameters');
+    if (hasAuths) responseAuths.write(w, auths);
+  });
 }
 
 /**
  * Decodes the response to `command` as far as its parameters. The TPM, and whoever stands between, controls every byte.
- * A response code other than success is a result here, not an error. Throws `TpmError` (`decode`).
+ * A response code other than success is a result here, not an error. `parameters` is a view of `bytes`, which the
+ * caller must not change any more. Throws `TpmError` (`decode`).
  */
 export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits: FrameLimits = {}): ResponseFrame {
   const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
@@ -123,7 +141,7 @@ export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits
     throw new TpmError('decode', `${subject}: expected at most ${maxSize} bytes, got ${bytes.length}`);
   }
   try {
-    return readResponse(new Reader(bytes), subject, command.responseHandles.length);
+    return readResponse(new Reader(bytes, { shared: true }), subject, command.responseHandles.length);
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     throw new TpmError('decode', `${subject}: ${error.message}`, { cause: error });
@@ -162,7 +180,9 @@ function readAll<T>(r: Reader, codec: Codec<readonly T[]>): readonly T[] {
 }
 
 function readHandles(r: Reader, count: number): number[] {
-  return Array.from({ length: count }, () => r.u32('handle'));
+  const handles: number[] = [];
+  while (handles.length < count) handles.push(r.u32('handle'));
+  return handles;
 }
 
 function readCommandHandles(r: Reader, count: number): number[] {
@@ -208,20 +228,40 @@ function malformed(problem: string, responseCode: number, cause?: unknown): TpmE
   return new TpmError('decode', `decode command: ${problem}`, { responseCode, cause });
 }
 
-function writeSized(w: Writer, name: string, write: () => void): void {
-  const at = w.offset;
-  w.u32(0, name);
-  write();
-  const size = w.offset - at - 4;
-  w.patch(at, () => w.u32(size, name));
+/** Frames are short-lived and many, so they are cut from larger buffers, no part of which is used twice. */
+let idle: Writer | undefined;
+
+function encodeFrame(what: string, limits: FrameLimits, write: (w: Writer) => void): Uint8Array {
+  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
+  const w = idle ?? new Writer(0x4000);
+  idle = undefined; // a codec may itself encode a frame
+  try {
+    write(w);
+    const size = w.offset;
+    if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
+    w.patch(2, () => w.u32(size, 'size'));
+    return w.cut();
+  } finally {
+    w.drop();
+    idle = w;
+  }
 }
 
-function finish(w: Writer, what: string, limits: FrameLimits): Uint8Array {
-  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
-  const size = w.offset;
-  if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
-  w.patch(2, () => w.u32(size, 'size'));
-  return w.finish();
+function writeCommandHead(w: Writer, head: Omit<CommandFrame, 'parameters'>): void {
+  const { code, handles, auths } = head;
+  w.u16(auths.length > 0 ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
+  w.u32(0, 'commandSize');
+  w.u32(code, 'commandCode');
+  for (const handle of handles) w.u32(handle, 'handle');
+  if (auths.length > 0) writeCommandAuths(w, auths);
+}
+
+function writeCommandAuths(w: Writer, auths: readonly TpmsAuthCommand[]): void {
+  const at = w.offset;
+  w.u32(0, 'authorizationSize');
+  commandAuths.write(w, auths);
+  const size = w.offset - at - 4;
+  w.patch(at, () => w.u32(size, 'authorizationSize'));
 }
 
 function tagOf(responseCode: number, hasAuths: boolean): number {

@@ -168,8 +168,10 @@ export {
   decodeCommand,
   decodeResponse,
   encodeCommand,
+  encodeRequest,
   encodeResponse,
   type FrameLimits,
+  type RequestShape,
   type ResponseFrame,
   type ResponseShape,
 } from './framing.js';

@@ -36,7 +36,7 @@ export interface TpmSigner {
 
 /**
  * A signer over a loaded signing key. A restricted key signs too: the TPM then hashes the data itself, and refuses data
- * that looks like its own statements. Throws `TpmError` `usage` for a key that does not sign.
+ * of less than four bytes and data that look like its own statements. Throws `TpmError` `usage` for a key that does not sign.
  */
 export function tpmSigner(tpm: Tpm, key: TpmObject): TpmSigner {
   const plan = planSigning(key.public);
@@ -72,7 +72,10 @@ async function signData(tpm: Tpm, key: TpmObject, plan: SigningPlan, data: Uint8
 /** A hash by the TPM, with the ticket that says that the data were not a forged statement of the TPM. */
 async function hashInTpm(tpm: Tpm, hashAlg: SigningPlan['hash'], data: Uint8Array) {
   if (looksLikeAttestation(data)) {
-    throw new TpmError('usage', 'sign: a restricted key does not sign data that start like a statement of the TPM');
+    throw new TpmError(
+      'usage',
+      'sign: expected at least 4 bytes for a restricted key, and not the start of a statement of the TPM',
+    );
   }
   const { sequenceHandle } = await tpm.execute(HashSequenceStart, { auth: NONE, hashAlg });
   try {
@@ -90,8 +93,9 @@ async function hashInTpm(tpm: Tpm, hashAlg: SigningPlan['hash'], data: Uint8Arra
   }
 }
 
+/** TPMs give no ticket either for data too short to tell (Part 3, section 15.4). */
 function looksLikeAttestation(data: Uint8Array): boolean {
-  return data.length >= 4 && new DataView(data.buffer, data.byteOffset).getUint32(0) === TPM_GENERATED_VALUE;
+  return data.length < 4 || new DataView(data.buffer, data.byteOffset).getUint32(0) === TPM_GENERATED_VALUE;
 }
 
 function planSigning(area: TpmtPublic): SigningPlan {

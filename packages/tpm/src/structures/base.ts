@@ -1,5 +1,5 @@
 /** Base types. TPM 2.0 Part 2, clause 5. The unsigned ones are those of `@casemate/wire`. */
-import { type Codec, type Infer, type Reader, u8, u16, u32, u64, type Writer } from '@casemate/wire';
+import { type Codec, type Infer, type Reader, u8, u16, u32, u64, uint16, type Writer } from '@casemate/wire';
 
 /** Signed 8-bit integer. TPM 2.0 Part 2, table 3. */
 export const Int8: Codec<number> = signed('INT8', u8, 8);
@@ -31,11 +31,7 @@ export const Int64: Codec<bigint> = {
 export type Int64 = Infer<typeof Int64>;
 
 /** Number of bits in a key. TPM 2.0 Part 2, table 5. */
-export const TpmKeyBits: Codec<number> = {
-  name: 'TPM_KEY_BITS',
-  read: (r) => r.u16('TPM_KEY_BITS'),
-  write: (w, value) => w.u16(value, 'TPM_KEY_BITS'),
-};
+export const TpmKeyBits: Codec<number> = uint16('TPM_KEY_BITS');
 /** The value type of {@link TpmKeyBits}. */
 export type TpmKeyBits = Infer<typeof TpmKeyBits>;
 

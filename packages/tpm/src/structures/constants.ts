@@ -2,7 +2,7 @@
  * The types of constants. TPM 2.0 Part 2, clauses 6 and 7. Types that later TPMs may extend take any number; the rest
  * are closed.
  */
-import { type Codec, constant, type Infer, oneOf, u8, u16, u32 } from '@casemate/wire';
+import { type Codec, constant, type Infer, oneOf, u8, u16, u32, uint16, uint32 } from '@casemate/wire';
 import { TPM_CAP } from '../constants/capabilities.js';
 import { TPM_CLOCK_ADJUST, TPM_EO, TPM_SE, TPM_SU } from '../constants/sessions.js';
 import { TPM_GENERATED_VALUE } from '../constants/specification.js';
@@ -97,13 +97,3 @@ export type TpmAt = Infer<typeof TpmAt>;
 export const TpmAe: Codec<number> = uint32('TPM_AE');
 /** The value type of {@link TpmAe}. */
 export type TpmAe = Infer<typeof TpmAe>;
-
-/* @__NO_SIDE_EFFECTS__ */
-function uint16(name: string): Codec<number> {
-  return { name, read: (r) => r.u16(name), write: (w, value) => w.u16(value, name) };
-}
-
-/* @__NO_SIDE_EFFECTS__ */
-function uint32(name: string): Codec<number> {
-  return { name, read: (r) => r.u32(name), write: (w, value) => w.u32(value, name) };
-}

@@ -41,7 +41,7 @@ import {
 } from '../../src/index.js';
 import { nodeCrypto } from '../../src/node-crypto.js';
 import { connectSwtpm } from '../../src/swtpm.js';
-import { describeWith, type SwtpmServer, startSwtpm } from './swtpm-server.js';
+import { describeWith, relaxLockout, type SwtpmServer, startSwtpm } from './swtpm-server.js';
 
 const DATA = Uint8Array.of(1, 2, 3, 4, 5);
 const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'));
@@ -78,6 +78,7 @@ describeWith(['swtpm'], 'policies with swtpm', () => {
   beforeAll(async () => {
     server = await startSwtpm();
     tpm = new Tpm(await connectSwtpm(server), { crypto: nodeCrypto });
+    await relaxLockout(tpm);
     // swtpm has room for three transient objects, so the keys of all tests are persistent.
     srk = await persistent(tpm, srkTemplate('ecc-p256'), 0x81000001);
     signer = await persistent(tpm, signingKeyTemplate('ecc-p256'), 0x81000002);

@@ -28,7 +28,7 @@ import {
 } from '../../src/index.js';
 import { nodeCrypto } from '../../src/node-crypto.js';
 import { connectSwtpm } from '../../src/swtpm.js';
-import { describeWith, type SwtpmServer, startSwtpm } from './swtpm-server.js';
+import { describeWith, relaxLockout, type SwtpmServer, startSwtpm } from './swtpm-server.js';
 
 const SECRET = Uint8Array.from({ length: 40 }, (_, i) => i);
 const AUTH = 'a value\0\0';
@@ -44,6 +44,7 @@ describeWith(['swtpm'], 'sessions with swtpm', () => {
     server = await startSwtpm();
     wire = new Tap(await connectSwtpm(server));
     tpm = new Tpm(wire, { crypto: nodeCrypto });
+    await relaxLockout(tpm);
     ecc = await createPrimary(tpm, { template: srkTemplate('ecc-p256'), auth: 'parent' });
     rsa = await createPrimary(tpm, { template: srkTemplate('rsa-2048') });
   });

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'vitest';
+import { DictionaryAttackParameters, TPM_RH, type Tpm } from '../../src/index.js';
 
 /** A running swtpm. */
 export interface SwtpmServer {
@@ -38,6 +39,12 @@ export async function startSwtpm(options: { readonly unix?: boolean } = {}): Pro
     if (server) return server;
     if (attempt === 5) throw new Error('swtpm did not start in six attempts');
   }
+}
+
+/** Lets a test guess wrongly as often as it needs; a fresh swtpm locks itself after three wrong guesses. */
+export async function relaxLockout(tpm: Tpm): Promise<void> {
+  const limits = { newMaxTries: 1000, newRecoveryTime: 1, lockoutRecovery: 1 };
+  await tpm.execute(DictionaryAttackParameters, { lockHandle: TPM_RH.LOCKOUT, ...limits });
 }
 
 async function tryStart(directory: string, port: number, unix: boolean): Promise<SwtpmServer | undefined> {
