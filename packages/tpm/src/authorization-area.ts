@@ -103,9 +103,11 @@ export function acceptResponse(plan: CommandPlan, response: ResponseFrame): Uint
       parameters = replaceFirst(parameters, (data) => session.decryptParameter(data, entity));
     }
   });
-  for (const slot of slots.filter(isSessionSlot)) {
-    slot.session.noteUse((slot.attributes & TPMA_SESSION.continueSession) !== 0);
-  }
+  slots.forEach((slot, i) => {
+    // The TPM's word counts, now that its HMAC is checked: a command may end a session that was to continue.
+    const answered = response.auths[i]?.sessionAttributes ?? 0;
+    if (slot.kind === 'session') slot.session.noteUse((answered & TPMA_SESSION.continueSession) !== 0);
+  });
   return parameters;
 }
 
