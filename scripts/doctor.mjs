@@ -4,12 +4,30 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { buildTools, root, setup, testTools } from './setup.mjs';
 
-const rows = [node(), tpm(), kvm(), ...tools('build and demo', buildTools), ...tools('tests', testTools), ...(await kernel())];
+const features = {
+  'time namespaces': { cost: 'containers share the clock offsets of the host' },
+  overlay: { title: 'overlay mounts', cost: 'changes of a container are not kept in a directory' },
+  overlayMemory: { title: 'overlay mounts in memory', cost: 'changes of a container are kept in a directory' },
+  proc: { title: 'a /proc of its own' },
+  mountApi: { title: 'mounts by descriptor, id-mapped mounts' },
+  landlock: { title: 'Landlock', cost: 'nothing yet: no rule uses it' },
+  subordinateIds: { title: 'subordinate ids', cost: 'an ordinary user has one id inside a container' },
+  cgroups: { title: 'cgroup limits', cost: 'memory, processes and CPU of a container are not limited' },
+};
+
+const rows = [
+  node(),
+  tpm(),
+  kvm(),
+  ...tools('build and demo', buildTools),
+  ...tools('tests', testTools),
+  ...(await kernel()),
+];
 
 const user = process.getuid?.() === 0 ? 'root' : `user ${process.getuid?.()}`;
 console.log(`Linux ${release()}, Node ${process.versions.node}, ${user}\n`);
 for (const { ok, name, found, cost, remedy } of rows) {
-  console.log(`${ok ? '  ok     ' : '  MISSING'}  ${name.padEnd(34)}  ${found}`);
+  console.log(`${ok ? '  ok     ' : '  MISSING'}  ${name.padEnd(44)}  ${found}`);
   if (ok) continue;
   if (cost) console.log(`${' '.repeat(11)}without it: ${cost}`);
   if (remedy) console.log(`${' '.repeat(11)}to get it:  ${remedy}`);
@@ -49,7 +67,9 @@ function kvm() {
     name: 'KVM',
     found: !there ? 'no /dev/kvm' : canOpen('/dev/kvm') ? '/dev/kvm' : '/dev/kvm, but not for this user',
     cost: 'PALs run on the wasm engine, a process of their own, not in a virtual machine',
-    remedy: there ? 'add the user to the group kvm' : 'enable virtualisation in the firmware, or nested virtualisation on the host',
+    remedy: there
+      ? 'add the user to the group kvm'
+      : 'enable virtualisation in the firmware, or nested virtualisation on the host',
   };
 }
 
@@ -68,7 +88,12 @@ async function kernel() {
   try {
     if (!existsSync(entry)) await setup({ tools: [] });
     const { probe } = await import(entry);
-    return Object.entries(await probe()).map(([name, feature]) => ({ name, ...feature }));
+    const { namespaces, ...rest } = await probe();
+    const kinds = Object.entries(namespaces).map(([kind, feature]) => [`${kind} namespaces`, feature]);
+    return [...kinds, ...Object.entries(rest)].map(([name, { available, reason, remedy }]) => {
+      const { title = name, cost = 'containers do not start' } = features[name] ?? {};
+      return { ok: available, name: title, found: reason, cost, remedy };
+    });
   } catch (error) {
     return [
       {

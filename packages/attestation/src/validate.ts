@@ -1,6 +1,7 @@
 /** Is what authentic evidence claims acceptable under a policy. */
 import { type Check, type CheckName, failed, notMade, passed } from './check.js';
 import type { Claims, GuestOsClaims, PalClaims, QuoteClaims } from './claims.js';
+import type { Failure } from './evidence.js';
 import { hex } from './octets.js';
 import type { GuestOsRule, PalRule, Policy } from './policy.js';
 
@@ -62,15 +63,27 @@ function validateReport({ report, verifiedAt }: Claims, policy: Policy): readonl
     ...policy.requiredSelfChecks.map((name) =>
       report.passed.includes(name)
         ? passed(name, 'the device checked this itself')
-        : failed(name, 'the policy requires that the device checks this itself, and it did not report so'),
+        : unlessReported(
+            report.failures,
+            failed(name, 'the policy requires that the device checks this itself, and it did not report so'),
+          ),
     ),
   ];
 }
 
-function validateGuestOses({ guestOses }: Claims, policy: Policy): readonly Check[] {
+/** What is missing because the device refused something else is laid to that: the device says so itself, and is not trusted for it. */
+function unlessReported(failures: readonly Failure[], check: Check): Check {
+  const blamed = failures.map(({ name }) => name);
+  if (check.ok) return check;
+  return blamed.length === 0 || blamed.includes(check.name) ? check : notMade(check.name, blamed, check.detail);
+}
+
+function validateGuestOses({ guestOses, report }: Claims, policy: Policy): readonly Check[] {
   if (!guestOses) return [notMade('config', NEEDS.guestOses, 'no authentic GuestOS to hold against the policy')];
   if (guestOses.length === 0 && policy.guestOsRequired)
-    return [failed('config', 'the policy requires a GuestOS, none was measured')];
+    return [
+      unlessReported(report?.failures ?? [], failed('config', 'the policy requires a GuestOS, none was measured')),
+    ];
   return guestOses.flatMap((guestOs) => validateGuestOs(guestOs, policy.guestOses));
 }
 
@@ -91,12 +104,14 @@ function validateGuestOs(guestOs: GuestOsClaims, rules: readonly GuestOsRule[]):
   ];
 }
 
-function validatePals({ pals, measurements }: Claims, policy: Policy): readonly Check[] {
+function validatePals({ pals, measurements, report }: Claims, policy: Policy): readonly Check[] {
   if (!pals || !measurements) return [notMade('pal', NEEDS.pals, 'no authentic PAL to hold against the policy')];
   const measured = measurements.flatMap(({ statement }) => (statement.type === 'pal' ? [statement] : []));
   return [
     ...measured.map(({ name, measurement }) => validateCode(name, hex(measurement), policy.pals)),
-    ...policy.pals.filter(({ required }) => required).map((rule) => validateRequired(rule, pals)),
+    ...policy.pals
+      .filter(({ required }) => required)
+      .map((rule) => unlessReported(report?.failures ?? [], validateRequired(rule, pals))),
   ];
 }
 

@@ -6,6 +6,7 @@ import {
   type Policy,
   parsePolicy,
   validateEvidence,
+  verdict,
 } from '../src/index.js';
 
 const measurement = new Uint8Array(32).fill(3);
@@ -137,6 +138,19 @@ describe('validateEvidence', () => {
   it('accepts a platform without GuestOS and PAL where the policy does not require them', () => {
     const rules = { ...policy, guestOsRequired: false, pals: [] };
     expect(failures({ ...claims, guestOses: [], pals: [], measurements: [] }, rules)).toEqual([]);
+  });
+
+  it('blames what the device itself found wrong for what it could not do after that, and trusts nothing', () => {
+    const found = { ...report, failures: [{ name: 'replay' as const, detail: 'old state' }], passed: [] };
+    const checks = validateEvidence({ ...claims, report: found, guestOses: [], pals: [] }, policy);
+    const wrong = checks.filter(({ ok }) => !ok);
+    expect(wrong.map(({ name, because }) => [name, because])).toEqual([
+      ['sealed-state', ['replay']],
+      ['replay', undefined],
+      ['config', ['replay']],
+      ['pal', ['replay']],
+    ]);
+    expect(verdict(checks).trusted).toBe(false);
   });
 
   it('passes no rule whose claims are missing, and blames what they rest on', () => {
