@@ -23,9 +23,31 @@ export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
   return value;
 }
 
+/**
+ * {@link decode}, except that byte strings in the value are views of `bytes` and not copies: faster, for callers who own `bytes` and
+ * change them no more.
+ */
+export function decodeShared<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  const reader = new Reader(bytes, SHARED);
+  const value = codec.read(reader);
+  reader.finish(codec.name);
+  return value;
+}
+
+const SHARED = { shared: true } as const;
+
 /** Encodes `value`; throws {@link WireError} with code `bad-input` where it does not fit the format. */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const writer = new Writer();
-  codec.write(writer, value);
-  return writer.finish();
+  const writer = idle ?? new Writer();
+  idle = undefined; // a codec may itself call encode
+  try {
+    codec.write(writer, value);
+    return writer.finish();
+  } finally {
+    writer.clear();
+    idle = writer;
+  }
 }
+
+/** Allocating a buffer costs more than filling it, so one writer is kept between calls. */
+let idle: Writer | undefined;

@@ -1,8 +1,10 @@
 /** Structures, unions, counted arrays and sized regions. */
 import type { Codec, Infer } from './codec.js';
+import { type CompiledReader, type CompiledWriter, compileReader, compileWriter, GAVE_UP } from './compile.js';
 import { WireError } from './error.js';
 import { tooLong } from './primitives.js';
 import type { Reader } from './reader.js';
+import { shaped } from './shape.js';
 import type { Writer } from './writer.js';
 
 /** A field whose format depends on an earlier field of the same structure, its selector. */
@@ -49,6 +51,7 @@ export type StructValue<F extends Fields> = [Selector<F>] extends [never]
   : Distribute<F, Cases<F>>;
 
 /** A field that takes the codec of `cases` that the field named `selector` picks. */
+/* @__NO_SIDE_EFFECTS__ */
 export function union<const S extends string, const C extends Readonly<Record<number, AnyCodec>>>(
   selector: S,
   cases: C,
@@ -61,42 +64,64 @@ export interface StructCodec<F extends Fields> extends Codec<StructValue<F>> {
   readonly fields: F;
 }
 
-/** Fields one after another, in the order in which `fields` lists them. */
+/** Fields one after another, in the order in which `fields` lists them. A structure that is used often is compiled: see compile.ts. */
+/* @__NO_SIDE_EFFECTS__ */
 export function struct<const F extends Fields>(name: string, fields: F): StructCodec<F> {
-  const keys = Object.keys(fields);
-  const parts = keys.map((key) => fields[key] as AnyCodec | AnyUnion); // keys come from fields
-  return {
+  const parts = Object.entries(fields);
+  let readsLeft = COMPILE_AFTER;
+  let writesLeft = COMPILE_AFTER;
+  let fastRead: CompiledReader | undefined;
+  let fastWrite: CompiledWriter | undefined;
+  const codec: StructCodec<F> = {
     name,
     fields,
     read(r: Reader) {
-      const value: Record<string, unknown> = {};
-      let i = 0;
-      try {
-        for (; i < parts.length; i++) {
-          const part = parts[i] as AnyCodec | AnyUnion; // i is in range
-          const codec = 'selector' in part ? pick(name, part, value, r.offset) : part;
-          value[keys[i] as string] = codec.read(r);
-        }
-      } catch (error) {
-        throw enclose(error, keys[i]);
-      }
-      return value as StructValue<F>; // built field by field from the same description
+      if (readsLeft > 0 && --readsLeft === 0) fastRead = compileReader(codec);
+      const value = fastRead === undefined ? GAVE_UP : fastRead(r);
+      // Either way the value is built field by field from `fields`.
+      return (value === GAVE_UP ? readFields(name, parts, r) : value) as StructValue<F>;
     },
     write(w: Writer, value: StructValue<F>) {
+      if (writesLeft > 0 && --writesLeft === 0) fastWrite = compileWriter(codec);
+      if (fastWrite?.(w, value)) return;
       if (typeof value !== 'object' || value === null) throw w.refuse(name, `expected an object, got ${value}`);
-      const given = value as Record<string, unknown>;
-      let i = 0;
-      try {
-        for (; i < parts.length; i++) {
-          const part = parts[i] as AnyCodec | AnyUnion; // i is in range
-          const codec = 'selector' in part ? pickForWrite(name, part, given, w) : part;
-          codec.write(w, given[keys[i] as string]);
-        }
-      } catch (error) {
-        throw enclose(error, keys[i]);
-      }
+      writeFields(name, parts, w, value);
     },
   };
+  return shaped(codec, { kind: 'struct', fields: parts });
+}
+
+/** Fewer uses than this are done before a compilation has paid off. */
+const COMPILE_AFTER = 50;
+
+type Parts = readonly (readonly [key: string, part: AnyCodec | AnyUnion])[];
+
+function readFields(name: string, parts: Parts, r: Reader): Readonly<Record<string, unknown>> {
+  const value: Record<string, unknown> = {};
+  let field: string | undefined;
+  try {
+    for (const [key, part] of parts) {
+      field = key;
+      const codec = 'selector' in part ? pick(name, part, value, r.offset) : part;
+      value[key] = codec.read(r);
+    }
+  } catch (error) {
+    throw enclose(error, field);
+  }
+  return value;
+}
+
+function writeFields(name: string, parts: Parts, w: Writer, value: Readonly<Record<string, unknown>>): void {
+  let field: string | undefined;
+  try {
+    for (const [key, part] of parts) {
+      field = key;
+      const codec = 'selector' in part ? pickForWrite(name, part, value, w) : part;
+      codec.write(w, value[key]);
+    }
+  } catch (error) {
+    throw enclose(error, field);
+  }
 }
 
 function pick(name: string, part: AnyUnion, value: Record<string, unknown>, offset: number): AnyCodec {
@@ -114,13 +139,14 @@ function pickForWrite(name: string, part: AnyUnion, value: Record<string, unknow
 }
 
 /** `count` elements behind their count, at most `max`. */
+/* @__NO_SIDE_EFFECTS__ */
 export function array<T>(
   name: string,
   count: Codec<number>,
   element: Codec<T>,
   bounds: { readonly max: number },
 ): Codec<readonly T[]> {
-  return {
+  const codec: Codec<readonly T[]> = {
     name,
     read(r) {
       const at = r.offset;
@@ -140,20 +166,21 @@ export function array<T>(
         throw w.refuse(name, `expected at most ${bounds.max} elements, got ${values.length}`);
       }
       count.write(w, values.length);
-      values.forEach((value, i) => {
-        try {
-          element.write(w, value);
-        } catch (error) {
-          throw enclose(error, i);
-        }
-      });
+      let i = 0;
+      try {
+        for (; i < values.length; i++) element.write(w, values[i] as T); // i is in range
+      } catch (error) {
+        throw enclose(error, i);
+      }
     },
   };
+  return shaped(codec, { kind: 'array', count, element, max: bounds.max });
 }
 
 /** Elements up to the end of the enclosing bounded region, at most `max`. */
+/* @__NO_SIDE_EFFECTS__ */
 export function repeated<T>(name: string, element: Codec<T>, bounds: { readonly max: number }): Codec<readonly T[]> {
-  return {
+  const codec: Codec<readonly T[]> = {
     name,
     read(r) {
       const values: T[] = [];
@@ -176,16 +203,18 @@ export function repeated<T>(name: string, element: Codec<T>, bounds: { readonly 
       for (const value of values) element.write(w, value);
     },
   };
+  return shaped(codec, { kind: 'repeated', element, max: bounds.max });
 }
 
 /** A value behind its length in bytes; the value must fill that length exactly. */
+/* @__NO_SIDE_EFFECTS__ */
 export function sized<T>(
   name: string,
   length: Codec<number>,
   inner: Codec<T>,
   bounds: { readonly max?: number } = {},
 ): Codec<T> {
-  return {
+  const codec: Codec<T> = {
     name,
     read(r) {
       const at = r.offset;
@@ -205,12 +234,14 @@ export function sized<T>(
       w.patch(at, () => length.write(w, size));
     },
   };
+  return shaped(codec, { kind: 'sized', length, inner, max: bounds.max ?? Number.POSITIVE_INFINITY, optional: false });
 }
 
 /** A value behind its length where length 0 stands for `undefined` (a TPM2B that may be empty). */
+/* @__NO_SIDE_EFFECTS__ */
 export function optionalSized<T>(name: string, length: Codec<number>, inner: Codec<T>): Codec<T | undefined> {
   const present = sized(name, length, inner);
-  return {
+  const codec: Codec<T | undefined> = {
     name,
     read(r) {
       const size = length.read(r);
@@ -221,16 +252,20 @@ export function optionalSized<T>(name: string, length: Codec<number>, inner: Cod
       else present.write(w, value);
     },
   };
+  return shaped(codec, { kind: 'sized', length, inner, max: Number.POSITIVE_INFINITY, optional: true });
 }
 
 /** `inner` under another value type: `to` after reading, `from` before writing. */
+/* @__NO_SIDE_EFFECTS__ */
 export function mapped<A, B>(name: string, inner: Codec<A>, to: (value: A) => B, from: (value: B) => A): Codec<B> {
-  return { name, read: (r) => to(inner.read(r)), write: (w, value) => inner.write(w, from(value)) };
+  const codec: Codec<B> = { name, read: (r) => to(inner.read(r)), write: (w, value) => inner.write(w, from(value)) };
+  return shaped(codec, { kind: 'mapped', inner, to, from });
 }
 
 /** `inner` with a check after reading and before writing; `problem` returns what is wrong, or `undefined`. */
+/* @__NO_SIDE_EFFECTS__ */
 export function checked<T>(name: string, inner: Codec<T>, problem: (value: T) => string | undefined): Codec<T> {
-  return {
+  const codec: Codec<T> = {
     name,
     read(r) {
       const at = r.offset;
@@ -245,9 +280,11 @@ export function checked<T>(name: string, inner: Codec<T>, problem: (value: T) =>
       inner.write(w, value);
     },
   };
+  return shaped(codec, { kind: 'checked', inner, problem });
 }
 
 /** A codec that is made when it is first used, for formats that contain themselves. */
+/* @__NO_SIDE_EFFECTS__ */
 export function lazy<T>(name: string, make: () => Codec<T>): Codec<T> {
   let made: Codec<T> | undefined;
   const get = (): Codec<T> => {

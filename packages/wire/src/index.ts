@@ -1,5 +1,5 @@
 /** Binary codecs with bounded reads and path errors. */
-export { type Codec, decode, encode, type Infer } from './codec.js';
+export { type Codec, decode, decodeShared, encode, type Infer } from './codec.js';
 export {
   array,
   checked,
@@ -32,6 +32,10 @@ export {
   u32le,
   u64,
   u64le,
+  uint8,
+  uint16,
+  uint32,
+  within,
 } from './primitives.js';
 export { Reader } from './reader.js';
 export { Writer } from './writer.js';

@@ -3,15 +3,21 @@ import { WireError } from './error.js';
 
 /** A cursor over untrusted bytes. Whoever sent them controls every length that is read from them. */
 export class Reader {
+  /** What is read, never a subclass of `Uint8Array`. */
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
+  /** The memory behind `bytes`, for a reader that hands out views of it. */
+  readonly #memory: ArrayBufferLike | undefined;
+  readonly #base: number;
   #offset: number;
   #end: number;
 
-  /** Reads `bytes` from their first to their last; nothing is copied. */
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  /** Reads `bytes` from their first to their last. With `shared`, byte strings that are taken are views of `bytes`, not copies. */
+  constructor(bytes: Uint8Array, options?: { readonly shared?: boolean }) {
+    // The slice() of a Buffer copies nothing, and nobody wants to find Buffers in values.
+    const isPlain = bytes.constructor === Uint8Array;
+    this.bytes = isPlain ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#memory = options?.shared === true ? this.bytes.buffer : undefined;
+    this.#base = bytes.byteOffset;
     this.#offset = 0;
     this.#end = bytes.byteLength;
   }
@@ -38,40 +44,61 @@ export class Reader {
     }
   }
 
-  /** Takes `length` bytes as a copy, so that a later change of the input does not change the value. */
+  /** Takes `length` bytes: a copy, so that a later change of the input does not change the value, unless the reader is shared. */
   take(length: number, subject: string): Uint8Array {
     this.need(length, subject);
     const start = this.#offset;
     this.#offset += length;
-    // Not bytes.slice: a Buffer's slice is a view of the same memory.
-    return new Uint8Array(this.bytes.subarray(start, start + length));
+    return this.cut(start, this.#offset);
   }
+
+  /** The bytes from `start` to `end`, copied or not as in {@link take}; for compiled codecs, which have checked both. */
+  cut(start: number, end: number): Uint8Array {
+    const memory = this.#memory;
+    return memory === undefined
+      ? this.bytes.slice(start, end)
+      : new Uint8Array(memory, this.#base + start, end - start);
+  }
+
+  /** Goes to `offset` with the region's end at `end`; for compiled codecs, which have checked both. */
+  move(offset: number, end: number): void {
+    this.#offset = offset;
+    this.#end = end;
+  }
+
+  // Integers are put together from octets: a DataView for each reader costs more than all the integers of a usual message.
 
   /** Takes an unsigned 8-bit integer. */
   u8(subject: string): number {
     this.need(1, subject);
-    return this.#view.getUint8(this.#offset++);
+    return this.bytes[this.#offset++] as number; // need() has checked that it is there
   }
 
   /** Takes an unsigned 16-bit integer. */
   u16(subject: string, littleEndian = false): number {
     this.need(2, subject);
-    this.#offset += 2;
-    return this.#view.getUint16(this.#offset - 2, littleEndian);
+    const at = this.#offset;
+    this.#offset = at + 2;
+    return littleEndian ? this.#pair(at + 1, at) : this.#pair(at, at + 1);
   }
 
   /** Takes an unsigned 32-bit integer. */
   u32(subject: string, littleEndian = false): number {
     this.need(4, subject);
-    this.#offset += 4;
-    return this.#view.getUint32(this.#offset - 4, littleEndian);
+    const at = this.#offset;
+    this.#offset = at + 4;
+    const high = littleEndian ? this.#pair(at + 3, at + 2) : this.#pair(at, at + 1);
+    const low = littleEndian ? this.#pair(at + 1, at) : this.#pair(at + 2, at + 3);
+    return high * 0x10000 + low;
   }
 
   /** Takes an unsigned 64-bit integer. */
   u64(subject: string, littleEndian = false): bigint {
     this.need(8, subject);
-    this.#offset += 8;
-    return this.#view.getBigUint64(this.#offset - 8, littleEndian);
+    const first = this.u32(subject, littleEndian);
+    const second = this.u32(subject, littleEndian);
+    const [high, low] = littleEndian ? [second, first] : [first, second];
+    return (BigInt(high) << 32n) | BigInt(low);
   }
 
   /** Runs `read` on the next `length` bytes alone; it must consume all of them. */
@@ -98,5 +125,10 @@ export class Reader {
         this.#offset,
       );
     }
+  }
+
+  #pair(high: number, low: number): number {
+    // The callers have checked that both are there.
+    return ((this.bytes[high] as number) << 8) | (this.bytes[low] as number);
   }
 }

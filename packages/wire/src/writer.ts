@@ -1,10 +1,14 @@
 /** Writing into one growing buffer, with lengths patched in after the fact. */
 import { WireError } from './error.js';
 
+/** A larger buffer is given back to the system when a writer is cleared. */
+const KEPT = 0x4000;
+
 /** Collects encoded bytes. Grows by doubling; `finish` returns a copy of exactly what was written. */
 export class Writer {
   #bytes: Uint8Array;
   #view: DataView;
+  #start = 0;
   #offset = 0;
 
   /** `capacity` is the first allocation in bytes, not a limit. */
@@ -13,9 +17,24 @@ export class Writer {
     this.#view = new DataView(this.#bytes.buffer);
   }
 
-  /** Bytes written so far. */
+  /** Bytes written since the start or the last {@link cut}. */
   get offset(): number {
+    return this.#offset - this.#start;
+  }
+
+  /** Where the next byte goes in {@link lend}; for compiled codecs. */
+  get position(): number {
     return this.#offset;
+  }
+
+  /** The buffer itself, which the next write may replace; for compiled codecs. */
+  lend(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Goes to `position`; what was written behind it is forgotten. For compiled codecs, which have written up to it. */
+  move(position: number): void {
+    this.#offset = position;
   }
 
   /** Appends an unsigned 8-bit integer. */
@@ -62,19 +81,43 @@ export class Writer {
   /** Overwrites what stands at `offset` by running `write` there; used for lengths that are known only afterwards. */
   patch(offset: number, write: () => void): void {
     const end = this.#offset;
-    this.#offset = offset;
+    this.#offset = this.#start + offset;
     write();
     this.#offset = end;
   }
 
   /** The bytes written, as a copy of their own. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#offset);
+    return this.#bytes.slice(this.#start, this.#offset);
+  }
+
+  /**
+   * The bytes written since the last cut, not copied; the writer goes on behind them and never touches them again. They share an
+   * `ArrayBuffer` with other cuts, so do not transfer it, and mind `byteOffset`.
+   */
+  cut(): Uint8Array {
+    const bytes = this.#bytes.subarray(this.#start, this.#offset);
+    this.#start = this.#offset;
+    if (this.#bytes.length - this.#offset < this.#bytes.length / 4) this.#replace();
+    return bytes;
+  }
+
+  /** Forgets what was written since the last cut. */
+  drop(): void {
+    this.#offset = this.#start;
+  }
+
+  /** Forgets and wipes all that was written, so that the writer can be used again. */
+  clear(): void {
+    if (this.#bytes.length > KEPT) this.#replace();
+    else this.#bytes.fill(0, 0, this.#offset);
+    this.#start = 0;
+    this.#offset = 0;
   }
 
   /** The error for a value that cannot be encoded. */
   refuse(subject: string, problem: string): WireError {
-    return new WireError('bad-input', `encode ${subject}`, problem, this.#offset);
+    return new WireError('bad-input', `encode ${subject}`, problem, this.offset);
   }
 
   #unsigned(value: number, max: number, subject: string): void {
@@ -84,12 +127,22 @@ export class Writer {
   }
 
   #grow(by: number): void {
-    const need = this.#offset + by;
-    if (need <= this.#bytes.length) return;
+    const need = this.#offset - this.#start + by;
+    if (this.#offset + by <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(need, this.#bytes.length * 2));
-    grown.set(this.#bytes);
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    grown.set(this.#bytes.subarray(this.#start, this.#offset));
+    this.#use(grown, need - by);
+  }
+
+  #replace(): void {
+    this.#use(new Uint8Array(Math.min(this.#bytes.length, KEPT)), 0);
+  }
+
+  #use(bytes: Uint8Array, offset: number): void {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+    this.#start = 0;
+    this.#offset = offset;
   }
 }
 
