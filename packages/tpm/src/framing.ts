@@ -2,7 +2,7 @@
  * Commands and responses as whole buffers: header, handles, authorisations and parameters. TPM 2.0 Part 1, clause 18;
  * Part 3, clause 5.
  */
-import { type Codec, type Infer, Reader, repeated, WireError, Writer } from '@casemate/wire';
+import { type Codec, type Infer, Reader, repeated, sized, struct, u32, WireError, Writer } from '@casemate/wire';
 import { TPM_RC } from './constants/responses.js';
 import { TPM_ST } from './constants/sessions.js';
 import { TpmError } from './response-code.js';
@@ -125,7 +125,7 @@ export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): 
     for (const handle of handles) w.u32(handle, 'handle');
     if (hasAuths) w.u32(parameters.length, 'parameterSize');
     w.put(parameters, 'parameters');
-    if (hasAuths) responseAuths.write(w, auths);
+    if (hasAuths) ResponseAuthArea.write(w, { auths });
   });
 }
 
@@ -148,8 +148,12 @@ export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits
   }
 }
 
-const commandAuths = repeated('authorizations', TpmsAuthCommand, { max: LIMITS.MAX_SESSION_NUM });
-const responseAuths = repeated('authorizations', TpmsAuthResponse, { max: LIMITS.MAX_SESSION_NUM });
+const CommandAuths = repeated('authorizations', TpmsAuthCommand, { max: LIMITS.MAX_SESSION_NUM });
+// Structures and not bare lists, so that they are compiled with what they hold.
+const CommandAuthArea = struct('authorization area', { auths: sized('authorizationSize', u32, CommandAuths) });
+const ResponseAuthArea = struct('authorization area', {
+  auths: repeated('authorizations', TpmsAuthResponse, { max: LIMITS.MAX_SESSION_NUM }),
+});
 
 function readResponse(r: Reader, subject: string, handleCount: number): ResponseFrame {
   const tag = r.u16('tag');
@@ -170,13 +174,13 @@ function readResponse(r: Reader, subject: string, handleCount: number): Response
     return { responseCode, handles, parameters: r.take(r.remaining, 'parameters'), auths: [] };
   }
   const parameters = r.take(r.u32('parameterSize'), 'parameters');
-  return { responseCode, handles, parameters, auths: readAll(r, responseAuths) };
+  return { responseCode, handles, parameters, auths: readResponseAuths(r) };
 }
 
-function readAll<T>(r: Reader, codec: Codec<readonly T[]>): readonly T[] {
-  const values = codec.read(r);
-  r.finish(codec.name);
-  return values;
+function readResponseAuths(r: Reader): readonly TpmsAuthResponse[] {
+  const { auths } = ResponseAuthArea.read(r);
+  r.finish('authorizations');
+  return auths;
 }
 
 function readHandles(r: Reader, count: number): number[] {
@@ -202,7 +206,7 @@ function readCommandAuths(r: Reader): readonly TpmsAuthCommand[] {
     throw malformed(`expected 9 to ${r.remaining} bytes of authorisations, got ${size}`, TPM_RC.AUTHSIZE);
   }
   try {
-    return r.bounded(size, 'authorizations', () => commandAuths.read(r));
+    return r.bounded(size, 'authorizations', () => CommandAuths.read(r));
   } catch (error) {
     if (!(error instanceof WireError)) throw error;
     throw malformed(error.message, authFailure(error), error);
@@ -253,15 +257,7 @@ function writeCommandHead(w: Writer, head: Omit<CommandFrame, 'parameters'>): vo
   w.u32(0, 'commandSize');
   w.u32(code, 'commandCode');
   for (const handle of handles) w.u32(handle, 'handle');
-  if (auths.length > 0) writeCommandAuths(w, auths);
-}
-
-function writeCommandAuths(w: Writer, auths: readonly TpmsAuthCommand[]): void {
-  const at = w.offset;
-  w.u32(0, 'authorizationSize');
-  commandAuths.write(w, auths);
-  const size = w.offset - at - 4;
-  w.patch(at, () => w.u32(size, 'authorizationSize'));
+  if (auths.length > 0) CommandAuthArea.write(w, { auths });
 }
 
 function tagOf(responseCode: number, hasAuths: boolean): number {

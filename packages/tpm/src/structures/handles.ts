@@ -2,7 +2,7 @@
  * Interface types of handles: which handles a field may hold. TPM 2.0 Part 2, clauses 9.2 to 9.26. `…OrNull` is the
  * type with its conditional value (`+`).
  */
-import { type Codec, checked, type Infer, mapped, oneOf, u8, u32 } from '@casemate/wire';
+import { type Codec, type Infer, mapped, oneOf, u8, u32, within } from '@casemate/wire';
 import { TPM_HC, TPM_RH, TPM_RS } from '../constants/handles.js';
 
 type Range = readonly [first: number, last: number];
@@ -208,9 +208,5 @@ export type TpmiRhHierarchy = Infer<typeof TpmiRhHierarchy>;
 
 /* @__NO_SIDE_EFFECTS__ */
 function handle(name: string, ranges: readonly Range[], values: readonly number[] = []): Codec<number> {
-  const isAllowed = (value: number) =>
-    ranges.some(([first, last]) => value >= first && value <= last) || values.includes(value);
-  return checked(name, u32, (value) =>
-    isAllowed(value) ? undefined : `0x${Number(value).toString(16).padStart(8, '0')} is no handle of this kind`,
-  );
+  return within(name, u32, [...ranges, ...values.map((value) => [value, value] as const)]);
 }
