@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { MAX_IMAGE } from './config.js';
 import { ContainerError } from './error.js';
-import { arrange, type Found, type Rootfs, type RootfsOptions } from './rootfs.js';
+import { arrange, cleanPath, type Found, type Rootfs, type RootfsOptions } from './rootfs.js';
 import { type ArchiveEntry, readArchive } from './tar-reader.js';
 
 /**
@@ -23,7 +23,7 @@ export async function openArchive(path: string, scratch: string, options: Rootfs
     await readArchive(createReadStream(plain, { highWaterMark: 1024 * 1024 }), async (entry) => {
       const taken = take(entry, plain);
       if (taken) found.push(taken);
-      else skipped.push(entry.path);
+      else skipped.push(cleanPath(entry.path));
     });
     return { entries: arrange(found, options), skipped: skipped.sort(), close };
   } catch (error) {

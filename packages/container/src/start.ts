@@ -45,6 +45,11 @@ export interface StartContainerOptions {
   readonly limits?: Partial<GuestOsLimits>;
   /** Bytes that it may change of its root, which are kept in memory and vanish with it; an eighth of its memory unless given. */
   readonly changesMax?: number;
+  /**
+   * The directory in which its root is unpacked while it runs; the store unless given. In a tmpfs that is quicker and takes memory.
+   * Nobody else may be able to write to it.
+   */
+  readonly runDirectory?: string;
   /** Where its streams go; pipes unless given. */
   readonly stdio?: StartOptions['stdio'];
   /** The record to append to; a new one unless given. It also tells why a start was refused. */
@@ -126,14 +131,15 @@ function assertRunnable(config: GuestOsConfig, granted: readonly Capability[]): 
  * is still what was signed could only be told by reading all of it again, and could change while that is done.
  */
 async function unpack(
-  { guestOs }: StartContainerOptions,
+  { guestOs, runDirectory }: StartContainerOptions,
   config: GuestOsConfig,
   runLog: RunLog,
   undo: (() => Promise<void>)[],
 ): Promise<string> {
   const { store } = guestOs;
-  await removeOrphans(store.directory, RUN);
-  const directory = join(store.directory, await ownedName(RUN));
+  const parent = runDirectory ?? store.directory;
+  await removeOrphans(parent, RUN);
+  const directory = join(parent, await ownedName(RUN));
   await mkdir(directory, { mode: 0o700 });
   undo.push(() => removeTree(directory));
   const root = join(directory, 'root');

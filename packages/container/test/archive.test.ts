@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -278,6 +279,18 @@ describe('unpacking', () => {
       code: 'archive',
     });
     expect(readdirSync(work)).toEqual(['root']);
+  });
+
+  it('gives owners, modes and times as the image says, also below a directory that hands down its group', async () => {
+    mkdirSync(join(work, 'shared'));
+    if (process.getuid?.() === 0) chownSync(join(work, 'shared'), 0, 77);
+    chmodSync(join(work, 'shared'), 0o2755);
+    const image = archive([entry('d', { type: 'directory', mode: 0o1777 }), entry('d/f', { mode: 0o6711, mtime: 99 })]);
+    await extractImage(chunked(image), join(work, 'shared/root'));
+    const [root, directory, file] = ['', 'd', 'd/f'].map((path) => statSync(join(work, 'shared/root', path)));
+    expect([root?.mode, directory?.mode, file?.mode]).toEqual([0o40755, 0o41777, 0o106711]);
+    expect([root?.gid, directory?.gid, file?.gid]).toEqual([0, 0, 0].map(() => process.getgid?.()));
+    expect(file?.mtimeMs).toBe(99_000);
   });
 
   it('refuses a device', async () => {

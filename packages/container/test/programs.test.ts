@@ -72,6 +72,10 @@ describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
     const hidden = () => readdirSync(join(work, 'store')).filter((name) => name.startsWith('.'));
 
     it('as an ordinary user refuses limits that it cannot enforce, and runs without them only when told so, on the record', async () => {
+      // A directory that its owner cannot write to must go away, too.
+      mkdirSync(join(work, 'rootfs/closed/deep'), { recursive: true });
+      writeFileSync(join(work, 'rootfs/closed/deep/file'), '');
+      for (const path of ['closed/deep', 'closed']) chmodSync(join(work, 'rootfs', path), 0o555);
       await makeGuestOs(work, signing, 'id -u; echo $$; hostname; touch /x && ls /x; grep -c . /proc/self/uid_map', {
         name: 'program',
         owners: 'root',
