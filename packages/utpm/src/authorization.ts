@@ -35,7 +35,6 @@ import { bindingOf, type Session } from './session.js';
 import type { Tpm } from './tpm.js';
 
 const MAX_SESSIONS = 3;
-const SMALLEST_AREA = 9;
 
 /** One entry of the authorization area. */
 export interface Authorization {
@@ -71,7 +70,6 @@ export function isSet(authorization: Authorization, bit: number): boolean {
 
 /** Parses the authorization area and ties its entries to the handles that need one. */
 export function parseAuthorizations(tpm: Tpm, incoming: Incoming, area: Uint8Array): Authorization[] {
-  if (area.length < SMALLEST_AREA) refuse(TPM_RC.SIZE);
   const reader = new Reader(area);
   const targets = authorizedHandles(incoming);
   const found: Authorization[] = [];
@@ -169,10 +167,10 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   const { session } = entry;
   const isPolicy = session !== undefined && session.type !== 'hmac';
   if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
-  if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
-  if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
   const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
   if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
+  if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
+  if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
   if (isPolicy) {
     if (!isPolicyAvailable(tpm, target, incoming.command.code)) refuse(TPM_RC.AUTH_UNAVAILABLE);
     assertPolicy(tpm, incoming, entry, session, target);

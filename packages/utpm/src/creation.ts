@@ -19,7 +19,7 @@ import { handleName, has, isStorageParent, nameOfPublic, type TpmObject } from '
 import { type PcrSelection, pcrDigest } from './pcr.js';
 import type { ByteSource } from './prime.js';
 import { maxKeyedHashData } from './public-area.js';
-import { refuse } from './refusal.js';
+import { refuse, refuseParameter } from './refusal.js';
 import { generateRsaKey } from './rsa.js';
 import { creationTicket } from './ticket.js';
 import type { Tpm } from './tpm.js';
@@ -46,7 +46,8 @@ export function generateObject(
 ): NewObject {
   const size = digestSize(template.nameAlg);
   const authValue = trimAuth(input.userAuth);
-  if (authValue.length > size) refuse(TPM_RC.SIZE);
+  // The sensitive input is the first parameter of every creation command.
+  if (authValue.length > size) refuseParameter(TPM_RC.SIZE, 1);
   const made = generateKey(crypto, template, { authValue, data: input.data }, source);
   return { ...made, name: nameOfPublic(crypto, made.public) };
 }
@@ -73,6 +74,8 @@ type Area<T extends number> = Extract<TpmtPublicOrNull, { readonly type: T }>;
 
 function generateRsa(crypto: UtpmCrypto, template: Area<typeof TPM_ALG.RSA>, secret: Secret, source: ByteSource): Made {
   const { keyBits, exponent } = template.parameters;
+  // Any other exponent must be a prime above 2^16 (Part 2, 12.2.3.5); the one that the world uses is taken.
+  if (exponent !== 0 && exponent !== 65537) refuse(TPM_RC.RANGE);
   const e = BigInt(exponent === 0 ? 65537 : exponent);
   const key = generateRsaKey(keyBits, e, source, crypto.isProbablePrime);
   return {

@@ -1,5 +1,5 @@
 /** Decoding what a caller sent, and the response code for what is malformed in it: Part 2, 6.6 and the error columns of its tables. */
-import { TPM_RC } from '@casemate/tpm';
+import { TPM_RC, TPM_ST } from '@casemate/tpm';
 import { type Codec, decode, type Reader, WireError } from '@casemate/wire';
 import { Refusal } from './refusal.js';
 
@@ -31,8 +31,10 @@ export function responseCodeOf(error: WireError): number {
     case 'truncated':
       return TPM_RC.INSUFFICIENT;
     case 'trailing':
-    case 'too-long':
       return TPM_RC.SIZE;
+    case 'too-long':
+      // Of a PCR bitmap the length is a value of its own type.
+      return subjectOf(error) === 'pcrSelect' ? TPM_RC.VALUE : TPM_RC.SIZE;
     case 'too-short':
       return TPM_RC.VALUE;
     case 'reserved-bits':
@@ -43,9 +45,26 @@ export function responseCodeOf(error: WireError): number {
 }
 
 function valueCode(error: WireError): number {
-  const name = error.subject.replace(/^decode /, '').replace(/\+$/, '');
   if (error.message.includes('selects no member')) return TPM_RC.SELECTOR;
-  return BY_TYPE[name] ?? TPM_RC.VALUE;
+  const code = BY_TYPE[subjectOf(error)] ?? TPM_RC.VALUE;
+  return code === TPM_RC.TAG && !isKnownTag(gotOf(error)) ? TPM_RC.VALUE : code;
+}
+
+/** The type that was being decoded, without the mark of its conditional value. */
+function subjectOf(error: WireError): string {
+  return error.subject.replace(/^decode /, '').replace(/\+$/, '');
+}
+
+/** The number that was refused. */
+function gotOf(error: WireError): number {
+  return Number(/got (0x[0-9a-f]+)/.exec(error.message)?.[1] ?? Number.NaN);
+}
+
+const TAGS: ReadonlySet<number> = new Set(Object.values(TPM_ST));
+
+/** Is it a structure tag at all (TPM_ST)? A tag that is none is a wrong value before it is a wrong tag. */
+export function isKnownTag(tag: number): boolean {
+  return TAGS.has(tag);
 }
 
 /** Decodes all of `bytes`, refusing what is malformed with a code that blames nothing yet. */

@@ -1,5 +1,5 @@
 /** How a command becomes a response: Part 3, clause 5, and Part 1, clause 18. */
-import { TPM_CC, TPM_RC, TPM_ST, TPMA_SESSION } from '@casemate/tpm';
+import { TPM_CC, TPM_HT, TPM_RC, TPM_ST, TPMA_SESSION } from '@casemate/tpm';
 import { Reader, WireError, Writer } from '@casemate/wire';
 import {
   type Authorization,
@@ -14,17 +14,21 @@ import {
 } from './authorization.js';
 import { EMPTY, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
-import { readOrRefuse, responseCodeOf } from './decoding.js';
+import { isKnownTag, readOrRefuse, responseCodeOf } from './decoding.js';
 import { selfHeal } from './dictionary-attack.js';
 import { assertPresent } from './entity.js';
 import type { Handler } from './handler.js';
 import { IMPLEMENTATION, zeroDigest } from './implementation.js';
+import { decodeParameters } from './parameters.js';
+import { PCR_COUNT } from './pcr-bank.js';
 import { ORDERLY } from './permanent.js';
-import { atHandle, atParameter, Refusal, refuse } from './refusal.js';
+import { atHandle, Refusal, refuse } from './refusal.js';
 import { emptyPolicy, type Session, wipeSession } from './session.js';
 import { markDirty, type Tpm } from './tpm.js';
 
 const HEADER = 10;
+/** A handle, an empty nonce, attributes and an empty HMAC. */
+const SMALLEST_AREA = 9;
 
 /** The commands that a TPM has, by command code. */
 export type Handlers = ReadonlyMap<number, Handler>;
@@ -72,7 +76,7 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   const { hasSessions, code } = readHeader(reader, bytes.length);
   if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
   const handler = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
-  if (!tpm.volatile.isStarted && code !== TPM_CC.Startup) refuse(TPM_RC.INITIALIZE);
+  if (tpm.volatile.isStarted === (code === TPM_CC.Startup)) refuse(TPM_RC.INITIALIZE);
   if (tpm.volatile.isStarted) selfHeal(tpm);
   const handles = readHandles(tpm, handler, reader);
   const { area, parameters } = readBody(handler, hasSessions, reader);
@@ -82,25 +86,40 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   checkAuthorizations(tpm, incoming, authorizations);
   noteActivity(tpm, code);
   const response = invoke(tpm, handler, incoming, authorizations);
-  return area === undefined ? frame(response) : frameWithSessions(tpm, handler, incoming, authorizations, response);
+  return area === undefined ? frame(response) : frameWithSessions(tpm, handler, authorizations, response);
 }
 
 function readHeader(reader: Reader, length: number): { readonly hasSessions: boolean; readonly code: number } {
   if (length < HEADER) refuse(length < 2 ? TPM_RC.INSUFFICIENT : TPM_RC.COMMAND_SIZE);
   const tag = reader.u16('tag');
-  if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) refuse(TPM_RC.BAD_TAG);
+  if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) refuse(isKnownTag(tag) ? TPM_RC.BAD_TAG : TPM_RC.VALUE);
   const size = reader.u32('commandSize');
   if (size !== length || size > IMPLEMENTATION.MAX_COMMAND_SIZE) refuse(TPM_RC.COMMAND_SIZE);
   return { hasSessions: tag === TPM_ST.SESSIONS, code: reader.u32('commandCode') };
 }
 
 function readHandles(tpm: Tpm, handler: Handler, reader: Reader): number[] {
-  const handles = handler.command.handles.map((field, i) => at(i + 1, () => readOrRefuse(field.codec, reader)));
+  const handles = handler.command.handles.map((field, i) =>
+    at(i + 1, () => assertInRange(readOrRefuse(field.codec, reader))),
+  );
   handles.forEach((handle, i) => {
     at(i + 1, () => assertPresent(tpm, handle, i));
   });
   return handles;
 }
+
+// The types allow as many PCRs, sessions and objects as any TPM has; this one has fewer.
+function assertInRange(handle: number): number {
+  const limit = HANDLE_LIMITS[handle >>> 24];
+  return limit !== undefined && (handle & 0xffffff) >= limit ? refuse(TPM_RC.VALUE) : handle;
+}
+
+const HANDLE_LIMITS: Readonly<Record<number, number>> = {
+  [TPM_HT.PCR]: PCR_COUNT,
+  [TPM_HT.HMAC_SESSION]: IMPLEMENTATION.MAX_ACTIVE_SESSIONS,
+  [TPM_HT.POLICY_SESSION]: IMPLEMENTATION.MAX_ACTIVE_SESSIONS,
+  [TPM_HT.TRANSIENT]: IMPLEMENTATION.MAX_LOADED_OBJECTS,
+};
 
 function at<T>(index: number, check: () => T): T {
   try {
@@ -122,7 +141,7 @@ function readBody(handler: Handler, hasSessions: boolean, reader: Reader): Body 
     { name: 'authorizationSize', read: (r) => r.u32('authorizationSize'), write: () => {} },
     reader,
   );
-  if (size > reader.remaining) refuse(TPM_RC.SIZE);
+  if (size < SMALLEST_AREA || size > reader.remaining) refuse(TPM_RC.SIZE);
   if (handler.command.sessions === 'never') refuse(TPM_RC.AUTH_CONTEXT);
   const area = reader.take(size, 'authorization area');
   return { area, parameters: reader.take(reader.remaining, 'parameters') };
@@ -143,7 +162,7 @@ interface Response {
 
 function invoke(tpm: Tpm, handler: Handler, incoming: Incoming, authorizations: readonly Authorization[]): Response {
   const parameters = decryptFirst(tpm, incoming, authorizations);
-  const request = { ...byName(handler, incoming.handles), ...decodeParameters(handler, parameters) };
+  const request = { ...byName(handler, incoming.handles), ...decodeParameters(handler.command, parameters) };
   const digest = (alg: number): Uint8Array => cpHash(tpm, incoming, alg);
   // cpHash of audited commands needs the names as they were before the command ran.
   const audited = authorizations.find((entry) => isSet(entry, TPMA_SESSION.audit));
@@ -174,20 +193,6 @@ function decryptFirst(tpm: Tpm, incoming: Incoming, authorizations: readonly Aut
   return parameters;
 }
 
-function decodeParameters(handler: Handler, parameters: Uint8Array): Readonly<Record<string, unknown>> {
-  const reader = new Reader(parameters);
-  try {
-    const value = handler.command.parameters.read(reader);
-    if (reader.remaining > 0) refuse(TPM_RC.SIZE);
-    return value;
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    const [first] = error.path.split('/');
-    const index = Object.keys(handler.command.parameters.fields).indexOf(first ?? '') + 1;
-    throw new Refusal(atParameter(responseCodeOf(error), index));
-  }
-}
-
 function encodeResponse(handler: Handler, result: Readonly<Record<string, unknown>>): Response {
   const handles = new Writer(8);
   // The handler answers with what its command's codecs describe.
@@ -204,7 +209,6 @@ function frame(response: Response): Uint8Array {
 function frameWithSessions(
   tpm: Tpm,
   handler: Handler,
-  _incoming: Incoming,
   authorizations: readonly Authorization[],
   response: Response,
 ): Uint8Array {

@@ -36,7 +36,8 @@ export function addExternal(tpm: Tpm, made: Loadable, hierarchy: number): number
     public: made.public,
     sensitive: made.sensitive,
     name: made.name,
-    qualifiedName: qualifiedNameOf(tpm.crypto, handleName(hierarchy), made.public, made.name),
+    // Without ancestors here, the Name is all there is.
+    qualifiedName: made.name,
     hierarchy,
     isPrimary: false,
     isExternal: true,

@@ -11,12 +11,17 @@ export type PcrSelection = TpmsPcrSelection;
 const SELECT_SIZE = PCR_COUNT / 8;
 const MAX_SELECTIONS = 4;
 
-/** Refuses selections whose bank or size this TPM does not have, and blames parameter `index`. */
+/** Refuses more selections than there are banks, and banks that this TPM does not have; blames parameter `index`. */
 export function assertSelections(selections: readonly PcrSelection[], index: number): void {
   if (selections.length > MAX_SELECTIONS) refuseParameter(TPM_RC.SIZE, index);
-  for (const { hash, pcrSelect } of selections) {
-    if (!isHash(hash)) refuseParameter(TPM_RC.HASH, index);
-    if (pcrSelect.length !== SELECT_SIZE) refuseParameter(TPM_RC.VALUE, index);
+  for (const { hash } of selections) if (!isHash(hash)) refuseParameter(TPM_RC.HASH, index);
+}
+
+/** Refuses a parameter that is a list of selections with bitmaps of another size than this TPM's; blames parameter `index`. */
+export function assertSelectionSizes(parameter: unknown, index: number): void {
+  if (!Array.isArray(parameter)) return;
+  for (const { pcrSelect } of parameter) {
+    if (pcrSelect instanceof Uint8Array && pcrSelect.length !== SELECT_SIZE) refuseParameter(TPM_RC.VALUE, index);
   }
 }
 

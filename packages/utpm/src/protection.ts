@@ -3,11 +3,12 @@ import { kdfA, kdfE, TPM_ALG, TPM_RC, TpmsEccPoint, type TpmtPublicOrNull } from
 import { encode, Reader } from '@casemate/wire';
 import { concat, isEqual, label, padStart, u16Bytes } from './bytes.js';
 import { curveOf } from './curve.js';
-import { decodeOrRefuse } from './decoding.js';
+import { readOrRefuse } from './decoding.js';
 import { digesterOf, digestSize } from './implementation.js';
 import { toInteger } from './integer.js';
 import { eccKeyOf, rsaKeyOf } from './key.js';
 import type { TpmObject } from './object.js';
+import { symmetricOf } from './public-area.js';
 import { refuse } from './refusal.js';
 import { decodeOaep, encodeOaep, rsaPublic } from './rsa.js';
 import type { Tpm } from './tpm.js';
@@ -28,12 +29,6 @@ export interface Protector {
   readonly cipher: Cipher;
 }
 
-/** How a cipher is told in a public area. */
-interface SymmetricDefinition {
-  readonly algorithm: number;
-  readonly keyBits?: number | undefined;
-}
-
 /** The protector that a storage key is; refuses with TPM_RC_TYPE where it is none. */
 export function protectorOf(parent: TpmObject): Protector {
   return {
@@ -48,18 +43,6 @@ export function parentCipher(area: TpmtPublicOrNull): Cipher {
   const symmetric = symmetricOf(area);
   if (symmetric?.algorithm !== TPM_ALG.AES || symmetric.keyBits === undefined) return refuse(TPM_RC.TYPE);
   return { bits: symmetric.keyBits };
-}
-
-function symmetricOf(area: TpmtPublicOrNull): SymmetricDefinition | undefined {
-  switch (area.type) {
-    case TPM_ALG.RSA:
-    case TPM_ALG.ECC:
-      return area.parameters.symmetric;
-    case TPM_ALG.SYMCIPHER:
-      return area.parameters.sym;
-    default:
-      return undefined;
-  }
 }
 
 /** TPM2B_PRIVATE of a child: outer HMAC over an IV and the encrypted sensitive area, bound to the child's Name. */
@@ -203,7 +186,7 @@ function receiveByEcc(tpm: Tpm, key: TpmObject, use: string, encrypted: Uint8Arr
   if (key.public.type !== TPM_ALG.ECC) return refuse(TPM_RC.KEY);
   const own = eccKeyOf(key);
   const { size } = curveOf(own.curve) ?? refuse(TPM_RC.CURVE);
-  const sent = decodeOrRefuse(TpmsEccPoint, encrypted);
+  const sent = readOrRefuse(TpmsEccPoint, new Reader(encrypted));
   const peer = { x: padStart(sent.x, size), y: padStart(sent.y, size) };
   const shared = tpm.crypto.eccMultiply(own.curve, own.d, peer) ?? refuse(TPM_RC.ECC_POINT);
   const hash = key.public.nameAlg;

@@ -3,7 +3,7 @@ import { TPM_ALG, TPM_RC, TPMA_OBJECT, type TpmtPublicOrNull } from '@casemate/t
 import { curveOf } from './curve.js';
 import { isPolicySize } from './entity.js';
 import { AES_BITS, IMPLEMENTATION, isHash, RSA_BITS } from './implementation.js';
-import { has, isStorageParent } from './object.js';
+import { has, isDerivationParent, isStorageParent } from './object.js';
 import { refuse } from './refusal.js';
 
 const { fixedTPM, fixedParent, encryptedDuplication, restricted, decrypt, sign, sensitiveDataOrigin } = TPMA_OBJECT;
@@ -16,7 +16,6 @@ export function assertSupported(area: TpmtPublicOrNull): void {
       assertSymmetric(area.parameters.symmetric);
       assertScheme(area.parameters.scheme);
       if (!RSA_BITS.includes(area.parameters.keyBits)) refuse(TPM_RC.VALUE);
-      assertExponent(area.parameters.exponent);
       return;
     case TPM_ALG.ECC:
       assertSymmetric(area.parameters.symmetric);
@@ -32,9 +31,11 @@ export function assertSupported(area: TpmtPublicOrNull): void {
   }
 }
 
-interface Symmetric {
+/** How a cipher is told in a public area. */
+export interface Symmetric {
   readonly algorithm: number;
   readonly keyBits?: number | undefined;
+  readonly mode?: number | undefined;
 }
 
 function assertSymmetric({ algorithm, keyBits }: Symmetric): void {
@@ -45,7 +46,7 @@ function assertSymmetric({ algorithm, keyBits }: Symmetric): void {
 
 interface Scheme {
   readonly scheme: number;
-  readonly details?: { readonly hashAlg?: number } | undefined;
+  readonly details?: { readonly hashAlg?: number; readonly kdf?: number } | undefined;
 }
 
 const SCHEMES: readonly number[] = [
@@ -69,17 +70,17 @@ function assertKdf({ scheme, details }: Scheme): void {
   if (scheme !== TPM_ALG.NULL && details?.hashAlg !== undefined && !isHash(details.hashAlg)) refuse(TPM_RC.HASH);
 }
 
-// 0 stands for 65537. Any other exponent must be a prime above 2^16 (Part 2, 12.2.3.5); the one that the world uses is taken.
-function assertExponent(exponent: number): void {
-  if (exponent !== 0 && exponent !== 65537) refuse(TPM_RC.RANGE);
-}
-
-/** Refuses attributes that contradict each other or the parent's; `parent` is undefined for a primary object. */
+/** Refuses attributes that contradict each other or the parent's, and then schemes; `parent` is undefined for a primary object. */
 export function assertAttributes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined): void {
   if (!isPolicySize(area.nameAlg, area.authPolicy.length)) refuse(TPM_RC.SIZE);
   if (parent === undefined || has(parent, fixedTPM)) {
     if (has(area, fixedTPM) !== has(area, fixedParent)) refuse(TPM_RC.ATTRIBUTES);
   } else if (has(area, fixedTPM)) refuse(TPM_RC.ATTRIBUTES);
+  if (has(area, sign) === has(area, decrypt)) {
+    if (has(area, restricted)) refuse(TPM_RC.ATTRIBUTES);
+    // Only a data object does neither.
+    if (area.type !== TPM_ALG.KEYEDHASH && !has(area, sign)) refuse(TPM_RC.ATTRIBUTES);
+  }
   if (has(area, fixedTPM) && has(area, encryptedDuplication)) refuse(TPM_RC.ATTRIBUTES);
   if (
     parent !== undefined &&
@@ -88,34 +89,32 @@ export function assertAttributes(area: TpmtPublicOrNull, parent: TpmtPublicOrNul
   ) {
     refuse(TPM_RC.ATTRIBUTES);
   }
-  if (has(area, restricted) && has(area, sign) === has(area, decrypt)) refuse(TPM_RC.ATTRIBUTES);
+  assertSchemes(area, parent);
 }
 
 /** Refuses a template that TPM2_Create and its like cannot make an object of; `data` is the caller's sensitive data. */
 export function assertCreatable(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined, data: Uint8Array): void {
   const isGenerated = has(area, sensitiveDataOrigin);
-  if (isGenerated ? data.length > 0 : data.length === 0) refuse(TPM_RC.ATTRIBUTES);
-  switch (area.type) {
-    case TPM_ALG.KEYEDHASH:
-      // Nothing but the caller can make the data of a sealed object.
-      if (has(area, sign) === has(area, decrypt) && isGenerated) refuse(TPM_RC.ATTRIBUTES);
-      break;
-    case TPM_ALG.SYMCIPHER:
-      if (has(area, restricted) && !isGenerated && (has(area, fixedParent) || has(area, fixedTPM)))
-        refuse(TPM_RC.ATTRIBUTES);
-      break;
-    default:
-      if (!isGenerated) refuse(TPM_RC.ATTRIBUTES);
+  if (!isGenerated && data.length === 0) refuse(TPM_RC.ATTRIBUTES);
+  // With a primary object the data go into its derivation instead.
+  if (isGenerated && data.length > 0 && parent !== undefined) refuse(TPM_RC.ATTRIBUTES);
+  if (area.type === TPM_ALG.RSA || area.type === TPM_ALG.ECC) {
+    if (!isGenerated) refuse(TPM_RC.ATTRIBUTES);
+  } else {
+    // Nothing but the caller can make the data of a sealed object.
+    const isData = area.type === TPM_ALG.KEYEDHASH && !has(area, sign) && !has(area, decrypt);
+    if (isData && isGenerated) refuse(TPM_RC.ATTRIBUTES);
+    const isFixed = has(area, fixedParent) || has(area, fixedTPM);
+    if (has(area, restricted) && !isGenerated && isFixed) refuse(TPM_RC.ATTRIBUTES);
   }
-  assertSchemes(area, parent);
   assertAttributes(area, parent);
 }
 
-/** Refuses schemes that do not fit the object's use, and storage keys whose protection differs from a parent's that is not fixed. */
+/** Refuses schemes that do not fit the object's use, and storage keys that stay under a parent but are protected otherwise. */
 export function assertSchemes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined): void {
   switch (area.type) {
     case TPM_ALG.SYMCIPHER:
-      assertCipherMode(area);
+      assertProtection(area, area.parameters.sym, parent);
       return;
     case TPM_ALG.KEYEDHASH:
       assertKeyedHash(area, area.parameters.scheme);
@@ -125,22 +124,11 @@ export function assertSchemes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull |
   }
 }
 
-function assertCipherMode(area: Extract<TpmtPublicOrNull, { readonly type: typeof TPM_ALG.SYMCIPHER }>): void {
-  const { mode } = area.parameters.sym;
-  if (isStorageParent(area) && mode !== TPM_ALG.CFB) refuse(TPM_RC.MODE);
-}
-
-function assertKeyedHash(area: TpmtPublicOrNull, { scheme }: Scheme): void {
-  if (has(area, sign) === has(area, decrypt)) {
-    if (scheme !== TPM_ALG.NULL) refuse(TPM_RC.SCHEME);
-    return;
-  }
-  if (has(area, sign) && scheme !== TPM_ALG.HMAC) {
-    if (scheme !== TPM_ALG.NULL || has(area, restricted)) refuse(TPM_RC.SCHEME);
-  }
-  if (has(area, decrypt) && scheme !== TPM_ALG.XOR) {
-    if (scheme !== TPM_ALG.NULL || has(area, restricted)) refuse(TPM_RC.SCHEME);
-  }
+function assertKeyedHash(area: TpmtPublicOrNull, { scheme, details }: Scheme): void {
+  const expected = has(area, sign) ? TPM_ALG.HMAC : TPM_ALG.XOR;
+  if (scheme !== (has(area, sign) === has(area, decrypt) ? TPM_ALG.NULL : expected)) refuse(TPM_RC.SCHEME);
+  // A derivation parent derives by SP 800-108.
+  if (isDerivationParent(area) && details?.kdf !== TPM_ALG.KDF1_SP800_108) refuse(TPM_RC.SCHEME);
 }
 
 type AsymmetricArea = Extract<TpmtPublicOrNull, { readonly type: typeof TPM_ALG.RSA | typeof TPM_ALG.ECC }>;
@@ -157,24 +145,35 @@ function assertAsymmetric(area: AsymmetricArea, parent: TpmtPublicOrNull | undef
   } else if (has(area, restricted)) {
     if (scheme !== TPM_ALG.NULL) refuse(TPM_RC.SCHEME);
   } else if (!isDecryptingScheme(area.type, scheme) && scheme !== TPM_ALG.NULL) refuse(TPM_RC.SCHEME);
-  assertProtection(area, parent);
+  const { symmetric } = area.parameters;
+  if (!isStorageParent(area) && symmetric.algorithm !== TPM_ALG.NULL) refuse(TPM_RC.SYMMETRIC);
   if (area.type === TPM_ALG.ECC && area.parameters.kdf.scheme !== TPM_ALG.NULL) refuse(TPM_RC.KDF);
+  assertProtection(area, symmetric, parent);
 }
 
-function assertProtection(area: AsymmetricArea, parent: TpmtPublicOrNull | undefined): void {
-  const { symmetric } = area.parameters;
-  if (!isStorageParent(area)) {
-    if (symmetric.algorithm !== TPM_ALG.NULL) refuse(TPM_RC.SYMMETRIC);
-    return;
-  }
-  if (symmetric.algorithm === TPM_ALG.NULL) {
-    refuse(TPM_RC.SYMMETRIC);
-    return;
-  }
+// A storage key that cannot leave its parent must protect as its parent does (Part 1, 23.2). Sensitive areas are encrypted in CFB mode
+// whatever the template says, so another mode is refused.
+function assertProtection(area: TpmtPublicOrNull, symmetric: Symmetric, parent: TpmtPublicOrNull | undefined): void {
+  if (!isStorageParent(area)) return;
+  if (symmetric.algorithm === TPM_ALG.NULL) refuse(TPM_RC.SYMMETRIC);
   if (symmetric.mode !== TPM_ALG.CFB) refuse(TPM_RC.MODE);
-  // Under a parent that may move, children must not be weaker protected where they land (Part 1, 23.2).
-  if (parent === undefined || has(parent, fixedTPM) || !has(area, fixedParent)) return;
+  if (parent === undefined || !has(area, fixedParent)) return;
   if (area.nameAlg !== parent.nameAlg) refuse(TPM_RC.HASH);
+  const above = symmetricOf(parent);
+  if (above?.algorithm !== symmetric.algorithm || above.keyBits !== symmetric.keyBits) refuse(TPM_RC.SYMMETRIC);
+}
+
+/** The symmetric definition of a public area that has one. */
+export function symmetricOf(area: TpmtPublicOrNull): Symmetric | undefined {
+  switch (area.type) {
+    case TPM_ALG.RSA:
+    case TPM_ALG.ECC:
+      return area.parameters.symmetric;
+    case TPM_ALG.SYMCIPHER:
+      return area.parameters.sym;
+    default:
+      return undefined;
+  }
 }
 
 /** Is `scheme` one that keys of `type` sign with? */
@@ -189,11 +188,12 @@ function isDecryptingScheme(type: number, scheme: number): boolean {
   return scheme === TPM_ALG.ECDH;
 }
 
-/** The longest data that a sealed object may hold, and the longest HMAC key of a hash, in bytes. */
+/** The longest data that a sealed object may hold, and the longest key of a hash, in bytes. */
 export function maxKeyedHashData(area: TpmtPublicOrNull): number {
-  if (area.type !== TPM_ALG.KEYEDHASH || area.parameters.scheme.scheme !== TPM_ALG.HMAC)
-    return IMPLEMENTATION.MAX_SYM_DATA;
-  return Math.min(IMPLEMENTATION.MAX_SYM_DATA, blockSize(area.parameters.scheme.details.hashAlg));
+  if (area.type !== TPM_ALG.KEYEDHASH) return IMPLEMENTATION.MAX_SYM_DATA;
+  if (!has(area, sign) && !has(area, decrypt)) return IMPLEMENTATION.MAX_SYM_DATA;
+  const { scheme, details } = area.parameters.scheme;
+  return blockSize(scheme === TPM_ALG.NULL ? area.nameAlg : details.hashAlg);
 }
 
 function blockSize(alg: number): number {

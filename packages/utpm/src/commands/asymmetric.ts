@@ -143,7 +143,7 @@ export const eccParameters = handler(EccParameters, (_, { curveID }) => {
   const parameters = {
     curveID,
     keySize: curve.bits,
-    kdf: { scheme: TPM_ALG.NULL, details: undefined },
+    kdf: { scheme: TPM_ALG.KDF1_SP800_56A, details: { hashAlg: curve.hash } },
     sign: { scheme: TPM_ALG.NULL, details: undefined },
     p: bytes(curve.prime),
     a: bytes(a),

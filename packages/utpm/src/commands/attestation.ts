@@ -5,7 +5,6 @@ import { isEqual } from '../bytes.js';
 import { timeOf } from '../clock.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
-import { IMPLEMENTATION } from '../implementation.js';
 import { assertSelections, pcrDigest } from '../pcr.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { creationTicket } from '../ticket.js';
@@ -40,7 +39,8 @@ export const certifyCreation = handler(CertifyCreation, (tpm, request) => {
 export const quote = handler(Quote, (tpm, { signHandle, qualifyingData, inScheme, PCRselect }) => {
   assertSelections(PCRselect, 3);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 2 });
-  const hash = signer?.scheme.hash ?? IMPLEMENTATION.CONTEXT_HASH;
+  // Without a scheme there is no hash algorithm for the digest of the PCRs.
+  const { hash } = signer?.scheme ?? refuseParameter(TPM_RC.SCHEME, 2);
   const { pcrs, digest } = pcrDigest(tpm, hash, PCRselect);
   const { info, signature } = attest(tpm, signer, qualifyingData, {
     type: TPM_ST.ATTEST_QUOTE,

@@ -71,9 +71,11 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
     }
     case TPM_CAP.PCRS: {
       if (property !== 0) refuseParameter(TPM_RC.VALUE, 2);
-      const data = tpm.volatile.banks.map(({ alg }) => ({ hash: alg, pcrSelect: selectionOf(() => true) }));
+      const banks = tpm.volatile.banks.map(({ alg }) => ({ hash: alg, pcrSelect: selectionOf(() => true) }));
+      // It is all or nothing, so that the count only matters where it is 0.
+      const data = count === 0 ? [] : banks;
       // The banks are hash algorithms that the type lists.
-      return { moreData: false, capabilityData: { capability, data } as TpmsCapabilityData };
+      return { moreData: data.length < banks.length, capabilityData: { capability, data } as TpmsCapabilityData };
     }
     case TPM_CAP.TPM_PROPERTIES: {
       const all = [...fixedProperties(tpm), ...variableProperties(tpm)];
@@ -89,6 +91,9 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
       const { data, moreData } = cut(CURVES, ({ id }) => id, property, Math.min(count, MAX.curves));
       return { moreData, capabilityData: { capability, data: data.map(({ id }) => id) } };
     }
+    case TPM_CAP.ACT:
+      if (property >>> 24 !== TPM_HT.PERMANENT) refuseParameter(TPM_RC.VALUE, 2);
+      return { moreData: false, capabilityData: { capability, data: [] } };
     case TPM_CAP.AUTH_POLICIES:
       return policiesOf(tpm, property, count);
     default:
@@ -132,6 +137,11 @@ const ALGORITHMS: readonly { readonly alg: number; readonly algProperties: numbe
   { alg: TPM_ALG.SYMCIPHER, algProperties: object },
   { alg: TPM_ALG.CFB, algProperties: symmetric | encrypting },
 ];
+
+/** Has the TPM this algorithm? */
+export function isAlgorithm(alg: number): boolean {
+  return ALGORITHMS.some((entry) => entry.alg === alg);
+}
 
 /** TPMA_CC of a command. */
 function commandAttributes({ code, effects, handles, responseHandles }: AnyCommand): number {
@@ -179,6 +189,8 @@ const PERMANENT_HANDLES = [
   TPM_RH.PLATFORM,
   TPM_RH.PLATFORM_NV,
 ];
+
+const POLICY_HANDLES = [TPM_RH.OWNER, TPM_RH.LOCKOUT, TPM_RH.ENDORSEMENT, TPM_RH.PLATFORM];
 
 type Property = readonly [tag: number, value: number];
 
@@ -309,10 +321,9 @@ function pcrProperty(
 }
 
 function policiesOf(tpm: Tpm, property: number, count: number): List {
-  if (property >>> 24 !== TPM_HT.PERMANENT) return refuseParameter(TPM_RC.HANDLE, 2);
-  const tagged = PERMANENT_HANDLES.map((handle) => ({ handle, policyHash: policyHash(entityPolicy(tpm, handle)) }));
-  const withPolicy = tagged.filter(({ policyHash: { hashAlg } }) => hashAlg !== TPM_ALG.NULL);
-  const { data, moreData } = cut(withPolicy, ({ handle }) => handle, property, Math.min(count, MAX.policies));
+  if (property >>> 24 !== TPM_HT.PERMANENT) return refuseParameter(TPM_RC.VALUE, 2);
+  const tagged = POLICY_HANDLES.map((handle) => ({ handle, policyHash: policyHash(entityPolicy(tpm, handle)) }));
+  const { data, moreData } = cut(tagged, ({ handle }) => handle, property, Math.min(count, MAX.policies));
   return { moreData, capabilityData: { capability: TPM_CAP.AUTH_POLICIES, data } };
 }
 

@@ -147,6 +147,8 @@ function loadSession(tpm: Tpm, context: TpmsContext, plain: Uint8Array): number 
 /** TPM2_FlushContext (28.4). */
 export const flushContext = handler(FlushContext, (tpm, { flushHandle }) => {
   const { objects, sessions, savedSessions } = tpm.volatile;
+  const limit = isSessionHandle(flushHandle) ? IMPLEMENTATION.MAX_ACTIVE_SESSIONS : IMPLEMENTATION.MAX_LOADED_OBJECTS;
+  if ((flushHandle & 0xffffff) >= limit) refuseParameter(TPM_RC.VALUE, 1);
   if (!isSessionHandle(flushHandle)) {
     if (!objects.has(flushHandle)) refuseParameter(TPM_RC.HANDLE, 1);
     flushObject(tpm, flushHandle);

@@ -29,7 +29,7 @@ import {
   wrapInner,
   wrapOnce,
 } from '../protection.js';
-import { assertAttributes, assertSchemes, assertSupported } from '../public-area.js';
+import { assertAttributes, assertSupported } from '../public-area.js';
 import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import type { Tpm } from '../tpm.js';
 import { assertKeysMatch } from '../validity.js';
@@ -86,7 +86,6 @@ export const importObject = handler(Import, (tpm, request) => {
   const sensitive = { ...decoded, authValue: trimAuth(decoded.authValue) };
   blameParameter(2, () => {
     assertAttributes(objectPublic, parent.public);
-    assertSchemes(objectPublic, parent.public);
   });
   assertKeysMatch(tpm, objectPublic, sensitive, { publicAt: 2, sensitiveAt: 3 });
   return { outPrivate: wrap(tpm, protectorOf(parent), name, encodeSensitive(sensitive, nameAlg)) };

@@ -71,7 +71,7 @@ import { getRandom, stirRandom } from './random.js';
 import { policyRestart, startAuthSession } from './session.js';
 import { sign, verifySignature } from './signing.js';
 import { shutdown, startup } from './startup.js';
-import { hash, hmac } from './symmetric.js';
+import { hash, mac } from './symmetric.js';
 import { getTestResult, incrementalSelfTest, selfTest } from './testing.js';
 
 /** All handlers. */
@@ -92,7 +92,7 @@ export const full: readonly Handler[] = [
   ],
   ...[duplicate, importObject],
   ...[rsaEncrypt, rsaDecrypt, ecdhKeyGen, ecdhZGen, eccParameters],
-  ...[hash, hmac],
+  ...[hash, mac],
   ...[getRandom, stirRandom],
   ...[certify, certifyCreation, quote, getSessionAuditDigest, getTime],
   ...[verifySignature, sign],

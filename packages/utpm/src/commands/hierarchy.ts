@@ -38,7 +38,7 @@ export const createPrimary = handler(CreatePrimary, (tpm, request, invocation) =
   assertTemplateAllowed(tpm, invocation, template);
   const { seed } = hierarchySecrets(tpm, primaryHandle);
   const source = primarySource(tpm.crypto, seed, template, inSensitive.data);
-  const made = blameParameter(1, () => generateObject(tpm.crypto, inPublic, inSensitive, source));
+  const made = generateObject(tpm.crypto, inPublic, inSensitive, source);
   const circumstances = { outsideInfo, pcrs: creationPCR, locality: invocation.locality };
   const proof = proveCreation(tpm, made, { kind: 'primary', hierarchy: primaryHandle }, circumstances);
   const objectHandle = addObject(tpm, made, { kind: 'primary', hierarchy: primaryHandle });

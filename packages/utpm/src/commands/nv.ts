@@ -49,6 +49,7 @@ function withAttribute(index: NvIndexState, bit: number): NvIndexState {
 export const nvDefineSpace = handler(NvDefineSpace, (tpm, { authHandle, auth, publicInfo }) => {
   const { nvIndex, nameAlg, attributes, authPolicy, dataSize } = publicInfo;
   if (!isHash(nameAlg)) refuseParameter(TPM_RC.HASH, 2);
+  if (dataSize > IMPLEMENTATION.MAX_NV_INDEX_SIZE) refuseParameter(TPM_RC.SIZE, 2);
   if (!isPolicySize(nameAlg, authPolicy.length)) refuseParameter(TPM_RC.SIZE, 2);
   const trimmed = trimAuth(auth);
   if (trimmed.length > digestSize(nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
@@ -66,7 +67,9 @@ export const nvDefineSpace = handler(NvDefineSpace, (tpm, { authHandle, auth, pu
 function assertNvSize({ attributes, dataSize, nameAlg }: TpmsNvPublic): void {
   switch (nvKind(attributes)) {
     case TPM_NT.ORDINARY:
-      if (dataSize > IMPLEMENTATION.MAX_NV_INDEX_SIZE) refuseParameter(TPM_RC.SIZE, 2);
+      // What must be written whole must fit one write.
+      if ((attributes & TPMA_NV.WRITEALL) !== 0 && dataSize > IMPLEMENTATION.MAX_BUFFER)
+        refuseParameter(TPM_RC.SIZE, 2);
       return;
     case TPM_NT.EXTEND:
       if (dataSize !== digestSize(nameAlg)) refuseParameter(TPM_RC.SIZE, 2);
@@ -88,7 +91,6 @@ function assertNvAttributes(authHandle: number, attributes: number): void {
   const isPlatform = authHandle === TPM_RH.PLATFORM;
   const wrong = [
     isSet(TPMA_NV.WRITTEN | TPMA_NV.WRITELOCKED | TPMA_NV.READLOCKED),
-    isSet(TPMA_NV.PLATFORMCREATE) !== isPlatform,
     isSet(TPMA_NV.POLICY_DELETE) && !isPlatform,
     !isSet(TPMA_NV.PPWRITE | TPMA_NV.OWNERWRITE | TPMA_NV.AUTHWRITE | TPMA_NV.POLICYWRITE),
     !isSet(TPMA_NV.PPREAD | TPMA_NV.OWNERREAD | TPMA_NV.AUTHREAD | TPMA_NV.POLICYREAD),
@@ -98,6 +100,7 @@ function assertNvAttributes(authHandle: number, attributes: number): void {
     isPinIndex(attributes) && isSet(TPMA_NV.AUTHWRITE | TPMA_NV.GLOBALLOCK | TPMA_NV.WRITEDEFINE),
   ];
   if (wrong.some((isWrong) => isWrong)) refuseParameter(TPM_RC.ATTRIBUTES, 2);
+  if (isSet(TPMA_NV.PLATFORMCREATE) !== isPlatform) refuseHandle(TPM_RC.ATTRIBUTES, 1);
 }
 
 function assertNvSpace(tpm: Tpm, size: number): void {
@@ -149,8 +152,7 @@ export const nvWrite = handler(NvWrite, (tpm, { authHandle, nvIndex, data, offse
   if (kinds.includes(nvKind(index.attributes))) refuse(TPM_RC.ATTRIBUTES);
   if (offset > index.dataSize) refuseParameter(TPM_RC.VALUE, 2);
   if (data.length > index.dataSize - offset) refuse(TPM_RC.NV_RANGE);
-  const isPartial = data.length < index.dataSize;
-  if (isPartial && (isNvSet(index, TPMA_NV.WRITEALL) || isPinIndex(index.attributes))) refuse(TPM_RC.NV_RANGE);
+  if (isNvSet(index, TPMA_NV.WRITEALL) && data.length < index.dataSize) refuse(TPM_RC.NV_RANGE);
   const changed = index.data.slice();
   changed.set(data, offset);
   store(tpm, withData(index, changed));
@@ -254,9 +256,8 @@ export const nvCertify = handler(NvCertify, (tpm, request) => {
   const index = nvAt(tpm, nvIndex);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 2 });
   assertNvReadable(authHandle, index);
+  if (size + offset > index.dataSize) refuse(TPM_RC.NV_RANGE);
   if (size > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.VALUE, 3);
-  if (offset > index.dataSize) refuseParameter(TPM_RC.VALUE, 4);
-  if (size > index.dataSize - offset) refuse(TPM_RC.NV_RANGE);
   const indexName = nvName(tpm, index);
   const hash = signer?.scheme.hash ?? IMPLEMENTATION.CONTEXT_HASH;
   const { info, signature } = attest(

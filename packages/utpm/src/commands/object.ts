@@ -71,7 +71,7 @@ export const create = handler(Create, (tpm, request, invocation) => {
   assertSelections(creationPCR, 4);
   blameParameter(2, () => assertCreatable(inPublic, parent.public, inSensitive.data));
   assertTemplateAllowed(tpm, invocation, encodeTemplate(inPublic));
-  const made = blameParameter(1, () => generateObject(tpm.crypto, inPublic, inSensitive, tpm.crypto.random));
+  const made = generateObject(tpm.crypto, inPublic, inSensitive, tpm.crypto.random);
   const origin: Origin = { kind: 'child', parent, hierarchy: parent.hierarchy };
   const circumstances = { outsideInfo, pcrs: creationPCR, locality: invocation.locality };
   const proof = proveCreation(tpm, made, origin, circumstances);
@@ -90,7 +90,6 @@ export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) =
   plain.fill(0);
   blameParameter(2, () => {
     assertAttributes(inPublic, parent.public);
-    assertSchemes(inPublic, parent.public);
   });
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
   assertRoom(tpm);
@@ -113,8 +112,9 @@ export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, h
       refuseParameter(TPM_RC.ATTRIBUTES, 2);
     }
   }
-  if (inPublic.nameAlg !== TPM_ALG.NULL && inPrivate !== undefined)
-    blameParameter(2, () => assertSchemes(inPublic, undefined));
+  // A public key alone is no key of this TPM: only what it is to be used for counts.
+  const check = inPrivate === undefined || inPublic.nameAlg === TPM_ALG.NULL ? assertSchemes : assertAttributes;
+  blameParameter(2, () => check(inPublic, undefined));
   const sensitive = inPrivate === undefined ? undefined : trimmed(inPrivate);
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
   assertRoom(tpm);
@@ -219,7 +219,7 @@ export const createLoaded = handler(CreateLoaded, (tpm, { parentHandle, inSensit
   const source = isPrimary
     ? primarySource(tpm.crypto, hierarchySecrets(tpm, parentHandle).seed, encodeTemplate(template), inSensitive.data)
     : tpm.crypto.random;
-  const made = blameParameter(1, () => generateObject(tpm.crypto, template, inSensitive, source));
+  const made = generateObject(tpm.crypto, template, inSensitive, source);
   const origin: Origin =
     parent === undefined
       ? { kind: 'primary', hierarchy: parentHandle }

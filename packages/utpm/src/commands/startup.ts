@@ -14,7 +14,6 @@ type Kind = 'reset' | 'restart' | 'resume';
 
 /** TPM2_Startup (9.3). */
 export const startup = handler(Startup, (tpm, { startupType }, { locality }) => {
-  if (tpm.volatile.isStarted) refuse(TPM_RC.INITIALIZE);
   if (locality !== 0 && locality !== 3) refuse(TPM_RC.LOCALITY);
   const saved = tpm.permanent.orderly === ORDERLY.STATE ? tpm.permanent.saved : undefined;
   if (startupType === TPM_SU.STATE && saved === undefined) refuseParameter(TPM_RC.VALUE, 1);

@@ -1,5 +1,5 @@
 /** Hashing and HMAC in one command: Part 3, clause 15. */
-import { Hash, Hmac, TPM_ALG, TPM_GENERATED_VALUE, TPM_RC, TPM_RH, TPMA_OBJECT } from '@casemate/tpm';
+import { Hash, Mac, TPM_ALG, TPM_GENERATED_VALUE, TPM_RC, TPM_RH, TPMA_OBJECT } from '@casemate/tpm';
 import { readU32 } from '../bytes.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
@@ -24,12 +24,12 @@ export function looksGenerated(data: Uint8Array): boolean {
   return data.length >= 4 && readU32(data, 0) === TPM_GENERATED_VALUE;
 }
 
-/** TPM2_HMAC (15.5). */
-export const hmac = handler(Hmac, (tpm, { handle, buffer, hashAlg }) => {
+/** TPM2_MAC (15.6), which TPM2_HMAC (15.5) became with the same code: HMAC by a keyed hash. */
+export const mac = handler(Mac, (tpm, { handle, buffer, inScheme }) => {
   const object = objectAt(tpm, handle);
   if (buffer.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
-  const alg = hmacAlgorithm(object, hashAlg);
-  return { outHMAC: tpm.crypto.hmac(alg, hmacKey(object), buffer) };
+  const alg = hmacAlgorithm(object, inScheme);
+  return { outMAC: tpm.crypto.hmac(alg, hmacKey(object), buffer) };
 });
 
 /** The hash of an HMAC by `object`: its scheme's, or the caller's where the key leaves it open. */

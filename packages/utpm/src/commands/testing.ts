@@ -3,8 +3,9 @@ import { GetTestResult, IncrementalSelfTest, SelfTest, TPM_ALG, TPM_RC } from '@
 import { EMPTY, isEqual } from '../bytes.js';
 import { handler } from '../handler.js';
 import { HASHES } from '../implementation.js';
-import { refuse } from '../refusal.js';
+import { refuse, refuseParameter } from '../refusal.js';
 import type { Tpm } from '../tpm.js';
+import { isAlgorithm } from './capability.js';
 
 // FIPS 180-4: the digests of "abc", which a provider that has been tampered with or miswired would miss.
 const ABC = Uint8Array.of(0x61, 0x62, 0x63);
@@ -30,7 +31,8 @@ export const selfTest = handler(SelfTest, (tpm) => {
 });
 
 /** TPM2_IncrementalSelfTest (10.3): all tests at once, so nothing is left to do. */
-export const incrementalSelfTest = handler(IncrementalSelfTest, (tpm) => {
+export const incrementalSelfTest = handler(IncrementalSelfTest, (tpm, { toTest }) => {
+  if (toTest.some((alg) => !isAlgorithm(alg))) refuseParameter(TPM_RC.VALUE, 1);
   runSelfTest(tpm);
   return { toDoList: [] };
 });

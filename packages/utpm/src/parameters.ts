@@ -1,0 +1,74 @@
+/** Decoding the parameters of a command, with the response codes that a TPM gives: Part 3, 5.7, and Part 2, 6.6. */
+import { type AnyCommand, TPM_RC } from '@casemate/tpm';
+import { type Codec, Reader, WireError } from '@casemate/wire';
+import { responseCodeOf } from './decoding.js';
+import { HASHES } from './implementation.js';
+import { assertSelectionSizes } from './pcr.js';
+import { atParameter, Refusal, refuse, refuseParameter } from './refusal.js';
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** Decodes all parameters; refuses what is malformed and blames its parameter. The caller controls every byte. */
+export function decodeParameters(command: AnyCommand, bytes: Uint8Array): Values {
+  const values: Record<string, unknown> = {};
+  const reader = new Reader(bytes);
+  Object.entries(command.parameters.fields).forEach(([name, codec], i) => {
+    // No command has a union among its parameters: those stand inside of structures.
+    values[name] = decodeOne(codec as Codec<unknown>, reader, i + 1);
+  });
+  return reader.remaining === 0 ? values : refuse(TPM_RC.SIZE);
+}
+
+function decodeOne(codec: Codec<unknown>, reader: Reader, index: number): unknown {
+  assertCount(codec, reader, index);
+  const start = reader.offset;
+  try {
+    const value = codec.read(reader);
+    assertSelectionSizes(value, index);
+    return value;
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw new Refusal(atParameter(sizedCode(codec, reader.bytes.subarray(start), error), index));
+  }
+}
+
+const LIST_LIMITS: Readonly<Record<string, number>> = {
+  TPML_PCR_SELECTION: HASHES.length,
+  TPML_DIGEST_VALUES: HASHES.length,
+};
+
+// A list that is too long for this TPM is refused before its elements are looked at.
+function assertCount(codec: Codec<unknown>, reader: Reader, index: number): void {
+  const limit = LIST_LIMITS[codec.name];
+  if (limit === undefined || reader.remaining < 4) return;
+  const { bytes, offset } = reader;
+  if (new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset) > limit) refuseParameter(TPM_RC.SIZE, index);
+}
+
+const SIZED_STRUCTURES: ReadonlySet<string> = new Set([
+  'TPM2B_SENSITIVE_CREATE',
+  'TPM2B_SENSITIVE',
+  'TPM2B_PUBLIC',
+  'TPM2B_PUBLIC+',
+  'TPM2B_NV_PUBLIC',
+  'TPM2B_ECC_POINT',
+  'TPM2B_CREATION_DATA',
+]);
+
+// Of a sized structure a TPM reads the structure first, as far as the command goes, and compares the size afterwards. So where the size
+// is wrong, what counts is whether the structure itself is well-formed.
+function sizedCode(codec: Codec<unknown>, bytes: Uint8Array, error: WireError): number {
+  const isAboutSize = error.code === 'truncated' || error.code === 'too-long' || error.code === 'trailing';
+  if (!isAboutSize || !SIZED_STRUCTURES.has(codec.name) || bytes.length < 2) return responseCodeOf(error);
+  if (bytes[0] === 0 && bytes[1] === 0) return TPM_RC.SIZE;
+  if (bytes.length === 2) return TPM_RC.INSUFFICIENT;
+  const whole = bytes.slice();
+  new DataView(whole.buffer).setUint16(0, bytes.length - 2);
+  try {
+    codec.read(new Reader(whole));
+    return TPM_RC.SIZE;
+  } catch (inner) {
+    if (inner instanceof WireError) return responseCodeOf(inner);
+    throw inner;
+  }
+}
