@@ -47,6 +47,11 @@ export class Channel {
     stream.on('end', () => this.#end(new TrustvisorError('closed', 'use stream: the other end is gone')));
   }
 
+  /** Whether the stream has ended, for whatever reason. */
+  get isEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Sends a request and waits for its reply, which must be of type `expected`. Throws what the other end failed with. */
   async request<T extends Message['type']>(message: Outgoing, expected: T): Promise<MessageOf<T>> {
     return this.start(message, expected).reply;

@@ -203,6 +203,7 @@ export class History {
     registry: HistoryRegistry,
     pal: { readonly name: string; readonly measurement: Uint8Array },
   ): Promise<History> {
+    await registry.open();
     const index = registry.find(pal.measurement);
     const place = { host, registry, ...pal };
     return new History(index === undefined ? await begin(place) : await recover({ ...place, index }));
@@ -245,11 +246,11 @@ export class History {
   async accept(command: number, input: Uint8Array): Promise<void> {
     const request = { previous: this.#snapshot.summary, command, input };
     this.#uncertain = true;
+    // Looked at first, so that an isolate that is merely behind does not spoil the history of the one that is not.
+    if (!equal(await this.#host.platform.readExtend(this.#index), request.previous)) throw this.#forked();
     await putBlob(this.#host, this.#measurement, STATE_KIND.REQUEST, encode(Request, request));
     const summary = await this.#host.platform.extend(this.#index, digestOfRequest(request));
-    if (!equal(summary, nextSummary(request))) {
-      throw new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
-    }
+    if (!equal(summary, nextSummary(request))) throw this.#forked();
     this.#pending = request;
     this.#uncertain = false;
   }
@@ -273,6 +274,10 @@ export class History {
     this.#snapshot.seed.fill(0);
     this.#snapshot.state.fill(0);
     this.#index.auth.fill(0);
+  }
+
+  #forked(): TrustvisorError {
+    return new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
   }
 }
 

@@ -228,8 +228,8 @@ class Client implements Trustvisor {
     try {
       return await reply;
     } catch (error) {
-      if (!(error instanceof TrustvisorError && error.code === 'closed' && this.#isolate)) throw error;
-      this.#channel.close();
+      const ended = error instanceof TrustvisorError && error.code === 'closed' && this.#channel.isEnded;
+      if (!ended || this.#closing !== undefined || this.#isolate === undefined) throw error;
       const complaint = (await this.#isolate.ended).trim();
       throw complaint === ''
         ? error

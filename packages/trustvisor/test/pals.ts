@@ -144,7 +144,7 @@ export function services(options: Partial<LinkPalOptions> = {}): Uint8Array {
        (if (i32.load (global.get $rv)) (then (i32.store (call $out_length) (i32.const 0))))`,
       `(call $end (i32.const 0) (call $state_write (call $in) (call $in_length)))`,
       // seal into 4 bytes: the length needed comes back, the byte behind stays as it was
-      `(i32.store (call $out_length) (i32.const 4)) (i32.store (i32.add (call $out) (i32.const 4)) (i32.const 0x11223344))
+      `(i32.store (call $out_length) (i32.const 4)) (i32.store (call $out) (i32.const 0)) (i32.store (i32.add (call $out) (i32.const 4)) (i32.const 0x11223344))
        (i32.store (global.get $rv)
         (call $seal (call $in) (call $in_length) (i32.const 0) (i32.const 0) (call $out) (call $out_length)))
        (i32.store (i32.add (call $out) (i32.const 8)) (i32.load (call $out_length))) (i32.store (call $out_length) (i32.const 12))`,

@@ -36,6 +36,9 @@ async function endSessions(transport: TpmTransport): Promise<void> {
   }
 }
 
+/** The commands that change what a TPM keeps: NV_UndefineSpace, NV_DefineSpace, NV_Extend, NV_Write. */
+const CHANGES: ReadonlySet<number> = new Set([0x122, 0x12a, 0x136, 0x137]);
+
 /** Counts the effects that a program has outside itself, and ends the program before or after one of them. */
 class Doom {
   readonly #at: number;
@@ -75,7 +78,10 @@ async function doomed(
   const { isolate, ended } = await remoteIsolate();
   const doom = new Doom(at, when, () => isolate.destroy());
   const tpm: TpmTransport = {
-    send: (command) => doom.effect(() => running.transport.send(command)),
+    send: (command) => {
+      const send = () => running.transport.send(command);
+      return CHANGES.has(new DataView(command.buffer, command.byteOffset).getUint32(6)) ? doom.effect(send) : send();
+    },
     close: async () => undefined,
   };
   const wrapped: BlobStore = {
@@ -206,7 +212,10 @@ describe.each([
     const second = await two.register(counter());
     expect(await add(second)).toBe(2n);
     await expect(add(first)).rejects.toMatchObject({ code: 'replay' });
-    await expect(add(first)).rejects.toMatchObject({ code: 'replay' });
+    // The one that was behind has looked at the state again, and the other is behind now.
+    expect(await add(first)).toBe(3n);
+    await expect(add(second)).rejects.toMatchObject({ code: 'replay' });
+    expect(await read(second)).toBe(3n);
   });
 
   it.runIf(here)(
@@ -287,7 +296,7 @@ describe.each([
           if (!doom.isDead) break;
         }
       }
-      expect(points).toBeGreaterThan(60);
+      expect(points).toBeGreaterThanOrEqual(46);
       // Each way to be interrupted was met: nothing done yet, done and told, done and not told, and rolled forward.
       expect(Object.keys(results).sort()).toEqual(['begun anew', 'carried out', 'rolled forward', 'told']);
     },
