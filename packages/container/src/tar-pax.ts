@@ -47,7 +47,7 @@ export function parsePax(data: Uint8Array): PaxRecords {
 }
 
 /** Joins byte strings. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
+function concat(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

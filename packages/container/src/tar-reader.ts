@@ -5,7 +5,7 @@ import { BLOCK, decodeHeader, prefixOf, TAR_TYPE, type TarHeader, utf8 } from '.
 import { MAX_PAX, type PaxRecords, parsePax } from './tar-pax.js';
 
 /** What an entry is; everything that is none of these is `other`, with its tar type. */
-export type EntryType = 'file' | 'directory' | 'symlink' | 'hard-link' | 'fifo' | 'device' | 'other';
+type EntryType = 'file' | 'directory' | 'symlink' | 'hard-link' | 'fifo' | 'device' | 'other';
 
 /** One entry of an archive, as the archive says it; nothing is checked but the form. */
 export interface ArchiveEntry {
@@ -33,7 +33,7 @@ export interface ArchiveEntry {
 export type EntryVisitor = (entry: ArchiveEntry, data: AsyncIterable<Uint8Array>) => Promise<void>;
 
 /** The most entries that an archive may have. */
-export const MAX_ENTRIES = 1_000_000;
+const MAX_ENTRIES = 1_000_000;
 
 /**
  * Reads an archive to its end and calls `visit` for each entry in turn. The whole input is consumed, also what follows the

@@ -3,7 +3,7 @@ import { BLOCK, encodeHeader, MAX_OCTAL_ID, MAX_OCTAL_SIZE, TAR_TYPE, type TarFi
 import { encodePax } from './tar-pax.js';
 
 /** What an image may hold. */
-export type ImageEntryType = 'file' | 'directory' | 'symlink' | 'hard-link';
+type ImageEntryType = 'file' | 'directory' | 'symlink' | 'hard-link';
 
 /** One entry of an image. */
 export interface ImageEntry {

@@ -58,7 +58,7 @@ export const TzRecord: Codec<TzValue> = {
 };
 
 /** Bytes that `value` takes when it is written at `offset` of the record area. */
-export function recordSize(value: TzValue, offset: number): number {
+function recordSize(value: TzValue, offset: number): number {
   if (typeof value === 'number' || value === null) return 8;
   const data = 8 + padding(offset + 8, 8) + value.length;
   return data + padding(offset + data, 4);
@@ -274,7 +274,7 @@ export function encodeFailure(code: TzErrorCode, capacity: number): TzError {
 }
 
 /** The error for a decoder that failed with `code`. */
-export function decodeFailure(code: TzErrorCode): TzError {
+function decodeFailure(code: TzErrorCode): TzError {
   const got = code === 'TZ_ERROR_DECODE_NO_DATA' ? 'the end of the message' : 'one of another type or form';
   return new TzError(code, 'api', `decode a message: expected another record, got ${got}`);
 }
