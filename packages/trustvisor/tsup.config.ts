@@ -2,7 +2,7 @@ import { library } from '../../tsup.base.js';
 
 /** The library, and the isolate's two programs: whole in themselves, so that their process can be denied every other file. */
 export default [
-  library(['src/index.ts'], { clean: ['!isolate.js', '!pal-worker.js'] }),
+  library(['src/index.ts', 'src/server.ts'], { clean: ['!isolate.js', '!pal-worker.js'] }),
   library(['src/isolate.ts', 'src/pal-worker.ts'], {
     clean: false,
     dts: false,

@@ -34,7 +34,7 @@ export interface TrustvisorOptions {
   readonly insecureAllowEphemeral?: boolean;
   /** Allows an empty `pcrs`: the master secret is then bound to the TPM, but to no state of the platform. */
   readonly insecureAllowAnyPlatformState?: boolean;
-  /** A stream to an isolate that runs elsewhere ({@link serveIsolate}); unless given, a process is started. */
+  /** A stream to an isolate that runs elsewhere (`serveIsolate` of `@casemate/trustvisor/server`); unless given, a process is started. */
   readonly isolate?: Duplex;
 }
 

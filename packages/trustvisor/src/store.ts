@@ -19,7 +19,7 @@ export interface BlobStore {
 }
 
 /** The names that the isolate uses: lower-case letters, digits, `.` and `-`, at most 128, so that each is a file name. */
-export const BLOB_NAME = /^[a-z0-9][a-z0-9.-]{0,127}$/;
+const BLOB_NAME = /^[a-z0-9][a-z0-9.-]{0,127}$/;
 
 /** Throws {@link TrustvisorError} with code `input` unless `name` is a blob name. */
 export function assertBlobName(name: string): void {

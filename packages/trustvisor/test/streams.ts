@@ -1,10 +1,7 @@
 /** Two connected streams, and an isolate at the far end of one: what stands on another machine does the same. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { serve } from '../src/monitor.js';
-
-/** Where the thread that runs a PAL is built to. */
-export const WORKER = new URL('../dist/pal-worker.js', import.meta.url);
+import { serveIsolate } from '../src/server.js';
 
 /** The two ends of a TCP connection over loopback. */
 export async function socketPair(): Promise<readonly [Socket, Socket]> {
@@ -23,5 +20,5 @@ export async function socketPair(): Promise<readonly [Socket, Socket]> {
 /** A stream to an isolate in this process, and the end of that isolate. */
 export async function remoteIsolate(): Promise<{ readonly isolate: Socket; readonly ended: Promise<void> }> {
   const [near, far] = await socketPair();
-  return { isolate: near, ended: serve(far, WORKER) };
+  return { isolate: near, ended: serveIsolate(far) };
 }

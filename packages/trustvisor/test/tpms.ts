@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TpmTransport } from '@casemate/tpm';
 import { connectSwtpm } from '@casemate/tpm/swtpm';
+import { openUtpm } from '@casemate/utpm';
 
 /** A TPM that runs, and how to end it. */
 export interface RunningTpm {
@@ -50,7 +51,6 @@ async function connect(path: string): Promise<TpmTransport> {
 
 /** Opens a new embedded TPM. */
 export async function startUtpm(): Promise<RunningTpm> {
-  const { openUtpm } = await import('@casemate/utpm');
   const transport = await openUtpm({ startup: true });
   return { transport, close: () => transport.close() };
 }

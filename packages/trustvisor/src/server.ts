@@ -1,0 +1,15 @@
+/** An isolate in a process that the caller starts where he likes: in another guest, or on another machine. */
+import { createRequire } from 'node:module';
+import type { Duplex } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import { serve } from './monitor.js';
+
+/**
+ * Serves one application at the other end of `stream`, whose `openTrustvisor` gets its end as `isolate`; resolves when
+ * the stream has ended and everything is wiped. Whoever can write to the stream is the application: authenticate it
+ * before (TLS, a socket's permissions). Confining the process is the caller's task.
+ */
+export function serveIsolate(stream: Duplex): Promise<void> {
+  const isolate = pathToFileURL(createRequire(import.meta.url).resolve('#isolate'));
+  return serve(stream, new URL('pal-worker.js', isolate));
+}
