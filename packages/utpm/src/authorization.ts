@@ -26,10 +26,12 @@ import {
   handleType,
   isAuthValueAvailable,
   isDaExempt,
+  isPinIndex,
   isPolicyAvailable,
   nvAt,
 } from './entity.js';
 import { has } from './object.js';
+import { isPinSpent, notePinUse } from './pin.js';
 import { Refusal, refuse, refuseSession } from './refusal.js';
 import { bindingOf, type Session } from './session.js';
 import type { Tpm } from './tpm.js';
@@ -169,6 +171,7 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
   const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
   if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
+  if (needsValue && isSpentPin(tpm, target)) refuse(TPM_RC.AUTH_UNAVAILABLE);
   if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
   if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
   if (isPolicy) {
@@ -177,6 +180,12 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
     return;
   }
   if (!isAuthValueAvailable(tpm, target, incoming.command.code, role === 'admin')) refuse(TPM_RC.AUTH_UNAVAILABLE);
+}
+
+function isSpentPin(tpm: Tpm, target: number): boolean {
+  if (handleType(target) !== TPM_HT.NV_INDEX) return false;
+  const index = nvAt(tpm, target);
+  return isPinIndex(index.attributes) && isPinSpent(index);
 }
 
 function needsPolicyForAdmin(tpm: Tpm, target: number): boolean {
@@ -224,13 +233,13 @@ function assertNvWritten(tpm: Tpm, target: number, isWritten: boolean): void {
 
 function assertAuthentic(tpm: Tpm, incoming: Incoming, entry: Authorization, all: readonly Authorization[]): void {
   const { session, target } = entry;
-  if (session === undefined || session.policy.needsPassword) {
-    const auth = entityAuth(tpm, target ?? TPM_RH.NULL);
-    if (!isEqual(trimAuth(entry.hmac), auth)) failAuthorization(tpm, entry);
-    return;
-  }
-  const expected = commandHmac(tpm, incoming, entry, all);
-  if (!isEqual(entry.hmac, expected)) failAuthorization(tpm, entry);
+  const isPassword = session === undefined || session.policy.needsPassword;
+  const isRight = isPassword
+    ? isEqual(trimAuth(entry.hmac), entityAuth(tpm, target ?? TPM_RH.NULL))
+    : isEqual(entry.hmac, commandHmac(tpm, incoming, entry, all));
+  const isValueUsed = isPassword || session.type === 'hmac' || session.policy.needsAuthValue;
+  if (target !== undefined && isValueUsed) notePinUse(tpm, target, isRight);
+  if (!isRight) failAuthorization(tpm, entry);
 }
 
 // A session that is bound to a protected entity gives that entity's value away if its HMAC may be guessed without limit.

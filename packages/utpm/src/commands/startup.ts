@@ -1,8 +1,9 @@
 /** Start-up: Part 3, clause 9; Part 1, clause 12. */
-import { Shutdown, Startup, TPM_RC, TPM_SU, TPMA_NV } from '@casemate/tpm';
+import { Shutdown, Startup, TPM_NT, TPM_RC, TPM_SU, TPMA_NV } from '@casemate/tpm';
 import { EMPTY } from '../bytes.js';
 import { clockOf, storeClock } from '../clock.js';
 import { startLockout } from '../dictionary-attack.js';
+import { nvKind } from '../entity.js';
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION } from '../implementation.js';
 import { PCR_ATTRIBUTES } from '../pcr-bank.js';
@@ -22,7 +23,7 @@ export const startup = handler(Startup, (tpm, { startupType }, { locality }) => 
   startPcrs(tpm, kind, saved, locality);
   startHierarchies(tpm, kind, saved);
   startCounters(tpm, kind, saved);
-  if (kind !== 'resume') clearNvLocks(tpm);
+  if (kind !== 'resume') clearNvLocks(tpm, saved === undefined && tpm.permanent.orderly !== ORDERLY.CLEAR);
   const { orderly } = tpm.permanent;
   tpm.volatile.wasOrderly = orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
   tpm.permanent.saved = undefined;
@@ -92,14 +93,16 @@ function startCounters(tpm: Tpm, kind: Kind, saved: SavedState | undefined): voi
   permanent.totalResetCount += 1n;
 }
 
-// Locks and contents that last until the next start that is not a resumption (Part 2, 13.4).
-function clearNvLocks(tpm: Tpm): void {
+// Locks and contents that last until the next start that is not a resumption, and contents that an interruption may take (Part 2, 13.4).
+// An orderly counter needs no such care here, because each step of it is stored.
+function clearNvLocks(tpm: Tpm, wasInterrupted: boolean): void {
   for (const [handle, index] of tpm.permanent.nv) {
     let { attributes } = index;
     attributes &= ~TPMA_NV.READLOCKED;
     if ((attributes & TPMA_NV.WRITEDEFINE) === 0 || (attributes & TPMA_NV.WRITTEN) === 0)
       attributes &= ~TPMA_NV.WRITELOCKED;
-    if ((attributes & TPMA_NV.CLEAR_STCLEAR) !== 0) attributes &= ~TPMA_NV.WRITTEN;
+    const isLost = wasInterrupted && (attributes & TPMA_NV.ORDERLY) !== 0 && nvKind(attributes) !== TPM_NT.COUNTER;
+    if (isLost || (attributes & TPMA_NV.CLEAR_STCLEAR) !== 0) attributes &= ~TPMA_NV.WRITTEN;
     tpm.permanent.nv.set(handle, { ...index, attributes: attributes >>> 0 });
   }
 }
