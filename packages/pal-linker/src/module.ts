@@ -20,7 +20,7 @@ export interface FunctionImport {
 }
 
 /** An exported item; `kind` 0 function, 1 table, 2 memory, 3 global. */
-export interface ModuleExport {
+interface ModuleExport {
   readonly name: string;
   readonly kind: number;
   readonly index: number;

@@ -134,9 +134,10 @@ export class HistoryRegistry {
   /** From here on the PAL has a history. The list is stored before the TPM is told, so that a crash between loses nothing. */
   async add(measurement: Uint8Array, { slot }: ExtendIndex): Promise<void> {
     const entries = [...this.#entries, { slot, measurement }];
-    await this.#put(entries);
-    const summary = await this.#host.platform.extend(this.#index, digestOf({ slot, measurement }));
-    if (!equal(summary, this.#summaryOf(entries))) {
+    const before = this.#summaryOf(this.#entries);
+    const put = () => this.#put(entries);
+    const summary = await this.#host.platform.extend(this.#index, before, digestOf({ slot, measurement }), put);
+    if (summary === undefined || !equal(summary, this.#summaryOf(entries))) {
       throw new TrustvisorError('replay', 'write the registry: somebody else wrote it at the same time');
     }
     this.#entries = entries;
@@ -246,11 +247,13 @@ export class History {
   async accept(command: number, input: Uint8Array): Promise<void> {
     const request = { previous: this.#snapshot.summary, command, input };
     this.#uncertain = true;
-    // Looked at first, so that an isolate that is merely behind does not spoil the history of the one that is not.
-    if (!equal(await this.#host.platform.readExtend(this.#index), request.previous)) throw this.#forked();
-    await putBlob(this.#host, this.#measurement, STATE_KIND.REQUEST, encode(Request, request));
-    const summary = await this.#host.platform.extend(this.#index, digestOfRequest(request));
-    if (!equal(summary, nextSummary(request))) throw this.#forked();
+    // Stored only where the summary is the one it follows, so that an isolate that is behind spoils nothing.
+    const store = () => putBlob(this.#host, this.#measurement, STATE_KIND.REQUEST, encode(Request, request));
+    const { platform } = this.#host;
+    const summary = await platform.extend(this.#index, request.previous, digestOfRequest(request), store);
+    if (summary === undefined || !equal(summary, nextSummary(request))) {
+      throw new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
+    }
     this.#pending = request;
     this.#uncertain = false;
   }
@@ -274,10 +277,6 @@ export class History {
     this.#snapshot.seed.fill(0);
     this.#snapshot.state.fill(0);
     this.#index.auth.fill(0);
-  }
-
-  #forked(): TrustvisorError {
-    return new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
   }
 }
 

@@ -137,9 +137,20 @@ export class PlatformTpm {
     });
   }
 
-  /** index = SHA-256(index || data), in one command that nothing can come between; then what the index holds. */
-  async extend(index: ExtendIndex, data: Uint8Array): Promise<Uint8Array> {
+  /**
+   * Where the index holds `from`: calls `ready`, and then index = SHA-256(index || data), in one command that nothing can
+   * come between. Gives what the index holds at the end, which is something else where somebody else extended it too, or
+   * `undefined` where it did not hold `from`.
+   */
+  async extend(
+    index: ExtendIndex,
+    from: Uint8Array,
+    data: Uint8Array,
+    ready: () => Promise<void> = async () => undefined,
+  ): Promise<Uint8Array | undefined> {
     return this.#step('extend a history', async (session) => {
+      if (!equal(await this.#readExtend(session, index), from)) return undefined;
+      await ready();
       const nvPublic = written(this.#extendPublic(index));
       await this.#extend(entity(nvPublic, index.auth, session.use({ decrypt: true })), data);
       return this.#readExtend(session, index);

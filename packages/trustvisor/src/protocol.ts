@@ -27,7 +27,7 @@ export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
 export const MAX_DATA = 1024 * 1024;
 
 /** The largest blob of the store, in bytes: a snapshot of state and last output. */
-export const MAX_BLOB = 3 * MAX_DATA;
+const MAX_BLOB = 3 * MAX_DATA;
 
 /** The largest TPM command or response, in bytes. */
 const MAX_TPM = 65536;

@@ -42,7 +42,7 @@ export interface EnginePal {
 }
 
 /** Plans where the parameters lie: in the section PARAM, which the PAL's own memory does not reach. */
-export function planLayout(image: PalImage): ParameterLayout {
+function planLayout(image: PalImage): ParameterLayout {
   const section = image.sections.find(({ type }) => type === PAL_SECTION.PARAM);
   const [, input, output] = image.parameters;
   if (section === undefined || input === undefined || output === undefined) {

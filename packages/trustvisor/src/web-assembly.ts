@@ -1,7 +1,7 @@
 /** The part of the WebAssembly JavaScript API that the engine uses; no type library of Node's declares it. */
 
 /** Linear memory. */
-export interface WasmMemory {
+interface WasmMemory {
   readonly buffer: ArrayBuffer;
 }
 

@@ -134,11 +134,14 @@ describe.each([
     await platform.createExtend(index, new Uint8Array(32).fill(5));
     const once = sha256(new Uint8Array(32), new Uint8Array(32).fill(5));
     expect(await platform.readExtend(index)).toEqual(once);
-    expect(await platform.extend(index, Uint8Array.of(1))).toEqual(sha256(once, Uint8Array.of(1)));
+    expect(await platform.extend(index, new Uint8Array(32), Uint8Array.of(1), neverReady)).toBeUndefined();
+    expect(await platform.extend(index, once, Uint8Array.of(1))).toEqual(sha256(once, Uint8Array.of(1)));
     const forged = { ...index, auth: new Uint8Array(32) };
-    await expect(platform.extend(forged, Uint8Array.of(1))).rejects.toMatchObject({ code: 'replay' });
+    await expect(platform.extend(forged, once, Uint8Array.of(1))).rejects.toMatchObject({ code: 'replay' });
   });
 });
+
+const neverReady = () => Promise.reject(new Error('must not come to this'));
 
 /** What the owner of the TPM can do: an index that looks the same, with an authorization value of his own. */
 async function forgeIndex(tpm: Tpm, publicInfo: TpmsNvPublic): Promise<void> {
