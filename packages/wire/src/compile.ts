@@ -26,14 +26,16 @@ let isAllowed = true;
 
 /** The compiled reader of `codec`; `undefined` where code from strings is forbidden. */
 export function compileReader(codec: Part): CompiledReader | undefined {
-  const unit = new Unit(readerOf);
-  return build(unit, `${READ_PRELUDE}${unit.sourceOf(codec)}${READ_MAIN}`) as CompiledReader | undefined;
+  const unit = new Unit(readerBody);
+  unit.nameOf(codec);
+  return build(unit, `${READ_PRELUDE}${unit.source}${READ_MAIN}`) as CompiledReader | undefined;
 }
 
 /** The compiled writer of `codec`; `undefined` where code from strings is forbidden. */
 export function compileWriter(codec: Part): CompiledWriter | undefined {
-  const unit = new Unit(writerOf);
-  return build(unit, `${WRITE_PRELUDE}${unit.sourceOf(codec)}${WRITE_MAIN}`) as CompiledWriter | undefined;
+  const unit = new Unit(writerBody);
+  unit.nameOf(codec);
+  return build(unit, `${WRITE_PRELUDE}${unit.source}${WRITE_MAIN}`) as CompiledWriter | undefined;
 }
 
 function build(unit: Unit, source: string): unknown {
@@ -46,31 +48,33 @@ function build(unit: Unit, source: string): unknown {
   }
 }
 
-/** The functions of one compilation, one for each codec: `f0` codes the whole. */
+/** The functions of one compilation: `f0` codes the whole, and every codec inside that is no leaf has one of its own. */
 class Unit {
   /** What the source reaches as `K[i]`. */
   readonly constants: unknown[] = [];
-  readonly #bodies: string[] = [];
-  readonly #known = new Map<Part, string>();
-  readonly #emit: (codec: Part, shape: Shape | undefined, unit: Unit) => string;
+  source = '';
+  #variables = 0;
+  readonly #names = new Map<Part, string>();
+  readonly #body: (codec: Part, unit: Unit) => string;
 
-  constructor(emit: (codec: Part, shape: Shape | undefined, unit: Unit) => string) {
-    this.#emit = emit;
-  }
-
-  sourceOf(codec: Part): string {
-    this.call(codec);
-    return this.#bodies.join('');
+  constructor(body: (codec: Part, unit: Unit) => string) {
+    this.#body = body;
   }
 
   /** The name of the function for `codec`. */
-  call(codec: Part): string {
-    const known = this.#known.get(codec);
+  nameOf(codec: Part): string {
+    const known = this.#names.get(codec);
     if (known !== undefined) return known;
-    const name = `f${this.#known.size}`;
-    this.#known.set(codec, name);
-    this.#bodies.push(`function ${name}${this.#emit(codec, shapeOf(codec), this)}`);
+    const name = `f${this.#names.size}`;
+    this.#names.set(codec, name);
+    const body = this.#body(codec, this); // which adds the functions that it calls
+    this.source += `function ${name}${body}\n`;
     return name;
+  }
+
+  /** A name that no other variable has. */
+  variable(): string {
+    return `v${this.#variables++}`;
   }
 
   keep(constant: unknown): string {
@@ -79,169 +83,274 @@ class Unit {
 }
 
 /*
- * Reading. `r` is the reader, `b` its bytes, `o` the offset and `e` the end of the innermost region. A codec or function from outside may come
- * back here and change them all, so they are set again after it.
+ * Reading. `r` is the reader, `b` its bytes, `o` the offset and `e` the end of the innermost region. Integers are read without a look at the
+ * end: beyond it they are garbage, and whoever closes the region finds `o` behind `e` and gives up. A codec or function from outside may come
+ * back here and change these variables, so they are set again after it.
  */
 const READ_PRELUDE = `let r,b,o,e;
-function u1(){if(o>=e)throw X;return b[o++]}
-function u2(){const p=o;if(e-p<2)throw X;o=p+2;return b[p]<<8|b[p+1]}
-function u4(){const p=o;if(e-p<4)throw X;o=p+4;return(b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0}
-function u8(){const h=u4();return BigInt(h)<<32n|BigInt(u4())}
+function u8(){const p=o;o=p+8;
+return BigInt((b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0)<<32n|BigInt((b[p+4]<<24|b[p+5]<<16|b[p+6]<<8|b[p+7])>>>0)}
 function take(n){const p=o;if(e-p<n)throw X;o=p+n;return r.cut(p,o)}
 function out(f,v){const R=r,O=o,E=e;const x=f(v);r=R;b=R.bytes;o=O;e=E;return x}
-function foreign(c){const R=r,E=e;R.move(o,E);const v=c.read(R);r=R;b=R.bytes;o=R.offset;e=E;return v}
+function foreign(c){const R=r,E=e;if(o>E)throw X;R.move(o,E);const v=c.read(R);r=R;b=R.bytes;o=R.offset;e=E;return v}
 `;
 const READ_MAIN = `return R=>{const S=R.offset,E=S+R.remaining;r=R;b=R.bytes;o=S;e=E;
-try{const v=f0();R.move(o,E);return v}catch{R.move(S,E);return X}finally{r=b=undefined}}`;
+try{const v=f0();if(o>E)throw X;R.move(o,E);return v}catch{R.move(S,E);return X}finally{r=b=undefined}}`;
 
-function readerOf(codec: Part, shape: Shape | undefined, unit: Unit): string {
-  const call = (part: Part) => `${unit.call(part)}()`;
+const READ_UINT = {
+  1: 'b[o++]|0',
+  2: '(o+=2,b[o-2]<<8|b[o-1])',
+  4: '(o+=4,(b[o-4]<<24|b[o-3]<<16|b[o-2]<<8|b[o-1])>>>0)',
+  8: 'u8()',
+} as const;
+
+function readerBody(codec: Part, unit: Unit): string {
+  const shape = shapeOf(codec);
+  if (shape?.kind === 'struct') return structReader(shape.fields, unit);
+  return `(){${readTo('v', codec, unit, true)}return v}`;
+}
+
+/** Statements that read `codec` into the new variable `v`; in `own`, the body of the codec's own function. */
+function readTo(v: string, codec: Part, unit: Unit, own = false): string {
+  const shape = shapeOf(codec);
   switch (shape?.kind) {
     case 'uint':
-      return shape.littleEndian && shape.octets > 1 ? foreignReader(codec, unit) : `(){return u${shape.octets}()}\n`;
+      return shape.littleEndian && shape.octets > 1
+        ? foreignRead(v, codec, unit)
+        : `const ${v}=${READ_UINT[shape.octets]};`;
     case 'empty':
-      return '(){}\n';
+      return `const ${v}=undefined;`;
     case 'bytes':
-      return `(){return take(${shape.length})}\n`;
+      return `const ${v}=take(${shape.length});`;
     case 'rest':
-      return `(){const n=e-o;if(n>${shape.max})throw X;return take(n)}\n`;
+      return `if(o>e||e-o>${shape.max})throw X;const ${v}=take(e-o);`;
     case 'sizedBytes':
-      return `(){const n=${call(shape.length)};if(n<${shape.min}||n>${shape.max})throw X;return take(n)}\n`;
+      return withNumber(
+        shape.length,
+        unit,
+        (n) => `if(${n}<${shape.min}||${n}>${shape.max})throw X;const ${v}=take(${n});`,
+      );
     case 'oneOf':
-      return `(){const v=${call(shape.base)};${onlyOf(shape.values)}return v}\n`;
+      return `${readTo(v, shape.base, unit)}${onlyOf(v, shape.values)}`;
     case 'within':
-      return `(){const v=${call(shape.base)};${onlyWithin(shape.ranges)}return v}\n`;
+      return `${readTo(v, shape.base, unit)}${onlyWithin(v, shape.ranges)}`;
     case 'flags':
-      return `(){const v=${call(shape.base)};if(v&${~shape.mask})throw X;return v}\n`;
+      return `${readTo(v, shape.base, unit)}if(${v}&${~shape.mask})throw X;`;
     case 'constant':
-      return `(){if(${call(shape.base)}!==${literal(shape.value)})throw X;return ${literal(shape.value)}}\n`;
-    case 'struct':
-      return structReader(shape.fields, call);
-    case 'array':
-      return `(){const n=${call(shape.count)},a=[];if(n>${shape.max})throw X;for(let i=0;i<n;i++)a.push(${call(shape.element)});return a}\n`;
-    case 'repeated':
-      return `(){const a=[];while(o<e){if(a.length===${shape.max})throw X;a.push(${call(shape.element)})}return a}\n`;
-    case 'sized':
-      return sizedReader(shape, call);
+      return `${readTo(v, shape.base, unit)}if(${v}!==${literal(shape.value)})throw X;`;
     case 'mapped':
-      return `(){return out(${unit.keep(shape.to)},${call(shape.inner)})}\n`;
+      return withNumber(shape.inner, unit, (inner) => `const ${v}=out(${unit.keep(shape.to)},${inner});`);
     case 'checked':
-      return `(){const v=${call(shape.inner)};if(out(${unit.keep(shape.problem)},v)!==undefined)throw X;return v}\n`;
+      return `${readTo(v, shape.inner, unit)}if(out(${unit.keep(shape.problem)},${v})!==undefined)throw X;`;
+    case 'array':
+    case 'repeated':
+    case 'sized':
+      return own ? readComposite(v, shape, unit) : `const ${v}=${unit.nameOf(codec)}();`;
+    case 'struct':
+      return `const ${v}=${unit.nameOf(codec)}();`;
     default:
-      return foreignReader(codec, unit);
+      return foreignRead(v, codec, unit);
   }
 }
 
-function foreignReader(codec: Part, unit: Unit): string {
-  return `(){return foreign(${unit.keep(codec)})}\n`;
+function readComposite(v: string, shape: Composite, unit: Unit): string {
+  switch (shape.kind) {
+    case 'array':
+      return withNumber(
+        shape.count,
+        unit,
+        (n) =>
+          `if(${n}>${shape.max})throw X;const ${v}=[];for(let i=0;i<${n};i++){${readItem(v, shape.element, unit)}}`,
+      );
+    case 'repeated':
+      return `const ${v}=[];while(o<e){if(${v}.length===${shape.max})throw X;${readItem(v, shape.element, unit)}}`;
+    case 'sized':
+      return withNumber(shape.length, unit, (n) => readSized(v, n, shape, unit));
+  }
 }
 
-function structReader(fields: readonly ShapeField[], call: (part: Part) => string): string {
-  const names = new Map(fields.map(([key], i) => [key, `v${i}`]));
-  const lines = fields.map(([, part], i) =>
-    'selector' in part
-      ? `let v${i};switch(${names.get(part.selector)}){${casesOf(part.cases, (one) => `v${i}=${call(one)}`)}}`
-      : `const v${i}=${call(part)};`,
-  );
-  const members = fields.map(([key], i) => `${JSON.stringify(key)}:v${i}`);
+function readItem(list: string, element: Part, unit: Unit): string {
+  const item = unit.variable();
+  return `${readTo(item, element, unit)}${list}.push(${item});`;
+}
+
+function readSized(v: string, n: string, shape: Extract<Shape, { kind: 'sized' }>, unit: Unit): string {
+  const none = shape.optional ? `if(${n}===0)return undefined;` : '';
+  const inner = unit.variable();
+  return `${none}${atMost(n, shape.max)}if(e-o<${n})throw X;const E=e;e=o+${n};${readTo(inner, shape.inner, unit)}if(o!==e)throw X;e=E;const ${v}=${inner};`;
+}
+
+function withNumber(part: Part, unit: Unit, use: (variable: string) => string): string {
+  const variable = unit.variable();
+  return `${readTo(variable, part, unit)}${use(variable)}`;
+}
+
+function foreignRead(v: string, codec: Part, unit: Unit): string {
+  return `const ${v}=foreign(${unit.keep(codec)});`;
+}
+
+function structReader(fields: readonly ShapeField[], unit: Unit): string {
+  const names = new Map(fields.map(([key]) => [key, unit.variable()]));
   // `__proto__` in a literal is no member, so such a structure stays with the interpreter.
-  if (names.has('__proto__')) return '(){throw X}\n';
-  return `(){${lines.join('')}return{${members.join()}}}\n`;
+  if (names.has('__proto__')) return '(){throw X}';
+  const lines = fields.map(([key, part]) => {
+    const v = String(names.get(key));
+    if (!('selector' in part)) return readTo(v, part, unit);
+    return `let ${v};switch(${names.get(part.selector)}){${casesOf(part.cases, (one) => readCase(v, one, unit))}}`;
+  });
+  const members = fields.map(([key]) => `${JSON.stringify(key)}:${names.get(key)}`);
+  return `(){${lines.join('')}return{${members.join()}}}`;
 }
 
-function sizedReader(shape: Shape & { kind: 'sized' }, call: (part: Part) => string): string {
-  const none = shape.optional ? 'if(n===0)return undefined;' : '';
-  const bounds = Number.isFinite(shape.max) ? `if(n>${shape.max})throw X;` : '';
-  return `(){const n=${call(shape.length)},E=e;${none}${bounds}if(E-o<n)throw X;e=o+n;const v=${call(shape.inner)};if(o!==e)throw X;e=E;return v}\n`;
+function readCase(v: string, part: Part, unit: Unit): string {
+  const one = unit.variable();
+  return `${readTo(one, part, unit)}${v}=${one};`;
 }
 
-/* Writing. `w` is the writer, `b` its buffer, `o` the offset and `e` the end of the buffer. */
+/*
+ * Writing. `w` is the writer, `b` its buffer, `o` the offset and `e` the end of the buffer. Octets written behind the end fall off without a
+ * trace, which is found out before anything else can see the buffer.
+ */
 const WRITE_PRELUDE = `let w,b,o,e;
-function u1(v){if((v&255)!==v||o>=e)throw X;b[o++]=v}
-function u2(v){const p=o;if((v&65535)!==v||e-p<2)throw X;b[p]=v>>>8;b[p+1]=v;o=p+2}
-function u4(v){const p=o;if(v>>>0!==v||e-p<4)throw X;b[p]=v>>>24;b[p+1]=v>>>16;b[p+2]=v>>>8;b[p+3]=v;o=p+4}
+function u4(v){b[o]=v>>>24;b[o+1]=v>>>16;b[o+2]=v>>>8;b[o+3]=v;o+=4}
 function u8(v){if(typeof v!=='bigint'||BigInt.asUintN(64,v)!==v)throw X;u4(Number(v>>32n));u4(Number(v&0xffffffffn))}
-function put(v,n){const p=o;if(e-p<n)throw X;if(n>0)b.set(v,p);o=p+n}
-function out(f,v){const W=w,O=o;W.move(O);const x=f(v);w=W;b=W.lend();o=O;e=b.length;return x}
-function foreign(c,v){const W=w;W.move(o);c.write(W,v);w=W;b=W.lend();o=W.position;e=b.length}
+function put(v,n){const p=o;if(e-p<n)throw X;b.set(v,p);o=p+n}
+function out(f,v){const W=w,O=o;if(O>e)throw X;W.move(O);const x=f(v);w=W;b=W.lend();o=O;e=b.length;return x}
+function foreign(c,v){const W=w;if(o>e)throw X;W.move(o);c.write(W,v);w=W;b=W.lend();o=W.position;e=b.length}
 `;
 const WRITE_MAIN = `return(W,v)=>{const S=W.position;w=W;b=W.lend();o=S;e=b.length;
-try{f0(v);W.move(o);return true}catch{W.move(S);return false}finally{w=b=undefined}}`;
+try{f0(v);if(o>e)throw X;W.move(o);return true}catch{W.move(S);return false}finally{w=b=undefined}}`;
 
-function writerOf(codec: Part, shape: Shape | undefined, unit: Unit): string {
-  const call = (part: Part, value = 'v') => `${unit.call(part)}(${value});`;
+const WRITE_UINT = {
+  1: (v: string) => `if((${v}&255)!==${v})throw X;b[o++]=${v};`,
+  2: (v: string) => `if((${v}&65535)!==${v})throw X;b[o]=${v}>>>8;b[o+1]=${v};o+=2;`,
+  4: (v: string) => `if(${v}>>>0!==${v})throw X;u4(${v});`,
+  8: (v: string) => `u8(${v});`,
+} as const;
+
+function writerBody(codec: Part, unit: Unit): string {
+  const shape = shapeOf(codec);
+  if (shape?.kind === 'struct') return structWriter(shape.fields, unit);
+  return `(v){${writeFrom('v', codec, unit, true)}}`;
+}
+
+/** Statements that write the variable `v` as `codec`; in `own`, the body of the codec's own function. */
+function writeFrom(v: string, codec: Part, unit: Unit, own = false): string {
+  const shape = shapeOf(codec);
   switch (shape?.kind) {
     case 'uint':
-      return shape.littleEndian && shape.octets > 1 ? foreignWriter(codec, unit) : `(v){u${shape.octets}(v)}\n`;
+      return shape.littleEndian && shape.octets > 1 ? foreignWrite(v, codec, unit) : WRITE_UINT[shape.octets](v);
     case 'empty':
-      return '(v){}\n';
+      return '';
     case 'bytes':
-      return `(v){${onlyBytes}if(v.length!==${shape.length})throw X;put(v,${shape.length})}\n`;
+      return `${onlyBytes(v)}if(${v}.length!==${shape.length})throw X;put(${v},${shape.length});`;
     case 'rest':
-      return `(v){${onlyBytes}if(v.length>${shape.max})throw X;put(v,v.length)}\n`;
+      return `${onlyBytes(v)}if(${v}.length>${shape.max})throw X;put(${v},${v}.length);`;
     case 'sizedBytes':
-      return `(v){${onlyBytes}const n=v.length;if(n<${shape.min}||n>${shape.max})throw X;${call(shape.length, 'n')}put(v,n)}\n`;
+      return writeSizedBytes(v, shape, unit);
     case 'oneOf':
-      return `(v){${onlyOf(shape.values)}${call(shape.base)}}\n`;
+      return `${onlyOf(v, shape.values)}${writeFrom(v, shape.base, unit)}`;
     case 'within':
-      return `(v){${onlyWithin(shape.ranges)}${call(shape.base)}}\n`;
+      return `${onlyWithin(v, shape.ranges)}${writeFrom(v, shape.base, unit)}`;
     case 'flags':
-      return `(v){if(v&${~shape.mask})throw X;if(v<0){if((v|0)!==v)throw X;v=v>>>0}${call(shape.base)}}\n`;
+      return writeFlags(v, shape, unit);
     case 'constant':
-      return `(v){if(v!==${literal(shape.value)})throw X;${call(shape.base)}}\n`;
-    case 'struct':
-      return structWriter(shape.fields, call);
-    case 'array':
-      return `(v){if(!Array.isArray(v)||v.length>${shape.max})throw X;const n=v.length;${call(shape.count, 'n')}for(let i=0;i<n;i++)${call(shape.element, 'v[i]')}}\n`;
-    case 'repeated':
-      return `(v){if(!Array.isArray(v)||v.length>${shape.max})throw X;const n=v.length;for(let i=0;i<n;i++)${call(shape.element, 'v[i]')}}\n`;
-    case 'sized':
-      return sizedWriter(shape, call);
+      return `if(${v}!==${literal(shape.value)})throw X;${writeFrom(v, shape.base, unit)}`;
     case 'mapped':
-      return `(v){${call(shape.inner, `out(${unit.keep(shape.from)},v)`)}}\n`;
+      return writeExpression(`out(${unit.keep(shape.from)},${v})`, shape.inner, unit);
     case 'checked':
-      return `(v){if(out(${unit.keep(shape.problem)},v)!==undefined)throw X;${call(shape.inner)}}\n`;
+      return `if(out(${unit.keep(shape.problem)},${v})!==undefined)throw X;${writeFrom(v, shape.inner, unit)}`;
+    case 'array':
+    case 'repeated':
+    case 'sized':
+      return own ? writeComposite(v, shape, unit) : `${unit.nameOf(codec)}(${v});`;
+    case 'struct':
+      return `${unit.nameOf(codec)}(${v});`;
     default:
-      return foreignWriter(codec, unit);
+      return foreignWrite(v, codec, unit);
   }
 }
 
-function foreignWriter(codec: Part, unit: Unit): string {
-  return `(v){foreign(${unit.keep(codec)},v)}\n`;
+function writeComposite(v: string, shape: Composite, unit: Unit): string {
+  switch (shape.kind) {
+    case 'array':
+      return `${onlyList(v, shape.max)}${writeExpression(`${v}.length`, shape.count, unit)}${writeItems(v, shape.element, unit)}`;
+    case 'repeated':
+      return `${onlyList(v, shape.max)}${writeItems(v, shape.element, unit)}`;
+    case 'sized':
+      return writeSized(v, shape, unit);
+  }
 }
 
-function structWriter(fields: readonly ShapeField[], call: (part: Part, value: string) => string): string {
-  const of = (key: string) => `v[${JSON.stringify(key)}]`;
-  const lines = fields.map(([key, part]) =>
-    'selector' in part
-      ? `switch(${of(part.selector)}){${casesOf(part.cases, (one) => call(one, of(key)))}}`
-      : call(part, of(key)),
-  );
-  return `(v){if(typeof v!=='object'||v===null)throw X;${lines.join('')}}\n`;
+function writeItems(list: string, element: Part, unit: Unit): string {
+  return `for(let i=0;i<${list}.length;i++){${writeExpression(`${list}[i]`, element, unit)}}`;
 }
 
-function sizedWriter(shape: Shape & { kind: 'sized' }, call: (part: Part, value?: string) => string): string {
-  const none = shape.optional ? `if(v===undefined){${call(shape.length, '0')}return}` : '';
-  const bounds = Number.isFinite(shape.max) ? `if(n>${shape.max})throw X;` : '';
-  return `(v){${none}const p=o;${call(shape.length, '0')}const s=o;${call(shape.inner)}const q=o,n=q-s;${bounds}o=p;${call(shape.length, 'n')}o=q}\n`;
+function writeSized(v: string, shape: Extract<Shape, { kind: 'sized' }>, unit: Unit): string {
+  const none = shape.optional ? `if(${v}===undefined){${writeExpression('0', shape.length, unit)}return}` : '';
+  const before = writeExpression('0', shape.length, unit);
+  const after = writeFrom('n', shape.length, unit);
+  return `${none}const p=o;${before}const s=o;${writeFrom(v, shape.inner, unit)}const q=o,n=q-s;${atMost('n', shape.max)}o=p;${after}o=q;`;
 }
 
-const onlyBytes = 'if(!(v instanceof Uint8Array))throw X;';
-
-function onlyOf(values: readonly number[]): string {
-  return `switch(v){${values.map((value) => `case ${literal(value)}:`).join('')}break;default:throw X}`;
+function writeSizedBytes(v: string, shape: Extract<Shape, { kind: 'sizedBytes' }>, unit: Unit): string {
+  const n = unit.variable();
+  const bounds = `const ${n}=${v}.length;if(${n}<${shape.min}||${n}>${shape.max})throw X;`;
+  return `${onlyBytes(v)}${bounds}${writeFrom(n, shape.length, unit)}if(${n}>0)put(${v},${n});`;
 }
 
-function onlyWithin(ranges: readonly (readonly [number, number])[]): string {
+function writeFlags(v: string, shape: Extract<Shape, { kind: 'flags' }>, unit: Unit): string {
+  // Bit 31 makes the result of the bit operators negative: the value may come from them.
+  const negative = `if(${v}<0&&(${v}|0)!==${v}||${v}&${~shape.mask})throw X;`;
+  return `${negative}${writeExpression(`${v}<0?${v}>>>0:${v}`, shape.base, unit)}`;
+}
+
+function writeExpression(expression: string, codec: Part, unit: Unit): string {
+  const v = unit.variable();
+  return `const ${v}=${expression};${writeFrom(v, codec, unit)}`;
+}
+
+function foreignWrite(v: string, codec: Part, unit: Unit): string {
+  return `foreign(${unit.keep(codec)},${v});`;
+}
+
+function structWriter(fields: readonly ShapeField[], unit: Unit): string {
+  const member = (key: string) => `v[${JSON.stringify(key)}]`;
+  const lines = fields.map(([key, part]) => {
+    if (!('selector' in part)) return writeExpression(member(key), part, unit);
+    return `switch(${member(part.selector)}){${casesOf(part.cases, (one) => writeExpression(member(key), one, unit))}}`;
+  });
+  return `(v){if(typeof v!=='object'||v===null)throw X;${lines.join('')}}`;
+}
+
+type Composite = Extract<Shape, { kind: 'array' | 'repeated' | 'sized' }>;
+
+function onlyBytes(v: string): string {
+  return `if(!(${v} instanceof Uint8Array))throw X;`;
+}
+
+function onlyList(v: string, max: number): string {
+  return `if(!Array.isArray(${v})||${v}.length>${max})throw X;`;
+}
+
+function onlyOf(v: string, values: readonly number[]): string {
+  return `switch(${v}){${values.map((value) => `case ${literal(value)}:`).join('')}break;default:throw X}`;
+}
+
+function onlyWithin(v: string, ranges: readonly (readonly [number, number])[]): string {
   const tests = ranges.map(([first, last]) =>
-    first === last ? `v===${literal(first)}` : `v>=${literal(first)}&&v<=${literal(last)}`,
+    first === last ? `${v}===${literal(first)}` : `${v}>=${literal(first)}&&${v}<=${literal(last)}`,
   );
   return `if(!(${tests.join('||')}))throw X;`;
 }
 
-function casesOf(cases: Readonly<Record<number, Part>>, statement: (part: Part) => string): string {
+function atMost(n: string, max: number): string {
+  return Number.isFinite(max) ? `if(${n}>${max})throw X;` : '';
+}
+
+function casesOf(cases: Readonly<Record<number, Part>>, statements: (part: Part) => string): string {
   // The keys of `cases` are numbers; as a property key each is their decimal text.
-  const lines = Object.entries(cases).map(([key, part]) => `case ${literal(Number(key))}:${statement(part)};break;`);
+  const lines = Object.entries(cases).map(([key, part]) => `case ${literal(Number(key))}:{${statements(part)}break}`);
   return `${lines.join('')}default:throw X`;
 }
 

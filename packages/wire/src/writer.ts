@@ -98,18 +98,13 @@ export class Writer {
   cut(): Uint8Array {
     const bytes = this.#bytes.subarray(this.#start, this.#offset);
     this.#start = this.#offset;
-    if (this.#bytes.length - this.#offset < this.#bytes.length / 4) this.#replace();
+    if (this.#bytes.length - this.#offset < this.#bytes.length / 8) this.#replace(this.#bytes.length);
     return bytes;
-  }
-
-  /** Forgets what was written since the last cut. */
-  drop(): void {
-    this.#offset = this.#start;
   }
 
   /** Forgets and wipes all that was written, so that the writer can be used again. */
   clear(): void {
-    if (this.#bytes.length > KEPT) this.#replace();
+    if (this.#bytes.length > KEPT) this.#replace(KEPT);
     else this.#bytes.fill(0, 0, this.#offset);
     this.#start = 0;
     this.#offset = 0;
@@ -134,8 +129,8 @@ export class Writer {
     this.#use(grown, need - by);
   }
 
-  #replace(): void {
-    this.#use(new Uint8Array(Math.min(this.#bytes.length, KEPT)), 0);
+  #replace(capacity: number): void {
+    this.#use(new Uint8Array(capacity), 0);
   }
 
   #use(bytes: Uint8Array, offset: number): void {

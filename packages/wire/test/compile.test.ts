@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { compileReader, compileWriter, GAVE_UP } from '../src/compile.js';
 import {
   array,
   bytes,
@@ -18,6 +19,7 @@ import {
   mapped,
   oneOf,
   optionalSized,
+  Reader,
   repeated,
   rest,
   sized,
@@ -124,6 +126,39 @@ function outcome(run: () => unknown): unknown {
 
 describe('a compiled structure', () => {
   const fast = compiled();
+
+  it('does itself what is right, and gives up on the rest', () => {
+    const read = compileReader(fast);
+    const write = compileWriter(fast);
+    fc.assert(
+      fc.property(values, (value) => {
+        const encoded = encode(make(), value);
+        const writer = new Writer();
+        expect(write?.(writer, value)).toBe(true);
+        expect(writer.finish()).toEqual(encoded);
+        const reader = new Reader(encoded);
+        expect(read?.(reader)).toStrictEqual(value);
+        expect(reader.remaining).toBe(0);
+        const short = new Reader(encoded.subarray(0, -1 - value.tail.length));
+        expect(read?.(short)).toBe(GAVE_UP);
+        expect([short.offset, short.remaining]).toEqual([0, short.bytes.length]);
+        expect(write?.(writer, { ...value, even: 1 })).toBe(false);
+        expect(writer.offset).toBe(encoded.length);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('gives up where the buffer is too small, and leaves the rest to the interpreted one', () => {
+    const Number32 = struct('NUMBER', { n: u32 });
+    const writer = new Writer(5);
+    writer.u16(1, 'before');
+    expect(compileWriter(Number32)?.(writer, { n: 2 })).toBe(false);
+    expect(writer.offset).toBe(2);
+    for (let use = 0; use < 60; use++) Number32.write(writer, { n: use });
+    expect(writer.finish().slice(-4)).toEqual(Uint8Array.of(0, 0, 0, 59));
+    expect(writer.offset).toBe(242);
+  });
 
   it('encodes and decodes as the interpreted one', () => {
     fc.assert(
