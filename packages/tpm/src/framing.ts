@@ -69,10 +69,10 @@ export interface ResponseShape {
  * too long. The result may share its `ArrayBuffer` with other frames: mind `byteOffset`, and do not transfer it.
  */
 export function encodeCommand(frame: CommandFrame, limits: FrameLimits = {}): Uint8Array {
-  return encodeFrame('command', limits, (w) => {
-    writeCommandHead(w, frame);
-    w.put(frame.parameters, 'parameters');
-  });
+  const w = beginFrame();
+  writeCommandHead(w, frame.code, frame.handles, frame.auths);
+  w.put(frame.parameters, 'parameters');
+  return endFrame(w, 'command', limits);
 }
 
 /** {@link encodeCommand} for parameters that are not encoded yet, in one go; members that are no parameters are ignored. */
@@ -81,11 +81,10 @@ export function encodeRequest<C extends RequestShape>(
   request: Omit<CommandFrame, 'code' | 'parameters'> & { readonly parameters: Infer<C['parameters']> },
   limits: FrameLimits = {},
 ): Uint8Array {
-  const { handles, auths, parameters } = request;
-  return encodeFrame('command', limits, (w) => {
-    writeCommandHead(w, { code: command.code, handles, auths });
-    command.parameters.write(w, parameters);
-  });
+  const w = beginFrame();
+  writeCommandHead(w, command.code, request.handles, request.auths);
+  command.parameters.write(w, request.parameters);
+  return endFrame(w, 'command', limits);
 }
 
 /**
@@ -115,18 +114,17 @@ export function decodeCommand(bytes: Uint8Array, lookup: CommandLookup, limits: 
 /** Encodes a response; one with another code than 0 is its header alone. Throws and shares as {@link encodeCommand} does. */
 export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): Uint8Array {
   const { responseCode, handles, parameters, auths } = frame;
-  const isSuccess = responseCode === TPM_RC.SUCCESS;
-  const hasAuths = isSuccess && auths.length > 0;
-  return encodeFrame('response', limits, (w) => {
-    w.u16(tagOf(responseCode, hasAuths), 'tag');
-    w.u32(0, 'responseSize');
-    w.u32(responseCode, 'responseCode');
-    if (!isSuccess) return;
-    for (const handle of handles) w.u32(handle, 'handle');
-    if (hasAuths) w.u32(parameters.length, 'parameterSize');
-    w.put(parameters, 'parameters');
-    if (hasAuths) ResponseAuthArea.write(w, { auths });
-  });
+  const hasAuths = responseCode === TPM_RC.SUCCESS && auths.length > 0;
+  const w = beginFrame();
+  w.u16(tagOf(responseCode, hasAuths), 'tag');
+  w.u32(0, 'responseSize');
+  w.u32(responseCode, 'responseCode');
+  if (responseCode !== TPM_RC.SUCCESS) return endFrame(w, 'response', limits);
+  for (const handle of handles) w.u32(handle, 'handle');
+  if (hasAuths) w.u32(parameters.length, 'parameterSize');
+  w.put(parameters, 'parameters');
+  if (hasAuths) ResponseAuthArea.write(w, { auths });
+  return endFrame(w, 'response', limits);
 }
 
 /**
@@ -134,19 +132,34 @@ export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): 
  * A response code other than success is a result here, not an error. `parameters` is a view of `bytes`, which the
  * caller must not change any more. Throws `TpmError` (`decode`).
  */
-export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits: FrameLimits = {}): ResponseFrame {
-  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
-  const subject = `decode response to ${command.name}`;
-  if (bytes.length > maxSize) {
-    throw new TpmError('decode', `${subject}: expected at most ${maxSize} bytes, got ${bytes.length}`);
-  }
-  try {
-    return readResponse(new Reader(bytes, { shared: true }), subject, command.responseHandles.length);
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    throw new TpmError('decode', `${subject}: ${error.message}`, { cause: error });
-  }
+export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits?: FrameLimits): ResponseFrame {
+  const frame = decodeWith(command, bytes, limits, (r) => r.take(r.remaining, 'parameters'));
+  return { ...frame, parameters: frame.parameters ?? new Uint8Array() };
 }
+
+/** What {@link decodeAnswer} must know of the command that was sent. */
+export interface AnswerShape extends ResponseShape {
+  /** The parameters of the response. */
+  readonly response: Codec<unknown>;
+}
+
+/** A response whose parameters are decoded; without success, `parameters` is `undefined`. */
+export type AnswerFrame<C extends AnswerShape> = Omit<ResponseFrame, 'parameters'> & {
+  /** The decoded parameters; byte strings in them are views of the response. */
+  readonly parameters: Infer<C['response']> | undefined;
+};
+
+/** {@link decodeResponse} and the parameters in one go, for responses in which no session encrypted the first one. */
+export function decodeAnswer<C extends AnswerShape>(
+  command: C,
+  bytes: Uint8Array,
+  limits?: FrameLimits,
+): AnswerFrame<C> {
+  // The command's codec reads what Infer says it reads.
+  return decodeWith(command, bytes, limits, (r) => command.response.read(r) as Infer<C['response']>);
+}
+
+const SHARED = { shared: true } as const;
 
 const CommandAuths = repeated('authorizations', TpmsAuthCommand, { max: LIMITS.MAX_SESSION_NUM });
 // Structures and not bare lists, so that they are compiled with what they hold.
@@ -155,26 +168,42 @@ const ResponseAuthArea = struct('authorization area', {
   auths: repeated('authorizations', TpmsAuthResponse, { max: LIMITS.MAX_SESSION_NUM }),
 });
 
-function readResponse(r: Reader, subject: string, handleCount: number): ResponseFrame {
+type Decoded<P> = Omit<ResponseFrame, 'parameters'> & { readonly parameters: P | undefined };
+
+function decodeWith<P>(
+  command: ResponseShape,
+  bytes: Uint8Array,
+  limits: FrameLimits | undefined,
+  readParameters: (r: Reader) => P,
+): Decoded<P> {
+  const maxSize = limits?.maxSize ?? LIMITS.MAX_COMMAND_SIZE;
+  if (bytes.length > maxSize)
+    throw malformedResponse(command, `expected at most ${maxSize} bytes, got ${bytes.length}`);
+  try {
+    return readResponse(new Reader(bytes, SHARED), command, readParameters);
+  } catch (error) {
+    throw error instanceof WireError ? malformedResponse(command, error.message, error) : error;
+  }
+}
+
+function readResponse<P>(r: Reader, command: ResponseShape, readParameters: (r: Reader) => P): Decoded<P> {
   const tag = r.u16('tag');
   const size = r.u32('responseSize');
   if (size !== r.bytes.length) {
-    throw new TpmError('decode', `${subject}: expected ${size} bytes as the header says, got ${r.bytes.length}`);
+    throw malformedResponse(command, `expected ${size} bytes as the header says, got ${r.bytes.length}`);
   }
   const responseCode = r.u32('responseCode');
   if (responseCode !== TPM_RC.SUCCESS) {
     r.finish('a response without success');
-    return { responseCode, handles: [], parameters: new Uint8Array(), auths: [] };
+    return { responseCode, handles: [], parameters: undefined, auths: [] };
   }
   if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) {
-    throw new TpmError('decode', `${subject}: expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`);
+    throw malformedResponse(command, `expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`);
   }
-  const handles = readHandles(r, handleCount);
-  if (tag === TPM_ST.NO_SESSIONS) {
-    return { responseCode, handles, parameters: r.take(r.remaining, 'parameters'), auths: [] };
-  }
-  const parameters = r.take(r.u32('parameterSize'), 'parameters');
-  return { responseCode, handles, parameters, auths: readResponseAuths(r) };
+  const handles = readHandles(r, command.responseHandles.length);
+  const length = tag === TPM_ST.SESSIONS ? r.u32('parameterSize') : r.remaining;
+  const parameters = r.bounded(length, 'parameters', () => readParameters(r));
+  return { responseCode, handles, parameters, auths: tag === TPM_ST.SESSIONS ? readResponseAuths(r) : [] };
 }
 
 function readResponseAuths(r: Reader): readonly TpmsAuthResponse[] {
@@ -228,31 +257,44 @@ function assertCommandSize(bytes: Uint8Array, limits: FrameLimits): void {
   throw malformed(`expected ${HEADER_SIZE} to ${maxSize} bytes, got ${bytes.length}`, TPM_RC.COMMAND_SIZE);
 }
 
+function malformedResponse(command: ResponseShape, problem: string, cause?: unknown): TpmError {
+  return new TpmError('decode', `decode response to ${command.name}: ${problem}`, cause === undefined ? {} : { cause });
+}
+
 function malformed(problem: string, responseCode: number, cause?: unknown): TpmError {
-  return new TpmError('decode', `decode command: ${problem}`, { responseCode, cause });
+  return new TpmError(
+    'decode',
+    `decode command: ${problem}`,
+    cause === undefined ? { responseCode } : { responseCode, cause },
+  );
 }
 
 /** Frames are short-lived and many, so they are cut from larger buffers, no part of which is used twice. */
 let idle: Writer | undefined;
 
-function encodeFrame(what: string, limits: FrameLimits, write: (w: Writer) => void): Uint8Array {
-  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
-  const w = idle ?? new Writer(0x4000);
-  idle = undefined; // a codec may itself encode a frame
-  try {
-    write(w);
-    const size = w.offset;
-    if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
-    w.patch(2, () => w.u32(size, 'size'));
-    return w.cut();
-  } finally {
-    w.drop();
-    idle = w;
-  }
+/** A writer that stands at the start of a frame. It is not idle until the frame has an end: a codec may itself encode one. */
+function beginFrame(): Writer {
+  const w = idle ?? new Writer(16 * LIMITS.MAX_COMMAND_SIZE);
+  idle = undefined;
+  return w;
 }
 
-function writeCommandHead(w: Writer, head: Omit<CommandFrame, 'parameters'>): void {
-  const { code, handles, auths } = head;
+/** Puts the size into the header. A frame that fails before takes its writer with it. */
+function endFrame(w: Writer, what: string, limits: FrameLimits): Uint8Array {
+  const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
+  const size = w.offset;
+  if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
+  w.patch(2, () => w.u32(size, 'size'));
+  idle = w;
+  return w.cut();
+}
+
+function writeCommandHead(
+  w: Writer,
+  code: number,
+  handles: readonly number[],
+  auths: readonly TpmsAuthCommand[],
+): void {
   w.u16(auths.length > 0 ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
   w.u32(0, 'commandSize');
   w.u32(code, 'commandCode');

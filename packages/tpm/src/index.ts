@@ -163,8 +163,11 @@ export { TPM_RC, TPM_RC_PART } from './constants/responses.js';
 export { TPM_CLOCK_ADJUST, TPM_EO, TPM_SE, TPM_ST, TPM_SU } from './constants/sessions.js';
 export { TPM_GENERATED_VALUE, TPM_SPEC } from './constants/specification.js';
 export {
+  type AnswerFrame,
+  type AnswerShape,
   type CommandFrame,
   type CommandLookup,
+  decodeAnswer,
   decodeCommand,
   decodeResponse,
   encodeCommand,

@@ -46,6 +46,10 @@ describe('traffic between tpm2-tools and swtpm', () => {
     const isPlain = answer.responseCode === 0 && !uses(tpm.TPMA_SESSION.encrypt);
     const results = isPlain ? encode(command.response, decode(command.response, answer.parameters)) : answer.parameters;
     expect(answer.responseCode).toBe(exchange.responseCode);
+    if (!uses(tpm.TPMA_SESSION.encrypt)) {
+      const parameters = isPlain ? decode(command.response, answer.parameters) : undefined;
+      expect(tpm.decodeAnswer(command, fromHex(exchange.response))).toStrictEqual({ ...answer, parameters });
+    }
     expect(answer.auths).toHaveLength(answer.responseCode === 0 ? frame.auths.length : 0);
     expect(toHex(tpm.encodeResponse({ ...answer, parameters: results }))).toBe(exchange.response);
   });
