@@ -10,7 +10,10 @@ export default {
       comment: `${name} may import only the layers below it`,
       severity: 'error',
       from: { path: `^packages/${name}/src` },
-      to: { path: i === 0 ? '^(examples|benchmarks)/' : `^(examples|benchmarks|packages/(${layers.slice(0, i).join('|')}))/` },
+      to: {
+        path:
+          i === 0 ? '^(examples|benchmarks)/' : `^(examples|benchmarks|packages/(${layers.slice(0, i).join('|')}))/`,
+      },
     })),
     {
       name: 'public-entry-points',
@@ -19,7 +22,12 @@ export default {
       from: { path: '^(packages|examples|benchmarks)/([^/]+)/' },
       to: { path: '^packages/[^/]+/src', pathNot: [`^packages/[^/]+/src/${entryPoints}`, '^packages/$2/'] },
     },
-    { name: 'no-circular', severity: 'error', from: { path: '^packages/' }, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: { path: '^packages/' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     { name: 'resolvable', severity: 'error', from: { path: '^(packages|examples)/' }, to: { couldNotResolve: true } },
   ],
   options: {

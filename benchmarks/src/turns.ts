@@ -1,7 +1,7 @@
 /** Runs contenders in turn in one process and reports how they compare; ratios count, absolute times are noise. */
 
 /** What a run of one contender gave: median, extremes, and how many samples. */
-export interface Sample {
+interface Sample {
   readonly p50: number;
   readonly min: number;
   readonly max: number;

@@ -2,7 +2,7 @@
 import type { StepRecord } from './progress.js';
 
 /** One check of the verifier, or of the device itself. */
-export interface ReportCheck {
+interface ReportCheck {
   readonly name: string;
   readonly ok: boolean;
   readonly detail: string;

@@ -11,7 +11,7 @@ export interface JsonCodec<T> {
 }
 
 /** The value type of a JSON format. */
-export type JsonValue<C> = C extends JsonCodec<infer T> ? T : never;
+type JsonValue<C> = C extends JsonCodec<infer T> ? T : never;
 
 type Members = Readonly<Record<string, JsonCodec<unknown>>>;
 type MemberValues<M extends Members> = { readonly [K in keyof M]: JsonValue<M[K]> };

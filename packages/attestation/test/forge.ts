@@ -57,7 +57,7 @@ export async function forgeKey(objectAttributes = AK_ATTRIBUTES): Promise<Forged
   return { key, public: encode(TpmtPublic, area) };
 }
 
-export interface ForgedQuote {
+interface ForgedQuote {
   readonly qualifyingData: Uint8Array;
   readonly pcrs: PcrBanks;
   /** Changes the attestation before it is signed. */
@@ -65,7 +65,7 @@ export interface ForgedQuote {
 }
 
 /** A quote over `pcrs`, made outside any TPM. */
-export async function forgeQuote(by: ForgedKey, { qualifyingData, pcrs, change = (same) => same }: ForgedQuote) {
+async function forgeQuote(by: ForgedKey, { qualifyingData, pcrs, change = (same) => same }: ForgedQuote) {
   const values = Object.values(pcrs).flatMap((bank) => Object.values(bank ?? {}));
   const attest = change({
     magic: TPM_GENERATED_VALUE,
@@ -86,7 +86,7 @@ export async function forgeQuote(by: ForgedKey, { qualifyingData, pcrs, change =
   return { quoted, signature: await forgeSignature(by, quoted), pcrs };
 }
 
-export async function forgeSignature(by: ForgedKey, data: Uint8Array): Promise<Uint8Array> {
+async function forgeSignature(by: ForgedKey, data: Uint8Array): Promise<Uint8Array> {
   const { r, s } = derNumbers(await by.key.sign(data));
   const signature = { hash: TPM_ALG.SHA256, signatureR: r, signatureS: s };
   return encode(TpmtSignature, { sigAlg: TPM_ALG.ECDSA, signature });

@@ -38,7 +38,7 @@ import { fromBase64, hex, toBase64 } from '../src/octets.js';
 /** Everything in these tests happens around this moment, so that recorded certificates stay valid. */
 export const NOW = new Date('2026-11-22T12:00:00Z');
 export const NONCE = new Uint8Array(32).map((_, i) => i);
-export const UUID = 'urn:uuid:6ba7b810-9dad-41d1-80b4-00c04fd430c8';
+const UUID = 'urn:uuid:6ba7b810-9dad-41d1-80b4-00c04fd430c8';
 const ORGANIZATION = { countryName: 'DE', organizationName: 'Maker' };
 
 export interface Pki {
@@ -162,9 +162,4 @@ export function acceptingPolicy(): Policy {
     clockToleranceSeconds: 5,
     safeClockRequired: true,
   };
-}
-
-/** Someone else's key of the same kind, for attacks. */
-export function strangerKey(): Promise<Signer> {
-  return generateKey('ecdsa-p256-sha256');
 }

@@ -164,7 +164,7 @@ function nowhere(hierarchies: readonly Hierarchy[]): CgroupError {
 }
 
 /** Whether this process acts as root, as far as the cgroup file system cares. */
-export function isRoot(): boolean {
+function isRoot(): boolean {
   return process.geteuid?.() === 0;
 }
 

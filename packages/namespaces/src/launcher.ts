@@ -15,7 +15,7 @@ export interface Launcher {
 }
 
 /** The absolute path of the launcher. Throws {@link NamespaceError} `launcher-missing`. */
-export function launcherPath(): string {
+function launcherPath(): string {
   const chosen = process.env.CASEMATE_LAUNCHER;
   if (chosen?.startsWith('/')) return chosen;
   try {

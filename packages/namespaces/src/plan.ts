@@ -33,7 +33,7 @@ export function planSandbox(spec: SandboxSpec, caller: Caller): Plan {
 }
 
 /** The kinds of namespaces that `spec` creates. */
-export function namespacesOf(spec: SandboxSpec): ReadonlySet<NamespaceKind> {
+function namespacesOf(spec: SandboxSpec): ReadonlySet<NamespaceKind> {
   const kinds = Object.keys(CLONE_FLAGS) as NamespaceKind[]; // keys of this very object
   return new Set(kinds.filter((kind) => spec.namespaces?.[kind] !== false));
 }

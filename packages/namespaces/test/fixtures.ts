@@ -79,7 +79,7 @@ export interface Outcome {
 }
 
 /** Collects a stream as text. */
-export async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
+async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
   let all = '';
   for await (const chunk of stream ?? []) all += new TextDecoder().decode(chunk);
   return all;

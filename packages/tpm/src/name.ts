@@ -19,7 +19,7 @@ export function entityName(entity: Entity): Uint8Array {
 }
 
 /** Whether the Name of this handle is the handle itself: PCRs, sessions and permanent entities. */
-export function isNamedByHandle(handle: number): boolean {
+function isNamedByHandle(handle: number): boolean {
   const type = handle >>> 24;
   return (
     type === TPM_HT.PCR || type === TPM_HT.HMAC_SESSION || type === TPM_HT.POLICY_SESSION || type === TPM_HT.PERMANENT

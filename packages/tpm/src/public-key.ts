@@ -35,7 +35,7 @@ export function publicKeySpki(publicArea: TpmtPublic): Uint8Array {
 }
 
 /** An uncompressed point, coordinates padded to the curve's size. Throws `TpmError` `usage` where one does not fit. */
-export function encodePoint(key: EccPublicKey, size: number): Uint8Array {
+function encodePoint(key: EccPublicKey, size: number): Uint8Array {
   const x = padTo(key.x, size);
   const y = padTo(key.y, size);
   if (x && y) return concat(Uint8Array.of(4), x, y);

@@ -66,7 +66,7 @@ export function pssVerify(
 }
 
 /** The DER that precedes a digest in a DigestInfo (RFC 8017, 9.2, note 1). */
-export function digestInfoPrefix(hash: number): Uint8Array {
+function digestInfoPrefix(hash: number): Uint8Array {
   const size = hashSize(hash);
   // The SHA-2 identifiers end in 1 to 3 in the order of their TPM identifiers 0x0b to 0x0d.
   const oid = hash === TPM_ALG.SHA1 ? [0x2b, 0x0e, 3, 2, 0x1a] : [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, hash - 0x0a];

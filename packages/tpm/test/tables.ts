@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 /** A table of constants. */
-export interface ConstantTable {
+interface ConstantTable {
   readonly table: string;
   readonly type: string;
   readonly base: string;
@@ -10,7 +10,7 @@ export interface ConstantTable {
 }
 
 /** A table of bits. */
-export interface BitTable {
+interface BitTable {
   readonly table: string;
   readonly type: string;
   readonly base: string;
@@ -18,7 +18,7 @@ export interface BitTable {
 }
 
 /** A table of an interface type. */
-export interface InterfaceTable {
+interface InterfaceTable {
   readonly table: string;
   readonly type: string;
   readonly base: string;
@@ -27,14 +27,14 @@ export interface InterfaceTable {
 }
 
 /** A table of a structure. */
-export interface StructureTable {
+interface StructureTable {
   readonly table: string;
   readonly type: string;
   readonly fields: readonly (readonly [name: string, type: string, selector?: string])[];
 }
 
 /** A table of a union. */
-export interface UnionTable {
+interface UnionTable {
   readonly table: string;
   readonly type: string;
   readonly members: readonly (readonly [name: string, type: string, selector: string])[];
@@ -43,7 +43,7 @@ export interface UnionTable {
 type Field = readonly [name: string, type: string];
 
 /** The two tables of a command. */
-export interface CommandTable {
+interface CommandTable {
   readonly name: string;
   readonly code: number;
   readonly tables: readonly number[];

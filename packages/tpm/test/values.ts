@@ -34,7 +34,7 @@ export function recordsOf(fields: Fields): fc.Arbitrary<Readonly<Record<string, 
 }
 
 /** Whether `codec` encodes `value`. */
-export function isEncodable(codec: AnyCodec, value: unknown): boolean {
+function isEncodable(codec: AnyCodec, value: unknown): boolean {
   try {
     encode(codec, value);
     return true;
@@ -45,7 +45,7 @@ export function isEncodable(codec: AnyCodec, value: unknown): boolean {
 }
 
 /** The longest byte string that `codec` encodes, or -1 if it encodes none. */
-export function longest(codec: AnyCodec): number {
+function longest(codec: AnyCodec): number {
   let [low, high] = [-1, 0xffff];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);

@@ -19,7 +19,7 @@ export interface SwtpmServer {
 }
 
 /** Whether a program is there. */
-export function hasProgram(name: string): boolean {
+function hasProgram(name: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${name}`]).status === 0;
 }
 
