@@ -2,7 +2,6 @@ import {
   createCertificate,
   createHierarchy,
   deviceMakerTemplate,
-  generateKey,
   type Hierarchy,
   PROFILES,
   type Signer,
