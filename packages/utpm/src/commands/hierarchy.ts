@@ -139,6 +139,8 @@ export const clear = handler(Clear, (tpm) => {
   volatile.enables.endorsement = true;
   permanent.resetCount = 0;
   volatile.restartCount = 0;
+  // Policies that PCRs have satisfied so far were satisfied for the owner before.
+  volatile.pcrCounter = (volatile.pcrCounter + 1) >>> 0;
   resetClock(tpm);
   return {};
 });

@@ -340,12 +340,13 @@ export const policyDuplicationSelect = handler(PolicyDuplicationSelect, (tpm, re
 export const policyAuthorize = handler(PolicyAuthorize, (tpm, request) => {
   const { approvedPolicy, policyRef, keySign, checkTicket } = request;
   const session = policySession(tpm, request.policySession);
-  if (session.type !== 'trial') {
-    if (!isEqual(session.policy.digest, approvedPolicy)) refuseParameter(TPM_RC.VALUE, 1);
-    if (keySign.length < 2) refuseParameter(TPM_RC.INSUFFICIENT, 3);
-    const alg = ((keySign[0] ?? 0) << 8) | (keySign[1] ?? 0);
-    if (!isHash(alg)) refuseParameter(TPM_RC.HASH, 3);
-    if (keySign.length !== 2 + digestSize(alg)) refuseParameter(TPM_RC.SIZE, 3);
+  const isTrial = session.type === 'trial';
+  if (!isTrial && !isEqual(session.policy.digest, approvedPolicy)) refuseParameter(TPM_RC.VALUE, 1);
+  if (keySign.length < 2) refuseParameter(TPM_RC.INSUFFICIENT, 3);
+  const alg = ((keySign[0] ?? 0) << 8) | (keySign[1] ?? 0);
+  if (!isHash(alg)) refuseParameter(TPM_RC.HASH, 3);
+  if (keySign.length !== 2 + digestSize(alg)) refuseParameter(TPM_RC.SIZE, 3);
+  if (!isTrial) {
     const authHash = tpm.crypto.hash(alg, approvedPolicy, policyRef);
     const expected = verifiedTicket(tpm, checkTicket.hierarchy, authHash, keySign);
     if (expected.digest.length === 0 || !isEqual(expected.digest, checkTicket.digest)) refuseParameter(TPM_RC.VALUE, 4);

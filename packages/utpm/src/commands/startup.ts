@@ -41,10 +41,16 @@ function kindOf(startupType: number, saved: SavedState | undefined): Kind {
 function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, locality: number): void {
   const { hcrtm } = tpm.volatile;
   tpm.volatile.banks = resetBanks(tpm.permanent, hcrtm === undefined ? locality : 4, digestSize);
-  tpm.volatile.pcrCounter = kind === 'resume' ? (saved?.pcrCounter ?? 0) : 0;
+  tpm.volatile.pcrCounter = pcrCounterAfter(kind === 'resume' ? saved : undefined);
   if (kind === 'resume') restorePcrs(tpm, saved);
   if (hcrtm !== undefined) measureHcrtm(tpm, hcrtm);
   tpm.volatile.hcrtm = undefined;
+}
+
+// The start itself changes registers, and each counts that is not kept (Part 1, 17.9).
+function pcrCounterAfter(resumed: SavedState | undefined): number {
+  const changed = PCR_ATTRIBUTES.filter(({ noIncrement, stateSaved }) => !noIncrement && !(resumed && stateSaved));
+  return ((resumed?.pcrCounter ?? 0) + changed.length) >>> 0;
 }
 
 function restorePcrs(tpm: Tpm, saved: SavedState | undefined): void {

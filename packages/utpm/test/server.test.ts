@@ -1,0 +1,178 @@
+import { mkdtempSync } from 'node:fs';
+import { createConnection, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { GetRandom, PcrRead } from '@casemate/tpm';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseArguments } from '../src/server/arguments.js';
+import { serve, type UtpmServer } from '../src/server.js';
+import { commandBytes, openChannel } from './raw.js';
+
+const local = { type: 'tcp', port: 0 } as const;
+const getRandom = commandBytes(GetRandom, [], { bytesRequested: 8 });
+
+function portOf(address: UtpmServer['control']): number {
+  return address?.type === 'tcp' ? address.port : 0;
+}
+
+function connect(target: number | string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = typeof target === 'string' ? createConnection(target) : createConnection(target, '127.0.0.1');
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', reject);
+  });
+}
+
+/** Sends bytes and returns the first `length` bytes of the answer, or what came before the end. */
+function ask(socket: Socket, bytes: Uint8Array, length: number): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = Buffer.alloc(0);
+    const done = (): void => {
+      socket.off('data', collect);
+      resolve(answer.toString('hex'));
+    };
+    const collect = (chunk: Buffer): void => {
+      answer = Buffer.concat([answer, chunk]);
+      if (answer.length >= length) done();
+    };
+    socket.on('data', collect);
+    socket.once('close', done);
+    socket.write(bytes);
+  });
+}
+
+const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'));
+
+describe('the server', () => {
+  it('tells the swtpm and the simulator protocol apart on one port', async () => {
+    await using server = await serve({ data: local, control: local, startup: true });
+    const raw = await connect(portOf(server.data));
+    expect((await openChannel(raw)(getRandom)).length).toBe(20);
+    const simulator = await connect(portOf(server.data));
+    expect(await ask(simulator, hex('0000000f00000001'), 12)).toBe('000000010000000900000000');
+    const send = Buffer.concat([hex('0000000800'), hex('0000000c'), getRandom]);
+    expect((await ask(simulator, send, 28)).slice(0, 28)).toBe('0000001480010000001400000000');
+    raw.destroy();
+    simulator.destroy();
+  });
+
+  it('answers a client of the control channel that has no data connection as swtpm does, and a simulator client as a simulator', async () => {
+    await using server = await serve({ data: local, control: local });
+    const control = await connect(portOf(server.control));
+    expect(await ask(control, hex('00000001'), 8)).toBe('0000000000002cbf');
+    control.destroy();
+    const waiting = await connect(portOf(server.data));
+    const platform = await connect(portOf(server.control));
+    expect(await ask(platform, hex('00000001'), 4)).toBe('00000000');
+    expect(await ask(platform, hex('0000000b'), 4)).toBe('00000000');
+    waiting.destroy();
+    platform.destroy();
+  });
+
+  it('takes localities from the control channel and refuses those that are none', async () => {
+    await using server = await serve({ data: local, control: local, startup: true, rejectLocality4: true });
+    const control = await connect(portOf(server.control));
+    const answers = [];
+    for (const locality of ['00', '03', '04', '05']) answers.push(await ask(control, hex(`00000005${locality}`), 4));
+    expect(answers).toEqual(['00000000', '00000000', '0000003d', '0000003d']);
+    expect(await ask(control, hex('0000000502000000'), 4)).toBe('00000000');
+    expect(await ask(control, hex('00000011 00000000'.replace(' ', '')), 16)).toBe(
+      '00000000000010000000 0af800001000'.replace(' ', ''),
+    );
+    control.destroy();
+  });
+
+  it('waits for INIT where it is told to, and measures a dynamic launch', async () => {
+    await using server = await serve({ data: local, control: local, waitForInit: true });
+    const data = openChannel(await connect(portOf(server.data)));
+    expect(Buffer.from(await data(getRandom)).toString('hex')).toBe('80010000000a00000101');
+    const control = await connect(portOf(server.control));
+    expect(await ask(control, hex('0000000200000000'), 4)).toBe('00000000');
+    expect(Buffer.from(await data(getRandom)).toString('hex')).toBe('80010000000a00000100');
+    await data(hex('80010000000c000001440000'));
+    expect(await ask(control, hex('00000004'), 8)).toBe('0000000000000000');
+    for (const request of ['00000006', `0000000700000003${'aabbcc'}`, '00000008']) {
+      expect(await ask(control, hex(request), 4)).toBe('00000000');
+    }
+    expect(await ask(control, hex('00000004'), 8)).toBe('0000000001000000');
+    const read = { pcrSelectionIn: [{ hash: 11, pcrSelect: Uint8Array.of(0, 0, 2) }] } as const;
+    const response = await data(commandBytes(PcrRead, [], read));
+    expect(Buffer.from(response.subarray(-32)).toString('hex')).not.toBe('ff'.repeat(32));
+    control.destroy();
+  });
+
+  it('ends in order when the control channel shuts it down, and lets go of its Unix sockets', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'utpm-')), 's');
+    const server = await serve({ data: { type: 'unix', path }, control: { type: 'unix', path: `${path}.ctrl` } });
+    expect(await ask(await connect(`${path}.ctrl`), hex('00000003'), 4)).toBe('00000000');
+    await server.ended;
+    await expect(connect(path)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('says where it cannot listen', async () => {
+    await using server = await serve({ data: local });
+    const taken = { type: 'tcp', port: portOf(server.data) } as const;
+    await expect(serve({ data: taken })).rejects.toMatchObject({ code: 'listen-failed' });
+  });
+
+  it('outlives any bytes on either port', async () => {
+    await using server = await serve({ data: local, control: local, startup: true });
+    const ports = [portOf(server.data), portOf(server.control)];
+    // These requests end the server or take the TPM's power, as they are there to do.
+    const ending = [2, 3, 0x0e, 0x11, 0x12, 0x15];
+    const code = fc.integer({ min: 0, max: 0x40 }).filter((value) => !ending.includes(value));
+    const request = fc.tuple(code, fc.uint8Array({ maxLength: 32 })).map(([value, body]) => [0, 0, 0, value, ...body]);
+    const anything = fc.oneof(request, fc.array(fc.integer({ min: 1, max: 255 }), { maxLength: 64 }));
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...ports), anything, async (port, bytes) => {
+        const socket = await connect(port);
+        socket.on('error', () => undefined).end(Uint8Array.from(bytes));
+        await new Promise((resolve) => socket.once('close', resolve).resume());
+      }),
+      { numRuns: 300 },
+    );
+    expect((await openChannel(await connect(ports[0] ?? 0))(getRandom)).length).toBe(20);
+  });
+});
+
+describe('the command line', () => {
+  it('is that of swtpm', () => {
+    const text =
+      'socket --tpm2 --tpmstate dir=/t --server type=tcp,port=2321,bindaddr=0.0.0.0 --ctrl type=unixio,path=/c';
+    const flags =
+      '--flags not-need-init,startup-clear --pid file=/p --log file=/l,level=20 -t -d --locality reject-locality-4';
+    expect(parseArguments(`${text} ${flags}`.split(' '))).toEqual({
+      action: 'serve',
+      data: { type: 'tcp', port: 2321, host: '0.0.0.0' },
+      control: { type: 'unix', path: '/c' },
+      stateDirectory: '/t',
+      isDaemon: true,
+      endOnDisconnect: true,
+      waitForInit: false,
+      startup: true,
+      rejectLocality4: true,
+      pidFile: '/p',
+      logFile: '/l',
+    });
+    expect(parseArguments(['socket', '--tpm2', '-p', '1', '--tpmstate=dir=/x'])).toMatchObject({
+      stateDirectory: '/x',
+    });
+    expect(parseArguments([])).toEqual({ action: 'help' });
+    expect(parseArguments(['--version'])).toEqual({ action: 'version' });
+  });
+
+  it.each([
+    'chardev --tpm2',
+    'socket --server type=tcp,port=1',
+    'socket --tpm2',
+    'socket --tpm2 --server type=tcp',
+    'socket --tpm2 --server type=tcp,port=x',
+    'socket --tpm2 --server type=tcp,port=1 --key file=k',
+    'socket --tpm2 --server type=tcp,port=1 --flags startup-state',
+    'socket --tpm2 --server type=tcp,port=1 --tpmstate',
+    'socket --tpm2 --server type=tcp,port=1,mode=0600',
+  ])('is refused where it asks for what is not there: %s', (text) => {
+    expect(() => parseArguments(text.split(' '))).toThrow(expect.objectContaining({ code: 'bad-option' }));
+  });
+});
