@@ -24,7 +24,7 @@ export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
 }
 
 /**
- * {@link decode}, except that byte strings in the value are views of `bytes` and not copies: faster, for callers who own `bytes` and
+ * {@link decode}, except that byte strings in the value may be views of `bytes` and not copies: faster, for callers who own `bytes` and
  * change them no more.
  */
 export function decodeShared<T>(codec: Codec<T>, bytes: Uint8Array): T {

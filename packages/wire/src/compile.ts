@@ -87,15 +87,16 @@ class Unit {
  * end: beyond it they are garbage, and whoever closes the region finds `o` behind `e` and gives up. A codec or function from outside may come
  * back here and change these variables, so they are set again after it.
  */
-const READ_PRELUDE = `let r,b,o,e;
+const READ_PRELUDE = `let r,b,o,e,m,k;
 function u8(){const p=o;o=p+8;
 return BigInt((b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0)<<32n|BigInt((b[p+4]<<24|b[p+5]<<16|b[p+6]<<8|b[p+7])>>>0)}
-function take(n){const p=o;if(e-p<n)throw X;o=p+n;return r.cut(p,o)}
-function out(f,v){const R=r,O=o,E=e;const x=f(v);r=R;b=R.bytes;o=O;e=E;return x}
-function foreign(c){const R=r,E=e;if(o>E)throw X;R.move(o,E);const v=c.read(R);r=R;b=R.bytes;o=R.offset;e=E;return v}
+function take(n){const p=o;if(e-p<n)throw X;o=p+n;return m===undefined?b.slice(p,o):new Uint8Array(m,k+p,n)}
+function out(f,v){const R=r,O=o,E=e;const x=f(v);enter(R,O,E);return x}
+function foreign(c){const R=r,E=e;if(o>E)throw X;R.move(o,E);const v=c.read(R);enter(R,R.offset,E);return v}
+function enter(R,O,E){r=R;b=R.bytes;m=R.memory;k=b.byteOffset;o=O;e=E}
 `;
-const READ_MAIN = `return R=>{const S=R.offset,E=S+R.remaining;r=R;b=R.bytes;o=S;e=E;
-try{const v=f0();if(o>E)throw X;R.move(o,E);return v}catch{R.move(S,E);return X}finally{r=b=undefined}}`;
+const READ_MAIN = `return R=>{const S=R.offset,E=S+R.remaining;enter(R,S,E);
+try{const v=f0();if(o>E)throw X;R.move(o,E);return v}catch{R.move(S,E);return X}finally{r=b=m=undefined}}`;
 
 const READ_UINT = {
   1: 'b[o++]|0',

@@ -6,18 +6,17 @@ export class Reader {
   /** What is read, never a subclass of `Uint8Array`. */
   readonly bytes: Uint8Array;
   /** The memory behind `bytes`, for a reader that hands out views of it. */
-  readonly #memory: ArrayBufferLike | undefined;
-  readonly #base: number;
+  readonly memory: ArrayBufferLike | undefined;
   #offset: number;
   #end: number;
 
-  /** Reads `bytes` from their first to their last. With `shared`, byte strings that are taken are views of `bytes`, not copies. */
+  /** Reads `bytes` from their first to their last. With `shared`, byte strings that are taken may be views of `bytes`. */
   constructor(bytes: Uint8Array, options?: { readonly shared?: boolean }) {
     // The slice() of a Buffer copies nothing, and nobody wants to find Buffers in values.
     const isPlain = bytes.constructor === Uint8Array;
     this.bytes = isPlain ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#memory = options?.shared === true ? this.bytes.buffer : undefined;
-    this.#base = bytes.byteOffset;
+    // Engines keep the bytes of small arrays inside the object; asking for `buffer` moves them out, which costs more than copies.
+    this.memory = options?.shared === true && bytes.byteLength > 64 ? bytes.buffer : undefined;
     this.#offset = 0;
     this.#end = bytes.byteLength;
   }
@@ -49,15 +48,10 @@ export class Reader {
     this.need(length, subject);
     const start = this.#offset;
     this.#offset += length;
-    return this.cut(start, this.#offset);
-  }
-
-  /** The bytes from `start` to `end`, copied or not as in {@link take}; for compiled codecs, which have checked both. */
-  cut(start: number, end: number): Uint8Array {
-    const memory = this.#memory;
+    const memory = this.memory;
     return memory === undefined
-      ? this.bytes.slice(start, end)
-      : new Uint8Array(memory, this.#base + start, end - start);
+      ? this.bytes.slice(start, this.#offset)
+      : new Uint8Array(memory, this.bytes.byteOffset + start, length);
   }
 
   /** Goes to `offset` with the region's end at `end`; for compiled codecs, which have checked both. */
