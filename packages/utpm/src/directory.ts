@@ -1,5 +1,6 @@
 /** The permanent state as one file in a directory: atomic and durable writes, and a lock that dies with its process. */
-import { mkdir, open, readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
+import { closeSync, fsyncSync, openSync, renameSync, writeSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UtpmError } from './error.js';
 import type { UtpmState } from './state.js';
@@ -16,22 +17,34 @@ const LOCK = /^utpm\.lock\.(\d+)\.(\d+)\.([0-9a-f-]+)\.(\d+)$/;
  */
 export function directoryState(path: string, options: { readonly insecureSkipFlush?: boolean } = {}): UtpmState {
   const flush = options.insecureSkipFlush !== true;
-  let lock: string | undefined;
+  let held: Held | undefined;
+  const hold = async (): Promise<Held> => {
+    held ??= { lock: await acquire(path), directory: openSync(path, 'r') };
+    return held;
+  };
   return {
     async load() {
-      lock ??= await acquire(path);
+      await hold();
       return read(join(path, FILE));
     },
     async save(state) {
-      lock ??= await acquire(path);
-      await replace(path, state, flush);
+      const { directory } = await hold();
+      replace(path, state, flush ? directory : undefined);
     },
     async close() {
-      const held = lock;
-      lock = undefined;
-      if (held !== undefined) await rm(join(path, held), { force: true });
+      if (held === undefined) return;
+      const { lock, directory } = held;
+      held = undefined;
+      closeSync(directory);
+      await rm(join(path, lock), { force: true });
     },
   };
+}
+
+/** What an open store holds: its lock file, and the directory to flush. */
+interface Held {
+  readonly lock: string;
+  readonly directory: number;
 }
 
 async function read(file: string): Promise<Uint8Array | undefined> {
@@ -43,29 +56,22 @@ async function read(file: string): Promise<Uint8Array | undefined> {
   }
 }
 
-async function replace(path: string, state: Uint8Array, flush: boolean): Promise<void> {
+// Synchronous: each of these calls takes less time than it takes to hand it to the thread pool and back (0.4 ms instead of 1.0 ms for
+// all, with both flushes, on an SSD).
+function replace(path: string, state: Uint8Array, directory: number | undefined): void {
   const file = join(path, FILE);
   try {
-    const fresh = await open(`${file}.new`, 'w', 0o600);
+    const fresh = openSync(`${file}.new`, 'w', 0o600);
     try {
-      await fresh.writeFile(state);
-      if (flush) await fresh.sync();
+      for (let at = 0; at < state.length; ) at += writeSync(fresh, state, at);
+      if (directory !== undefined) fsyncSync(fresh);
     } finally {
-      await fresh.close();
+      closeSync(fresh);
     }
-    await rename(`${file}.new`, file);
-    if (flush) await flushDirectory(path);
+    renameSync(`${file}.new`, file);
+    if (directory !== undefined) fsyncSync(directory);
   } catch (cause) {
     throw new UtpmError('state-failed', `write ${file}: expected it to be replaced, got ${String(cause)}`, { cause });
-  }
-}
-
-async function flushDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }
 

@@ -194,13 +194,17 @@ function decryptFirst(tpm: Tpm, incoming: Incoming, authorizations: readonly Aut
 }
 
 function encodeResponse(handler: Handler, result: Readonly<Record<string, unknown>>): Response {
-  const handles = new Writer(8);
-  // The handler answers with what its command's codecs describe.
-  for (const field of handler.command.responseHandles) field.codec.write(handles, result[field.name] as number);
-  const parameters = new Writer();
-  handler.command.response.write(parameters, result);
-  return { handles: handles.finish(), parameters: parameters.finish() };
+  const { responseHandles, response } = handler.command;
+  // The handler answers with what its command's codecs describe, and no command answers with more than one handle.
+  const [handle] = responseHandles.map((field) => u32Bytes(result[field.name] as number));
+  if (Object.keys(response.fields).length === 0) return { handles: handle ?? EMPTY, parameters: EMPTY };
+  const parameters = new Writer(SMALL_RESPONSE);
+  response.write(parameters, result);
+  return { handles: handle ?? EMPTY, parameters: parameters.finish() };
 }
+
+// Most responses fit, and a larger first buffer costs more than all the rest of a short command.
+const SMALL_RESPONSE = 96;
 
 function frame(response: Response): Uint8Array {
   return join(TPM_ST.NO_SESSIONS, [response.handles, response.parameters]);
@@ -216,7 +220,7 @@ function frameWithSessions(
     if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
   }
   encryptFirst(tpm, authorizations, response.parameters);
-  const area = new Writer(128);
+  const area = new Writer(SMALL_RESPONSE);
   for (const entry of authorizations) writeAuthorization(tpm, handler.command.code, entry, response.parameters, area);
   for (const { session, attributes } of authorizations) {
     if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);

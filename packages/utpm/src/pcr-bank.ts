@@ -54,7 +54,7 @@ export function resetBank(alg: number, digestLength: number, locality: number): 
 }
 
 /** Does the selection bitmap `select` (TPMS_PCR_SELECT, least significant bit first) name register `index`? */
-export function isSelected(select: Uint8Array, index: number): boolean {
+function isSelected(select: Uint8Array, index: number): boolean {
   return (((select[index >> 3] ?? 0) >> (index & 7)) & 1) === 1;
 }
 

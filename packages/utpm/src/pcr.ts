@@ -33,7 +33,7 @@ export function implemented(tpm: Tpm, selections: readonly PcrSelection[]): PcrS
 }
 
 /** The bank of a hash algorithm, if it is allocated. */
-export function bankOf(tpm: Tpm, alg: number): PcrBank | undefined {
+function bankOf(tpm: Tpm, alg: number): PcrBank | undefined {
   return tpm.volatile.banks.find((bank) => bank.alg === alg);
 }
 

@@ -1,6 +1,5 @@
 /** Tickets: HMACs by which the TPM recognises its own statements. Part 1, clause 11.4.6.3; Part 2, 10.7. */
 import {
-  TPM_RC,
   TPM_RH,
   TPM_ST,
   type TpmtTkAuth,
@@ -8,9 +7,8 @@ import {
   type TpmtTkHashcheck,
   type TpmtTkVerified,
 } from '@casemate/tpm';
-import { EMPTY, isEqual, u16Bytes, u64Bytes } from './bytes.js';
+import { EMPTY, u16Bytes, u64Bytes } from './bytes.js';
 import { IMPLEMENTATION } from './implementation.js';
-import { refuse } from './refusal.js';
 import { hierarchySecrets, type Tpm } from './tpm.js';
 
 type Hierarchy = TpmtTkCreation['hierarchy'];
@@ -80,9 +78,4 @@ function authDigest(tpm: Tpm, claim: AuthClaim): Uint8Array {
   const epoch = claim.expiresOnReset ? u64Bytes(BigInt(tpm.permanent.totalResetCount)) : EMPTY;
   const parts = [cpHash, policyRef, authName].flatMap((part) => [u16Bytes(part.length), part]);
   return seal(tpm, claim.hierarchy, claim.tag, u64Bytes(timeout), u64Bytes(tpm.volatile.timeEpoch), epoch, ...parts);
-}
-
-/** Refuses with TPM_RC_TICKET where a ticket is not the one that `expected` computes. */
-export function assertTicket(given: { readonly digest: Uint8Array }, expected: { readonly digest: Uint8Array }): void {
-  if (!isEqual(given.digest, expected.digest)) refuse(TPM_RC.TICKET);
 }

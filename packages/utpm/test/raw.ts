@@ -80,20 +80,26 @@ export function resized(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** A port that nothing listens on. */
-export function freePort(): Promise<number> {
+/** Two neighbouring ports that nothing uses, below those that the kernel gives to clients. */
+export async function freePorts(): Promise<readonly [number, number]> {
+  for (;;) {
+    const port = 20_000 + 2 * Math.floor(Math.random() * 6000);
+    if ((await isFree(port)) && (await isFree(port + 1))) return [port, port + 1];
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
 /** Starts Debian's swtpm with a state of its own; it is ended by its process id. */
 export async function startSwtpm(): Promise<RawTpm> {
   const directory = await mkdtemp(join(tmpdir(), 'swtpm-'));
-  const [port, control] = [await freePort(), await freePort()];
+  const [port, control] = await freePorts();
   const args = ['socket', '--tpm2', '--tpmstate', `dir=${directory}`];
   args.push('--server', `type=tcp,port=${port}`, '--ctrl', `type=tcp,port=${control}`);
   args.push('--flags', 'not-need-init,startup-clear');

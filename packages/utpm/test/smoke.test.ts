@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect } from 'vitest';
 import { bundle, start, stop } from './program.js';
-import { freePort } from './raw.js';
+import { freePorts } from './raw.js';
 import { itWith } from './requirement.js';
 
 const judge = join(import.meta.dirname, '../../../../shared/judges/tpm2-smoke.sh');
@@ -30,17 +30,11 @@ async function judgeServer(args: readonly string[], tcti: string): Promise<strin
   }
 }
 
-/** Two ports, the second one above the first, as tpm2-tools expect data and control. */
-async function twoPorts(): Promise<readonly [number, number]> {
-  const port = await freePort();
-  return [port, port + 1];
-}
-
 const itWithJudge = existsSync(judge) ? itWith('tpm2_getcap', 'xxd') : itWith('the judge tpm2-smoke.sh');
 
 describe('71 operations of tpm2-tools', () => {
   itWithJudge('pass over the swtpm protocol on TCP', async () => {
-    const [data, control] = await twoPorts();
+    const [data, control] = await freePorts();
     const args = ['--server', `type=tcp,port=${data}`, '--ctrl', `type=tcp,port=${control}`];
     expect(await judgeServer(args, `swtpm:host=127.0.0.1,port=${data}`)).toBe('PASS 71 FAIL 0');
   });
@@ -52,7 +46,7 @@ describe('71 operations of tpm2-tools', () => {
   });
 
   itWithJudge('pass over the simulator protocol on the same two ports', async () => {
-    const [data, control] = await twoPorts();
+    const [data, control] = await freePorts();
     const args = ['--server', `type=tcp,port=${data}`, '--ctrl', `type=tcp,port=${control}`];
     expect(await judgeServer(args, `mssim:host=127.0.0.1,port=${data}`)).toBe('PASS 71 FAIL 0');
   });

@@ -20,7 +20,7 @@ export const hash = handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
 });
 
 /** Do the data start as an attestation of a TPM does? */
-export function looksGenerated(data: Uint8Array): boolean {
+function looksGenerated(data: Uint8Array): boolean {
   return data.length >= 4 && readU32(data, 0) === TPM_GENERATED_VALUE;
 }
 
@@ -33,7 +33,7 @@ export const mac = handler(Mac, (tpm, { handle, buffer, inScheme }) => {
 });
 
 /** The hash of an HMAC by `object`: its scheme's, or the caller's where the key leaves it open. */
-export function hmacAlgorithm(object: TpmObject, asked: number): number {
+function hmacAlgorithm(object: TpmObject, asked: number): number {
   const { public: area } = object;
   if (area.type !== TPM_ALG.KEYEDHASH) return refuseHandle(TPM_RC.TYPE, 1);
   if (has(area, TPMA_OBJECT.restricted)) return refuseHandle(TPM_RC.ATTRIBUTES, 1);
@@ -46,7 +46,7 @@ export function hmacAlgorithm(object: TpmObject, asked: number): number {
 }
 
 /** The key of an HMAC object. */
-export function hmacKey(object: TpmObject): Uint8Array {
+function hmacKey(object: TpmObject): Uint8Array {
   return object.sensitive?.sensitiveType === TPM_ALG.KEYEDHASH
     ? object.sensitive.sensitive
     : refuseHandle(TPM_RC.KEY, 1);

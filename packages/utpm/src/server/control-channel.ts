@@ -3,7 +3,7 @@ import type { Protocol } from './connection.js';
 import type { Platform } from './platform.js';
 
 /** The requests of the control channel that are answered here. */
-export const CONTROL = {
+const CONTROL = {
   GET_CAPABILITY: 0x01,
   INIT: 0x02,
   SHUTDOWN: 0x03,

@@ -4,7 +4,7 @@ import { words } from './control-channel.js';
 import type { Platform } from './platform.js';
 
 /** The signals of `TpmTcpProtocol.h` that are answered here. */
-export const SIGNAL = {
+const SIGNAL = {
   POWER_ON: 1,
   POWER_OFF: 2,
   PHYS_PRES_ON: 3,
