@@ -1,7 +1,6 @@
 /** Steps 2, 4 and 5: the GuestOS is built and signed, then verified, measured and run. */
 import { existsSync, statSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MeasurementLog } from '@casemate/attestation';
 import {
@@ -19,21 +18,21 @@ import { makeBusyboxRoot } from './rootfs.js';
 /** The GuestOS of this example; its version never changes, so that a run replaces the one before. */
 export const EDGE = { name: 'edge', version: 1 } as const;
 
-/** Builds and signs the GuestOS: from `rootfs`, or from busybox. */
+/** Builds and signs the GuestOS: from `rootfs`, or from busybox. `scratch` is a directory that the next run empties. */
 export async function buildEdge(
   store: GuestOsStore,
   signer: Authority,
   rootfs: string | undefined,
+  scratch: string,
 ): Promise<BuiltGuestOs> {
   const signing = { signer: signer.signer, chain: signer.chain, store, replace: true };
   if (rootfs !== undefined) return buildGuestOs({ ...EDGE, ...signing, rootfs, init: initOf(rootfs) });
-  const scratch = await mkdtemp(join(tmpdir(), 'casemate-rootfs-'));
+  const root = join(scratch, 'busybox');
   try {
-    const root = join(scratch, 'root');
     await makeBusyboxRoot(root);
     return await buildGuestOs({ ...EDGE, ...signing, rootfs: root, init: { path: '/init' } });
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    await rm(root, { recursive: true, force: true });
   }
 }
 

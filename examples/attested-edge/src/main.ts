@@ -76,7 +76,7 @@ async function runJob(options: Options, progress: Progress): Promise<number> {
   await using state = await openState(options.state);
   const maker = await makeAuthorities(progress, state);
   const store = await openGuestOsStore(state.guestOses);
-  const guestOs = await buildImage(progress, options, store, maker);
+  const guestOs = await buildImage(progress, options, store, maker, state);
   const counterImage = await buildPal(COUNTER);
   const transport = await openTpm(options.tpm, state);
   await using tpm = new Tpm(transport);
@@ -112,9 +112,15 @@ function makeAuthorities(progress: Progress, state: State): Promise<Maker> {
   });
 }
 
-function buildImage(progress: Progress, options: Options, store: GuestOsStore, maker: Maker): Promise<BuiltGuestOs> {
+function buildImage(
+  progress: Progress,
+  options: Options,
+  store: GuestOsStore,
+  maker: Maker,
+  state: State,
+): Promise<BuiltGuestOs> {
   return progress.step('GuestOS: an image and its signed configuration', async (note) => {
-    const built = await buildEdge(store, maker.hierarchy.get('software-signing'), options.rootfs);
+    const built = await buildEdge(store, maker.hierarchy.get('software-signing'), options.rootfs, state.scratch);
     const { image } = built.config;
     note(`${EDGE.name} ${EDGE.version} from ${options.rootfs ?? 'busybox'}, ${(image.size / 1e6).toFixed(1)} MB`);
     note(`image sha256 ${image.sha256}`);

@@ -1,6 +1,6 @@
 /** The state directory: where each part of the device keeps what outlives the program, and the lock that one program at a time holds. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, realpath } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { LogStore } from '@casemate/attestation';
@@ -16,6 +16,8 @@ export interface State extends AsyncDisposable {
   readonly pals: string;
   readonly device: string;
   readonly verifier: string;
+  /** For what one run needs alone; emptied at each opening, because a killed run could not do it. */
+  readonly scratch: string;
   /** Where the measurement log of the current boot of the TPM lies. */
   readonly log: LogStore;
 }
@@ -35,13 +37,15 @@ export async function openState(path: string): Promise<State> {
     pals: join(real, 'pals'),
     device: join(real, 'device'),
     verifier: join(real, 'verifier'),
+    scratch: join(real, 'scratch'),
     log: {
       read: () => readIfThere(logFile),
       write: (bytes: Uint8Array) => writeFileAtomic(logFile, Buffer.from(bytes), { mode: 0o600 }),
     },
     [Symbol.asyncDispose]: async () => void lock.close(),
   };
-  for (const dir of [state.device, state.verifier]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  await rm(state.scratch, { recursive: true, force: true });
+  for (const dir of [state.device, state.verifier, state.scratch]) await mkdir(dir, { recursive: true, mode: 0o700 });
   return state;
 }
 
