@@ -263,7 +263,7 @@ export function cpHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
 }
 
 /** nameHash (Part 1, 16.9): the names of the handles. */
-export function nameHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
+function nameHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
   return tpm.crypto.hash(alg, ...incoming.handles.map((handle) => entityName(tpm, handle)));
 }
 

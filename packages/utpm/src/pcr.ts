@@ -26,7 +26,7 @@ export function assertSelectionSizes(parameter: unknown, index: number): void {
 }
 
 /** The selections without the registers of banks that are not allocated. */
-export function implemented(tpm: Tpm, selections: readonly PcrSelection[]): PcrSelection[] {
+function implemented(tpm: Tpm, selections: readonly PcrSelection[]): PcrSelection[] {
   return selections.map((selection) =>
     bankOf(tpm, selection.hash) === undefined ? { ...selection, pcrSelect: new Uint8Array(SELECT_SIZE) } : selection,
   );

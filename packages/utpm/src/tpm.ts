@@ -44,7 +44,7 @@ export interface Permanent {
 }
 
 /** Which hierarchies are enabled (TPMA_STARTUP_CLEAR). */
-export interface Enables {
+interface Enables {
   owner: boolean;
   endorsement: boolean;
   platform: boolean;

@@ -250,7 +250,7 @@ export function tooLong(name: string, max: number, got: number, what: string, of
 }
 
 /** The error for a length or count below its bound. */
-export function tooShort(name: string, min: number, got: number, what: string, offset: number): WireError {
+function tooShort(name: string, min: number, got: number, what: string, offset: number): WireError {
   return new WireError('too-short', `decode ${name}`, `expected at least ${min} ${what}, got ${got}`, offset);
 }
 
