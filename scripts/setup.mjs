@@ -14,9 +14,9 @@ const stampFile = join(root, 'node_modules', '.casemate-lockfile');
 /** What the build and the demo need from the system, by the file that shows that it is there. */
 export const buildTools = [
   {
-    what: 'a C compiler that links static programs',
-    debian: ['musl-tools'],
-    found: () => isCommand('musl-gcc') || isStaticGcc(),
+    what: 'a C compiler that links static programs, with the kernel headers',
+    debian: ['gcc', 'libc6-dev', 'linux-libc-dev', 'musl-tools'],
+    found: () => (isCommand('musl-gcc') || isStaticGcc()) && existsSync('/usr/include/linux/seccomp.h'),
   },
   { what: 'busybox, the default root filesystem', debian: ['busybox-static'], found: () => isCommand('busybox') },
 ];
