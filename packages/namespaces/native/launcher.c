@@ -1189,6 +1189,34 @@ static int open_v2_cgroup(void)
 	return -1;
 }
 
+/*
+ * The kernel makes no user namespace for a process whose root is not the root of its mount namespace (user_namespaces(7), EPERM).
+ * Root can mend that: in a mount namespace of its own it lays a copy of the tree below its root over the root of that namespace.
+ * Every path stays what it was. To get there from inside a chroot takes a working directory above a second, deeper root.
+ */
+static int leave_chroot(void)
+{
+	struct stat here, above;
+	if (geteuid() != 0 || sys_unshare(CLONE_NEWNS) < 0)
+		return -1;
+	int tree = sys_open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (tree < 0 || chdir("/") < 0 || chroot("/proc") < 0)
+		return -1;
+	do {
+		if (stat(".", &here) < 0 || chdir("..") < 0 || stat(".", &above) < 0)
+			return -1;
+	} while (here.st_dev != above.st_dev || here.st_ino != above.st_ino);
+	struct mount_attr attributes = {.propagation = MS_PRIVATE};
+	if (chroot(".") < 0 || sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attributes) < 0)
+		return -1;
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || sys_move_mount(tree, root) < 0 || fchdir(tree) < 0 || chroot(".") < 0)
+		return -1;
+	close(root);
+	close(tree);
+	return 0;
+}
+
 /* The operation to blame if clone3 fails. */
 static uint32_t index_of(uint16_t code)
 {
@@ -1210,6 +1238,10 @@ static void create_child(int socket_inside)
 	};
 	current = index_of(OP_NAMESPACES);
 	long pid = syscall(SYS_clone3, &args, sizeof args);
+	if (pid < 0 && errno == EPERM && (namespaces & CLONE_NEWUSER)) {
+		pid = leave_chroot() == 0 ? syscall(SYS_clone3, &args, sizeof args) : -1;
+		errno = EPERM;
+	}
 	check(pid, "clone3");
 	if (pid == 0)
 		run_inside(socket_inside);
@@ -1541,8 +1573,20 @@ static void probe_one(const char *name, int (*attempt)(int), int argument)
 	send_event(CONTROL_FD, EVENT_PROBE, answer[0], answer[1], name);
 }
 
+/* Asks whether a user namespace is refused where we are, and if so tries whether it is for a chroot. */
+static void leave_chroot_if_refused(void)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(sys_unshare(CLONE_NEWUSER) < 0 && errno == EPERM);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 1 && leave_chroot() < 0)
+		errno = 0; /* the probes will tell */
+}
+
 static void probe(void)
 {
+	leave_chroot_if_refused();
 	probe_one("user", try_user, 0);
 	probe_one("mount", try_namespace, CLONE_NEWNS);
 	probe_one("pid", try_namespace, CLONE_NEWPID);

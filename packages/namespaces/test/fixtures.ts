@@ -131,3 +131,20 @@ export async function asUser(
     .split('\n')
     .map((line) => JSON.parse(line));
 }
+
+/** Runs a job of `test/programs/start.ts` as root in a chroot, where the kernel refuses user namespaces: the machine seen through a directory. */
+export function inChroot(starter: string, launcher: string, job: unknown): Record<string, unknown> {
+  const jail = `${workspace}/jail`;
+  mkdirSync(jail, { recursive: true });
+  const enter = 'mount --rbind / "$0" && exec chroot "$0" "$@"';
+  const program = [process.execPath, starter, JSON.stringify([job])];
+  const args = ['--mount', '--propagation', 'private', '/bin/sh', '-c', enter, jail, ...program];
+  const { stdout, stderr } = spawnSync('unshare', args, {
+    encoding: 'utf8',
+    env: { CASEMATE_LAUNCHER: launcher, PATH: PATHS },
+  });
+  if (stdout.trim() === '') throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
+const PATHS = '/usr/sbin:/usr/bin:/sbin:/bin';

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createCgroup } from '@casemate/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import {
   asUser,
   bundleStarter,
   cleanUp,
+  inChroot,
   makeRoot,
   obstacle,
   outcome,
@@ -527,6 +528,15 @@ describe.each(launchers)('%s', (_, launcher) => {
   });
 
   describe('for an ordinary user', () => {
+    itRoot('isolates in a chroot too, where the kernel by itself refuses user namespaces', () => {
+      const refused = spawnSync('chroot', [image, '/bin/unshare', '-U', '/bin/true'], { encoding: 'utf8' });
+      expect(refused.status).not.toBe(0);
+      const command = ['/bin/sh', '-c', 'id -u; cat /proc/1/comm; cat /etc/greeting; ls -d /jail /work 2>/dev/null'];
+      const { stdout, exit } = inChroot(starter, launcher ?? '', { spec: { root, command } });
+      expect(stdout).toBe('0\nsh\nfrom the image\n');
+      expect(exit).toEqual({ code: 1, signal: null });
+    });
+
     itRoot('isolates as it does for root', async () => {
       const status =
         'id -u; cat /proc/self/uid_map; grep -E "^(CapBnd|CapEff|NoNewPrivs|Seccomp:)" /proc/self/status; cat /proc/1/comm; hostname; touch /new && ls /new; (echo x > /proc/sys/kernel/hostname) 2>/dev/null || echo kept; wc -l < /proc/self/mountinfo';
