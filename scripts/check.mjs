@@ -1,7 +1,7 @@
 // `npm run check`: everything that must hold besides the tests. `-- --update` rewrites the API reports; `-- NAME …` runs only the checks named.
 import { bin, run, setup } from './setup.mjs';
 
-await setup().catch((error) => {
+await setup({ build: false }).catch((error) => {
   process.stderr.write(`${error.message}\n`);
   process.exit(1);
 });
@@ -15,7 +15,9 @@ const { checkPackageShape } = await import('./package-shape.mjs');
 
 const args = process.argv.slice(2);
 const update = args.includes('--update');
-const wanted = args.filter((arg) => !arg.startsWith('-'));
+const named = args.filter((arg) => !arg.startsWith('-'));
+// These look at what was built.
+const wanted = ['api', 'shape'].some((name) => named.includes(name)) ? ['build', ...named] : named;
 
 const checks = {
   lint: () => tool('biome', 'ci', '--error-on-warnings', '.'),
@@ -23,6 +25,7 @@ const checks = {
   layers: checkLayers,
   unused: () => tool('knip'),
   browser: () => tool('vitest', 'run', 'scripts/test/browser.test.ts'),
+  build: () => tool('turbo', 'run', 'build', '--output-logs=errors-only'),
   api: () => checkApiReports({ update }),
   examples: checkDocExamples,
   shape: checkPackageShape,

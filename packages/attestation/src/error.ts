@@ -13,6 +13,7 @@ export type AttestationErrorCode = 'malformed' | 'bad-input' | 'unsupported' | '
 
 /** Thrown by every function of this package; switch on `code`. A failed check of evidence is not an error but a result. */
 export class AttestationError extends Error {
+  /** Always `AttestationError`. */
   override readonly name = 'AttestationError';
   /** What went wrong, as a word of a closed list. */
   readonly code: AttestationErrorCode;

@@ -82,7 +82,7 @@ export class Cgroup implements AsyncDisposable {
     for (const { path } of this.directories) await removeHome(path);
   }
 
-  /** {@link Cgroup.destroy}. */
+  /** The same as {@link Cgroup.destroy}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.destroy();
   }

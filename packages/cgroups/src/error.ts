@@ -24,6 +24,7 @@ export type CgroupErrorCode =
 
 /** Thrown by everything in this package. */
 export class CgroupError extends Error {
+  /** Always `CgroupError`. */
   override readonly name = 'CgroupError';
   /** Why; switch on this, never on the text. */
   readonly code: CgroupErrorCode;

@@ -34,6 +34,7 @@ export type ContainerErrorCode =
 
 /** Thrown by everything in this package; switch on `code`. */
 export class ContainerError extends Error {
+  /** Always `ContainerError`. */
   override readonly name = 'ContainerError';
   /** Why. */
   readonly code: ContainerErrorCode;

@@ -13,6 +13,7 @@ export type FirmwareErrorCode = 'malformed' | 'unsupported' | 'inconsistent' | '
 
 /** Thrown by every function of this package; switch on `code`. */
 export class FirmwareError extends Error {
+  /** Always `FirmwareError`. */
   override readonly name = 'FirmwareError';
   /** What went wrong, as a word of a closed list. */
   readonly code: FirmwareErrorCode;

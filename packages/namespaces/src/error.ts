@@ -23,6 +23,7 @@ export interface FailedOperation {
 
 /** Thrown by everything in this package. */
 export class NamespaceError extends Error {
+  /** Always `NamespaceError`. */
   override readonly name = 'NamespaceError';
   /** Why; switch on this, never on the text. */
   readonly code: NamespaceErrorCode;

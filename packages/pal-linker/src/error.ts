@@ -16,6 +16,7 @@ export type PalLinkerErrorCode = 'input' | 'malformed' | 'limit' | 'feature' | '
 
 /** Thrown by every function of this package; switch on `code`. */
 export class PalLinkerError extends Error {
+  /** Always `PalLinkerError`. */
   override readonly name = 'PalLinkerError';
   /** Why it was refused. */
   readonly code: PalLinkerErrorCode;

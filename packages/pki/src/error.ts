@@ -32,6 +32,7 @@ export type PkiErrorCode =
 
 /** Thrown by every function of this package that throws at all; switch on `code`, never on the text. */
 export class PkiError extends Error {
+  /** Always `PkiError`. */
   override readonly name = 'PkiError';
   /** Which kind of refusal this is. */
   readonly code: PkiErrorCode;

@@ -3,6 +3,7 @@ import type { SessionUse } from './session.js';
 
 /** An authorization value sent in the clear (Part 1, section 19.4). */
 export interface Password {
+  /** Tag. */
   readonly kind: 'password';
   /** The authorization value. */
   readonly value: Uint8Array;

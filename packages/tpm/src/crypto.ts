@@ -10,6 +10,7 @@ export interface TpmHashes {
 
 /** An RSA public key: big-endian modulus, and the exponent. */
 export interface RsaPublicKey {
+  /** Tag. */
   readonly type: 'rsa';
   /** Modulus, big-endian. */
   readonly modulus: Uint8Array;
@@ -19,6 +20,7 @@ export interface RsaPublicKey {
 
 /** A point on a NIST prime curve. */
 export interface EccPublicKey {
+  /** Tag. */
   readonly type: 'ecc';
   /** TPM curve identifier: 3 P-256, 4 P-384, 5 P-521. */
   readonly curve: number;

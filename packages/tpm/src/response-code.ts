@@ -90,6 +90,7 @@ export interface TpmErrorDetails {
 
 /** The one error class of this package; switch on {@link TpmError.code}. */
 export class TpmError extends Error {
+  /** Always `TpmError`. */
   override readonly name = 'TpmError';
   /** Why the call failed. */
   readonly code: TpmErrorCode;

@@ -56,6 +56,7 @@ export type PalFault = (typeof PAL_FAULTS)[number];
 
 /** Thrown by every function of this package; switch on `code`. */
 export class TrustvisorError extends Error {
+  /** Always `TrustvisorError`. */
   override readonly name = 'TrustvisorError';
   /** Why it failed. */
   readonly code: TrustvisorErrorCode;

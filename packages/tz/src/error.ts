@@ -6,6 +6,7 @@ export type TzOrigin = 'api' | 'communication' | 'device' | 'service';
 
 /** Thrown by every call. Switch on `code`; `origin` says who refused. */
 export class TzError extends Error {
+  /** Always `TzError`. */
   override readonly name = 'TzError';
   /** The return code by its name in the specification. */
   readonly code: TzErrorCode;

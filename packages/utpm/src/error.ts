@@ -26,6 +26,7 @@ export type UtpmErrorCode =
 
 /** Thrown by everything in this package that is not an answer of the TPM itself; those are response codes. */
 export class UtpmError extends Error {
+  /** Always `UtpmError`. */
   override readonly name = 'UtpmError';
   /** What went wrong, to switch on. */
   readonly code: UtpmErrorCode;

@@ -9,7 +9,9 @@ import type { Writer } from './writer.js';
 
 /** A field whose format depends on an earlier field of the same structure, its selector. */
 export interface UnionField<S extends string, C extends Readonly<Record<number, Codec<unknown>>>> {
+  /** The field that selects. */
   readonly selector: S;
+  /** The codec for each value of the selector. */
   readonly cases: C;
 }
 
@@ -61,6 +63,7 @@ export function union<const S extends string, const C extends Readonly<Record<nu
 
 /** A structure codec; it knows its fields, so that others can describe or extend it. */
 export interface StructCodec<F extends Fields> extends Codec<StructValue<F>> {
+  /** The fields in wire order. */
   readonly fields: F;
 }
 

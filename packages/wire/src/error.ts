@@ -21,8 +21,11 @@ export type WireErrorCode =
 
 /** Thrown by every codec. `path` names the field from the outermost structure inwards, `offset` counts bytes from the start. */
 export class WireError extends Error {
+  /** Always `WireError`. */
   override readonly name = 'WireError';
+  /** Why; switch on this, never on the text. */
   readonly code: WireErrorCode;
+  /** Where, in bytes from the start. */
   readonly offset: number;
   readonly #problem: string;
   #subject: string;
