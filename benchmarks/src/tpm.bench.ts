@@ -1,8 +1,8 @@
 /** `@casemate/tpm` beside tss.js 2.0.0: commands encoded from structures, responses decoded, round trips to one swtpm. */
 import {
   CreatePrimary,
-  decodeResponse,
-  encodeCommand,
+  decodeAnswer,
+  encodeRequest,
   GetRandom,
   PcrExtend,
   PcrRead,
@@ -14,7 +14,6 @@ import {
   type TpmTransport,
 } from '@casemate/tpm';
 import { connectSwtpm } from '@casemate/tpm/swtpm';
-import { decode, encode } from '@casemate/wire';
 import { loadPeer, startSwtpm } from './peers.js';
 import { compare, flags, timeBatch } from './turns.js';
 
@@ -43,6 +42,8 @@ interface TssTpm {
   PCR_Extend(handle: unknown, digests: unknown[], done: () => void): void;
   CreatePrimary(...members: unknown[]): void;
   GetRandom(count: number, done: (error: unknown, random: Uint8Array) => void): void;
+  /** The tag of the command that a response must answer to. */
+  sessTag: number;
   processResponse(buffer: unknown, type: new () => unknown): unknown;
 }
 
@@ -62,18 +63,27 @@ const password = { sessionHandle: TPM_RS.PW, nonce: new Uint8Array(), sessionAtt
 const digests = [{ hashAlg: TPM_ALG.SHA256, digest }] as const;
 
 function encodeExtend(): Uint8Array {
-  const parameters = encode(PcrExtend.parameters, { digests });
-  return encodeCommand({ code: PcrExtend.code, handles: [16], auths: [password], parameters });
+  return encodeRequest(PcrExtend, { handles: [16], auths: [password], parameters: { digests } });
+}
+
+/** Decodes with tss.js as if the command had just been sent; it answers null to what it refuses, which would measure nothing. */
+function decodeTheirs(bytes: Uint8Array, type: new () => unknown): () => unknown {
+  const peer = new tss.Tpm();
+  peer.sessTag = new DataView(bytes.buffer, bytes.byteOffset).getUint16(0);
+  const response = Buffer.from(bytes);
+  const run = (): unknown => peer.processResponse(new tss.TpmBuffer(response), type);
+  if (!(run() instanceof type)) throw new Error(`tss.js does not decode the response as ${type.name}`);
+  return run;
 }
 
 function encodeCreatePrimary(): Uint8Array {
-  const parameters = encode(CreatePrimary.parameters, {
+  const parameters = {
     inSensitive: { userAuth: new Uint8Array(), data: new Uint8Array() },
     inPublic: template,
     outsideInfo: new Uint8Array(),
     creationPCR: [],
-  });
-  return encodeCommand({ code: CreatePrimary.code, handles: [TPM_RH.OWNER], auths: [password], parameters });
+  };
+  return encodeRequest(CreatePrimary, { handles: [TPM_RH.OWNER], auths: [password], parameters });
 }
 
 function tssExtend(): Uint8Array {
@@ -107,20 +117,10 @@ try {
 
 async function codecs(transport: TpmTransport): Promise<void> {
   const created = await transport.send(encodeCreatePrimary());
-  const read = await transport.send(
-    encodeCommand({
-      code: PcrRead.code,
-      handles: [],
-      auths: [],
-      parameters: encode(PcrRead.parameters, {
-        pcrSelectionIn: [{ hash: TPM_ALG.SHA256, pcrSelect: Uint8Array.of(0xff, 0, 0) }],
-      }),
-    }),
-  );
+  const selection = { pcrSelectionIn: [{ hash: TPM_ALG.SHA256, pcrSelect: Uint8Array.of(0xff, 0, 0) }] };
+  const read = await transport.send(encodeRequest(PcrRead, { handles: [], auths: [], parameters: selection }));
   const decodeOurs = (command: typeof CreatePrimary | typeof PcrRead, bytes: Uint8Array) => (): unknown =>
-    decode<unknown>(command.response, decodeResponse(command, bytes).parameters);
-  const decodeTheirs = (bytes: Uint8Array, type: new () => unknown) => (): unknown =>
-    theirs.processResponse(new tss.TpmBuffer(Buffer.from(bytes)), type);
+    decodeAnswer(command, bytes);
   const pairs: [string, () => unknown, () => unknown][] = [
     ['encode PCR_Extend', encodeExtend, tssExtend],
     ['encode CreatePrimary', encodeCreatePrimary, tssCreatePrimary],
