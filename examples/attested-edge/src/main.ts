@@ -177,8 +177,8 @@ async function runContainer(
     }
     for (const record of runLog.records) {
       if (record.event === 'limits')
-        note(`at most ${record.memoryMax >> 20} MiB, ${record.pidsMax} processes, ${record.cpuMax / 1000} CPU`);
-      if (record.event === 'insecure-missing-limit') note(`without the ${record.limit} limit: ${record.reason}`);
+        note(`limits: ${record.memoryMax >> 20} MiB, ${record.pidsMax} processes, ${record.cpuMax / 1000} CPU`);
+      if (record.event === 'insecure-missing-limit') note(`NOT enforced: ${record.limit}: ${record.reason}`);
     }
     const output = await follow(container, (line) => note(`| ${line}`));
     const exit = await container.wait();

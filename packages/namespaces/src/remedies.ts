@@ -9,7 +9,7 @@ export function remedyFor(operation: OperationName | 'start', errno: string): st
 /** What lets an ordinary user create user namespaces again. */
 export const USER_NAMESPACE_REMEDY =
   'allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 or an ' +
-  'AppArmor profile with "userns," (Ubuntu), user.max_user_namespaces above 0; in Docker, --security-opt seccomp=unconfined';
+  'AppArmor profile with "userns," (Ubuntu), user.max_user_namespaces above 0; in Docker, --security-opt seccomp=unconfined; in a chroot only root can have one';
 
 const MISSING_MOUNT_POINT = 'the mount point is not there and the root cannot be written: create it in the image';
 const SYMLINK = 'the path passes through a symbolic link of the root file system: give the path that it leads to';
