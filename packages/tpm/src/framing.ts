@@ -194,6 +194,10 @@ function readResponse<P>(r: Reader, command: ResponseShape, readParameters: (r: 
   }
   const responseCode = r.u32('responseCode');
   if (responseCode !== TPM_RC.SUCCESS) {
+    // The second is how a TPM 1.2 answers, and a TPM that cannot tell which family spoke to it.
+    if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.RSP_COMMAND) {
+      throw malformedResponse(command, `expected tag 0x8001 or 0x00c4 without success, got 0x${tag.toString(16)}`);
+    }
     r.finish('a response without success');
     return { responseCode, handles: [], parameters: undefined, auths: [] };
   }
@@ -203,12 +207,14 @@ function readResponse<P>(r: Reader, command: ResponseShape, readParameters: (r: 
   const handles = readHandles(r, command.responseHandles.length);
   const length = tag === TPM_ST.SESSIONS ? r.u32('parameterSize') : r.remaining;
   const parameters = r.bounded(length, 'parameters', () => readParameters(r));
-  return { responseCode, handles, parameters, auths: tag === TPM_ST.SESSIONS ? readResponseAuths(r) : [] };
+  const auths = tag === TPM_ST.SESSIONS ? readResponseAuths(r, command) : [];
+  return { responseCode, handles, parameters, auths };
 }
 
-function readResponseAuths(r: Reader): readonly TpmsAuthResponse[] {
+function readResponseAuths(r: Reader, command: ResponseShape): readonly TpmsAuthResponse[] {
   const { auths } = ResponseAuthArea.read(r);
   r.finish('authorizations');
+  if (auths.length === 0) throw malformedResponse(command, 'expected authorisations as tag 0x8002 says, got none');
   return auths;
 }
 
