@@ -14,6 +14,7 @@ import {
   u64,
 } from '@casemate/wire';
 import { nameOfPublic, type TpmObject } from './object.js';
+import { decodeSequence, encodeSequence, isSequenceContext } from './sequence.js';
 import type { PolicyState, Session, SessionCipher, SessionType } from './session.js';
 import type { Tpm } from './tpm.js';
 
@@ -32,14 +33,20 @@ const ST_CLEAR = 4;
 
 /** The plain context of an object. */
 export function encodeObject(object: TpmObject): Uint8Array {
+  const { public: area, sensitive, qualifiedName, sequence } = object;
+  if (sequence !== undefined) return encodeSequence(sequence, sensitive?.authValue ?? new Uint8Array(0));
   const flags =
     (object.isPrimary ? PRIMARY : 0) | (object.isExternal ? EXTERNAL : 0) | (object.isStClear ? ST_CLEAR : 0);
-  const { public: area, sensitive, qualifiedName } = object;
   return encode(ObjectContext, { public: area, ...(sensitive && { sensitive }), qualifiedName, flags });
 }
 
 /** The object of a plain context, without a handle yet. */
-export function decodeObject(tpm: Tpm, hierarchy: number, plain: Uint8Array): Omit<TpmObject, 'handle'> {
+export function decodeObject(
+  tpm: Pick<Tpm, 'crypto'>,
+  hierarchy: number,
+  plain: Uint8Array,
+): Omit<TpmObject, 'handle'> {
+  if (isSequenceContext(plain)) return decodeSequence(tpm.crypto, plain);
   const context = decode(ObjectContext, plain);
   return {
     public: context.public,

@@ -13,6 +13,6 @@ export const openUtpm: (options?: UtpmOptions) => Promise<Utpm> = openerWith(nob
 export type { CurvePoint, EccPrivateKey, EcdsaSignature, SigningInput, UtpmCrypto } from './crypto.js';
 export { UtpmError, type UtpmErrorCode } from './error.js';
 export { nobleUtpmCrypto } from './noble-crypto.js';
-export type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions } from './options.js';
+export type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
 export type { RsaPrivateKey, RsaPublicKey } from './rsa.js';
-export { type MemoryState, memoryState, type UtpmState } from './state.js';
+export { type MemoryState, memoryState, type UtpmState, type VolatileStore } from './state.js';

@@ -43,6 +43,17 @@ export interface UtpmSendOptions {
   readonly locality?: number;
 }
 
+/**
+ * A TPM between two commands, as blobs of this package's own versioned form. Both hold secrets: whoever has them has the TPM.
+ * Together they go on where the TPM was; the permanent one alone is a TPM that lost its power.
+ */
+export interface UtpmSnapshot {
+  /** What is kept without power. */
+  readonly permanent: Uint8Array;
+  /** What a loss of power takes: PCRs, loaded objects and sessions, the clock since it was stored. */
+  readonly volatile: Uint8Array;
+}
+
 /** A TPM 2.0 in process. */
 export interface Utpm extends TpmTransport, AsyncDisposable {
   /** The command set it was opened with. */
@@ -52,10 +63,17 @@ export interface Utpm extends TpmTransport, AsyncDisposable {
    * A command that changed permanent state is answered after the change is durable. Throws `UtpmError` `closed`, or the signal's reason.
    */
   send(command: Uint8Array, options?: UtpmSendOptions): Promise<Uint8Array>;
-  /** What the platform does at power-on, `_TPM_Init`: all volatile state is gone and TPM2_Startup is due. */
-  powerCycle(): Promise<void>;
+  /**
+   * What the platform does at power-on, `_TPM_Init`: all volatile state is gone and TPM2_Startup is due. With blobs of a `snapshot`
+   * the TPM becomes that of the snapshot: `permanent` replaces its state, in the store too, and with `volatile` it goes on without a
+   * TPM2_Startup. Throws `UtpmError` `state-damaged` or `state-version` for a blob that is not whole or not of this TPM's permanent
+   * state, and is then as it was.
+   */
+  powerCycle(from?: Partial<UtpmSnapshot>): Promise<void>;
+  /** Its state at this moment, between two commands. */
+  snapshot(): Promise<UtpmSnapshot>;
   /** `_TPM_Hash_Start`, `_TPM_Hash_Data` and `_TPM_Hash_End` (Part 3, 22.7 to 22.9) over `data`, at locality 4. */
   hashSequence(data: Uint8Array): Promise<void>;
-  /** Lets go of the state; a TPM that was not shut down counts as interrupted at its next start. */
+  /** Shuts the TPM down in order unless the caller has done so, as TPM2_Shutdown(CLEAR) does, and lets go of the state. */
   close(): Promise<void>;
 }

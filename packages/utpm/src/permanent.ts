@@ -1,29 +1,6 @@
 /** Permanent state: what Part 1, clause 37 keeps in NV, and the versioned, checksummed form in which a store keeps it. */
-import {
-  array,
-  bytes,
-  type Codec,
-  decode,
-  encode,
-  type Infer,
-  oneOf,
-  optionalSized,
-  rest,
-  sizedBytes,
-  struct,
-  u8,
-  u16,
-  u32,
-  u64,
-  WireError,
-} from '@casemate/wire';
-import { sha256 } from '@noble/hashes/sha2.js';
-import { isEqual } from './bytes.js';
-import { UtpmError } from './error.js';
-
-const VERSION = 1;
-const MAGIC = new TextEncoder().encode('CASEMATE-UTPM\0');
-const MAX_STATE = 1 << 22;
+import { array, type Infer, oneOf, optionalSized, sizedBytes, struct, u8, u16, u32, u64 } from '@casemate/wire';
+import { decodeStored, encodeStored, magicOf, type StoredForm } from './stored-form.js';
 
 /**
  * How the TPM was left: Part 1, 12.2.3. `NONE` is a TPM that was not shut down, or ran commands after that; `DA_USED` is one that also
@@ -127,43 +104,19 @@ const State = struct('permanent state', {
 /** Permanent state as one value. */
 export type PermanentState = Infer<typeof State>;
 
-const File: Codec<{ magic: Uint8Array; version: number; checksum: Uint8Array; payload: Uint8Array }> = struct('state', {
-  magic: bytes('magic', MAGIC.length),
-  version: u16,
-  checksum: bytes('checksum', 32),
-  payload: rest('payload', MAX_STATE),
-});
+const FORM: StoredForm<PermanentState> = {
+  what: "the TPM's state",
+  magic: magicOf('CASEMATE-UTPM'),
+  version: 1,
+  codec: State,
+};
 
 /** The blob that a store keeps: magic, version, SHA-256 of the rest, the state. */
 export function encodePermanent(state: PermanentState): Uint8Array {
-  const payload = encode(State, state);
-  const whole = encode(File, { magic: MAGIC, version: VERSION, checksum: sha256(payload), payload });
-  payload.fill(0);
-  return whole;
+  return encodeStored(FORM, state);
 }
 
 /** Reads a blob. Throws `UtpmError` `state-damaged` or `state-version`. Whoever can write the store controls the blob. */
 export function decodePermanent(stored: Uint8Array): PermanentState {
-  try {
-    const file = decode(File, stored);
-    if (!isEqual(file.magic, MAGIC)) throw damaged('it does not start as one');
-    if (file.version !== VERSION) {
-      throw new UtpmError('state-version', `read the TPM's state: expected version ${VERSION}, got ${file.version}`);
-    }
-    if (!isEqual(file.checksum, sha256(file.payload))) throw damaged('its checksum does not match');
-    return decode(State, file.payload);
-  } catch (error) {
-    if (error instanceof WireError) throw damaged(error.message, error);
-    throw error;
-  }
-}
-
-function damaged(why: string, cause?: unknown): UtpmError {
-  return new UtpmError(
-    'state-damaged',
-    `read the TPM's state: expected a stored state, but ${why}; it was left as it is`,
-    {
-      cause,
-    },
-  );
+  return decodeStored(FORM, stored);
 }

@@ -13,8 +13,21 @@ export interface UtpmState {
   close(): Promise<void>;
 }
 
+/** A store that can also keep the volatile state of a TPM whose run goes on later, in another process perhaps. */
+export interface VolatileStore {
+  /** The volatile state saved last, if there is one. Throws `UtpmError` `state-failed`. */
+  loadVolatile(): Promise<Uint8Array | undefined>;
+  /** Replaces the volatile state; `undefined` removes it. */
+  saveVolatile(state: Uint8Array | undefined): Promise<void>;
+}
+
+/** Can `state` keep volatile state? */
+export function isVolatileStore(state: UtpmState): state is UtpmState & VolatileStore {
+  return 'loadVolatile' in state && 'saveVolatile' in state;
+}
+
 /** A store in memory, gone with the process unless the caller keeps `snapshot()`. */
-export interface MemoryState extends UtpmState {
+export interface MemoryState extends UtpmState, VolatileStore {
   /** A copy of the blob saved last, to hand to another `memoryState`; it holds secrets. */
   snapshot(): Uint8Array | undefined;
 }
@@ -22,6 +35,7 @@ export interface MemoryState extends UtpmState {
 /** Makes a store in memory, empty or holding a copy of an earlier `snapshot()`. */
 export function memoryState(initial?: Uint8Array): MemoryState {
   let blob = initial?.slice();
+  let volatile: Uint8Array | undefined;
   return {
     load: async () => blob?.slice(),
     save: async (state) => {
@@ -30,6 +44,11 @@ export function memoryState(initial?: Uint8Array): MemoryState {
       old?.fill(0);
     },
     close: async () => undefined,
+    loadVolatile: async () => volatile?.slice(),
+    saveVolatile: async (state) => {
+      volatile?.fill(0);
+      volatile = state?.slice();
+    },
     snapshot: () => blob?.slice(),
   };
 }

@@ -11,10 +11,11 @@ import type { UtpmCrypto } from './crypto.js';
 import { UtpmError } from './error.js';
 import { execute, type Handlers } from './execute.js';
 import type { Handler } from './handler.js';
-import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions } from './options.js';
-import { decodePermanent, encodePermanent } from './permanent.js';
+import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
+import { decodePermanent, encodePermanent, ORDERLY } from './permanent.js';
 import { memoryState, type UtpmState } from './state.js';
 import { fromStored, manufacture, type Permanent, powerOnState, type Tpm, toStored } from './tpm.js';
+import { decodeVolatile, encodeVolatile } from './volatile.js';
 
 const SEED_BYTES = { min: 32, max: 64 };
 
@@ -67,7 +68,7 @@ function handlersOf(profile: UtpmProfile): Handlers {
 // Owns the state: the only one who writes it, and the one who lets go of it.
 class EmbeddedTpm implements Utpm {
   readonly profile: UtpmProfile;
-  readonly #tpm: Tpm;
+  #tpm: Tpm;
   readonly #state: UtpmState;
   readonly #handlers: Handlers;
   #queue: Promise<unknown> = Promise.resolve();
@@ -93,8 +94,17 @@ class EmbeddedTpm implements Utpm {
     return options.signal === undefined ? answer : orAbort(answer, options.signal);
   }
 
-  async powerCycle(): Promise<void> {
-    await this.#enqueue(() => this.#powerOn());
+  async powerCycle(from: Partial<UtpmSnapshot> = {}): Promise<void> {
+    this.#assertOpen();
+    await this.#enqueue(() => this.#powerOn(from));
+  }
+
+  async snapshot(): Promise<UtpmSnapshot> {
+    this.#assertOpen();
+    return this.#enqueue(() => ({
+      permanent: encodePermanent(toStored(this.#tpm.permanent)),
+      volatile: encodeVolatile(this.#tpm),
+    }));
   }
 
   async hashSequence(data: Uint8Array): Promise<void> {
@@ -106,7 +116,8 @@ class EmbeddedTpm implements Utpm {
     this.#isClosed = true;
     await this.#enqueue(async () => {
       // A caller who closes has ended in order, which is what TPM2_Shutdown is there to say.
-      if (this.#tpm.volatile.isStarted && !this.#tpm.volatile.hasFailed) shutDown(this.#tpm, TPM_SU.CLEAR);
+      const { isStarted, hasFailed } = this.#tpm.volatile;
+      if (isStarted && !hasFailed && !isShutDown(this.#tpm)) shutDown(this.#tpm, TPM_SU.CLEAR);
       if (this.#tpm.volatile.isDirty) await this.store();
       await this.#state.close();
     });
@@ -167,15 +178,27 @@ class EmbeddedTpm implements Utpm {
     return result;
   }
 
-  #powerOn(): void {
+  async #powerOn(from: Partial<UtpmSnapshot>): Promise<void> {
     this.#tpm.permanent.clock = clockOf(this.#tpm);
-    this.#tpm.volatile = powerOnState(this.#tpm.crypto, this.#tpm.now(), this.#tpm.permanent);
-    startClock(this.#tpm);
+    const permanent = from.permanent === undefined ? this.#tpm.permanent : fromStored(decodePermanent(from.permanent));
+    const base = { ...this.#tpm, permanent };
+    const volatile =
+      from.volatile === undefined
+        ? powerOnState(base.crypto, base.now(), permanent)
+        : decodeVolatile(base, from.volatile);
+    this.#tpm = { ...base, volatile };
+    if (from.volatile === undefined) startClock(this.#tpm);
+    if (from.permanent !== undefined) await this.store();
   }
 
   #assertOpen(): void {
     if (this.#isClosed) throw new UtpmError('closed', 'send a command: expected an open TPM, got a closed one');
   }
+}
+
+// No command has changed anything since TPM2_Shutdown; to shut down again would undo a TPM2_Shutdown(STATE).
+function isShutDown(tpm: Tpm): boolean {
+  return tpm.permanent.orderly === ORDERLY.CLEAR || tpm.permanent.orderly === ORDERLY.STATE;
 }
 
 function orAbort(answer: Promise<Uint8Array>, signal: AbortSignal): Promise<Uint8Array> {

@@ -1,8 +1,27 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { nvDefine, nvRead, nvWrite, TPM_RC, Tpm } from '@casemate/tpm';
+import {
+  createPrimary,
+  extendPcr,
+  GetCapability,
+  nvDefine,
+  nvRead,
+  nvWrite,
+  openNv,
+  ReadClock,
+  ReadPublic,
+  readPcrs,
+  Shutdown,
+  Startup,
+  srkTemplate,
+  startSession,
+  TPM_CAP,
+  TPM_RC,
+  TPM_SU,
+  Tpm,
+} from '@casemate/tpm';
 import { describe, expect, it } from 'vitest';
 import { memoryState, openUtpm, type UtpmState } from '../src/index.js';
 import { directoryState } from '../src/node.js';
@@ -126,5 +145,94 @@ describe('a state directory', () => {
     writeFileSync(join(path, `utpm.lock.1.1.00000000-0000.${namespace}`), '');
     await (await openUtpm({ state: directoryState(path) })).close();
     expect(readdirSync(path)).toEqual(['utpm.state']);
+  });
+});
+
+describe('a snapshot', () => {
+  it('lets a TPM go on in another one: PCRs, loaded objects, sessions, time and NV', async () => {
+    const utpm = await openUtpm({ startup: true });
+    const first = new Tpm(utpm);
+    await extendPcr(first, 11, { sha256: new Uint8Array(32).fill(7) });
+    const key = await createPrimary(first, { template: srkTemplate('ecc-p256') });
+    const session = await startSession(first, { type: 'hmac' });
+    const index = await nvDefine(first, { index: 0x01800001, size: 4 });
+    await nvWrite(first, index, Uint8Array.of(1, 2, 3, 4));
+    const before = await first.execute(ReadClock, {});
+    const snapshot = await utpm.snapshot();
+
+    const state = memoryState();
+    const other = await openUtpm({ state });
+    await other.powerCycle(snapshot);
+    const second = new Tpm(other);
+    expect(await readPcrs(second, { sha256: [11] })).toEqual(await readPcrs(first, { sha256: [11] }));
+    expect((await second.execute(ReadPublic, { objectHandle: key.handle })).name).toEqual(key.name);
+    expect(await nvRead(second, await openNv(second, 0x01800001))).toEqual(Uint8Array.of(1, 2, 3, 4));
+    const after = await second.execute(ReadClock, {});
+    expect(after.currentTime.time).toBeGreaterThanOrEqual(before.currentTime.time);
+    expect(after.currentTime.clockInfo.resetCount).toBe(before.currentTime.clockInfo.resetCount);
+    const sessions = await second.execute(GetCapability, {
+      capability: TPM_CAP.HANDLES,
+      property: session.handle & 0xff000000,
+      propertyCount: 3,
+    });
+    expect(sessions.capabilityData.data).toEqual([session.handle]);
+    // The store has the permanent half.
+    await second.close();
+    expect(await nvRead(new Tpm(await openUtpm({ state, startup: true })), index)).toEqual(Uint8Array.of(1, 2, 3, 4));
+    await first.close();
+  });
+
+  it('is refused where it was changed, cut off or of another moment, and the TPM is then as it was', async () => {
+    const utpm = await openUtpm({ startup: true });
+    const tpm = new Tpm(utpm);
+    await createPrimary(tpm, { template: srkTemplate('ecc-p256') });
+    await extendPcr(tpm, 11, { sha256: new Uint8Array(32).fill(7) });
+    const pcrs = await readPcrs(tpm, { sha256: [11] });
+    const { permanent, volatile } = await utpm.snapshot();
+    for (let i = 0; i < volatile.length; i += 13) {
+      const damaged = volatile.slice();
+      damaged[i] = (damaged[i] ?? 0) ^ 0x40;
+      for (const bad of [damaged, volatile.slice(0, i)]) {
+        await expect(utpm.powerCycle({ volatile: bad })).rejects.toMatchObject({
+          code: expect.stringMatching(/state-(damaged|version)/),
+        });
+      }
+    }
+    const other = await openUtpm({ startup: true });
+    await other.powerCycle();
+    await new Tpm(other).execute(Startup, { startupType: TPM_SU.CLEAR });
+    await expect(other.powerCycle({ volatile })).rejects.toMatchObject({ code: 'state-damaged' });
+    await expect(other.powerCycle({ permanent: volatile })).rejects.toMatchObject({ code: 'state-damaged' });
+    expect(await readPcrs(tpm, { sha256: [11] })).toEqual(pcrs);
+    await utpm.powerCycle({ permanent, volatile });
+    expect(await readPcrs(tpm, { sha256: [11] })).toEqual(pcrs);
+  });
+
+  it('of the volatile state is kept by a directory until it is removed', async () => {
+    const path = directory();
+    const state = directoryState(path);
+    const utpm = await openUtpm({ state, startup: true });
+    const { volatile } = await utpm.snapshot();
+    expect(await state.loadVolatile()).toBeUndefined();
+    await state.saveVolatile(volatile);
+    expect(statSync(join(path, 'utpm.volatile')).mode & 0o777).toBe(0o600);
+    expect(await directoryState(path).loadVolatile()).toEqual(volatile);
+    await state.saveVolatile(undefined);
+    expect(await state.loadVolatile()).toBeUndefined();
+    await utpm.close();
+  });
+});
+
+describe('a TPM that was shut down with its state saved', () => {
+  it('resumes after it was closed', async () => {
+    const state = memoryState();
+    const tpm = new Tpm(await openUtpm({ state, startup: true }));
+    await extendPcr(tpm, 11, { sha256: new Uint8Array(32).fill(7) });
+    const pcrs = await readPcrs(tpm, { sha256: [11] });
+    await tpm.execute(Shutdown, { shutdownType: TPM_SU.STATE });
+    await tpm.close();
+    const again = new Tpm(await openUtpm({ state }));
+    await again.execute(Startup, { startupType: TPM_SU.STATE });
+    expect(await readPcrs(again, { sha256: [11] })).toEqual(pcrs);
   });
 });
