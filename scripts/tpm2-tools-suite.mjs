@@ -29,6 +29,11 @@ const suiteTools = [
   { what: 'tpm2-abrmd', debian: ['tpm2-abrmd', 'libtss2-tcti-tabrmd0'], found: () => isCommand('tpm2-abrmd') },
   { what: 'a D-Bus session', debian: ['dbus', 'dbus-daemon'], found: () => isCommand('dbus-run-session') },
   { what: 'tpm2-tools', debian: ['tpm2-tools', 'libtss2-tcti-swtpm0', 'xxd'], found: () => isCommand('tpm2_quote') },
+  {
+    what: 'the headers of tpm2-tss, from which one test takes its cases',
+    debian: ['libtss2-dev', 'pkg-config'],
+    found: () => isCommand('pkg-config') && existsSync('/usr/include/tss2/tss2_tpm2_types.h'),
+  },
   { what: 'PyYAML', debian: ['python3-yaml'], found: () => existsSync('/usr/lib/python3/dist-packages/yaml') },
   { what: 'OpenSSL and expect', debian: ['openssl', 'expect'], found: () => isCommand('expect') },
   { what: 'swtpm', debian: ['swtpm'], found: () => isCommand('swtpm') },
@@ -101,7 +106,11 @@ async function runTest(test) {
   const log = createWriteStream(join(options.logs, `${name}.log`));
   const { port, tpm } = await startTpm(directory, log);
   try {
+    for (const each of [port, port + 1]) await waitForPort(each);
     return await runScript(test, port, directory, log);
+  } catch (error) {
+    log.write(`${error.stack}\n`);
+    return 'fail';
   } finally {
     tpm.kill('SIGTERM');
     await tpm.ended;
@@ -123,7 +132,6 @@ async function startTpm(directory, log) {
   const tpm = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   tpm.ended = new Promise((resolve) => tpm.once('exit', resolve));
   for (const stream of [tpm.stdout, tpm.stderr]) stream.on('data', (text) => log.write(text));
-  for (const each of [port, port + 1]) await waitForPort(each);
   return { port, tpm };
 }
 

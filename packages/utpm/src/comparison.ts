@@ -2,10 +2,10 @@
 import { TPM_EO } from '@casemate/tpm';
 import { toInteger } from './integer.js';
 
-/** Is "`a` operation `b`" true? Both have the same length; signed operands are in two's complement. */
+/** Is "`a` operation `b`" true? Both have the same length; the first bit of a signed operand is its sign. */
 export function compare(operation: number, a: Uint8Array, b: Uint8Array): boolean {
   const unsigned = order(toInteger(a), toInteger(b));
-  const signed = order(toSigned(a), toSigned(b));
+  const signed = signedOrder(a, b, unsigned);
   switch (operation) {
     case TPM_EO.EQ:
       return unsigned === 0;
@@ -41,6 +41,9 @@ function order(a: bigint, b: bigint): number {
   return a > b ? 1 : -1;
 }
 
-function toSigned(bytes: Uint8Array): bigint {
-  return BigInt.asIntN(8 * bytes.length, toInteger(bytes));
+/** The reference implementation reverses the order of two negative operands, as if the sign stood before a magnitude. */
+function signedOrder(a: Uint8Array, b: Uint8Array, unsigned: number): number {
+  const isNegative = (bytes: Uint8Array) => ((bytes[0] ?? 0) & 0x80) !== 0;
+  if (isNegative(a) !== isNegative(b)) return isNegative(a) ? -1 : 1;
+  return isNegative(a) ? -unsigned : unsigned;
 }
