@@ -61,6 +61,21 @@ export function planSlots(
   });
 }
 
+/** The passwords of a command as they are sent; `undefined` where a session is among the authorisations. */
+export function passwordAuths(slots: readonly AuthorizationSlot[]): readonly TpmsAuthCommand[] | undefined {
+  const auths: TpmsAuthCommand[] = [];
+  for (const slot of slots) {
+    if (slot.kind === 'session') return undefined;
+    auths.push(passwordAuth(slot.value));
+  }
+  return auths;
+}
+
+/** Throws `TpmError` `integrity` unless a response answers each authorisation of its command. */
+export function assertAuthCount(command: AnyCommand, expected: number, got: number): void {
+  if (got !== expected) throw integrity(command, `expected ${expected} authorisations, got ${got}`);
+}
+
 /** Draws nonces, encrypts, and computes every HMAC: the frame to send. Sessions are changed by it, so it runs under the lock. */
 export function authorise(plan: CommandPlan): CommandFrame {
   const { command, slots } = plan;
@@ -84,9 +99,7 @@ export function authorise(plan: CommandPlan): CommandFrame {
 /** Checks every HMAC of a successful response and decrypts: its parameters in the clear. Throws `TpmError` `integrity`. */
 export function acceptResponse(plan: CommandPlan, response: ResponseFrame): Uint8Array {
   const { command, slots } = plan;
-  if (response.auths.length !== slots.length) {
-    throw integrity(command, `expected ${slots.length} authorisations, got ${response.auths.length}`);
-  }
+  assertAuthCount(command, slots.length, response.auths.length);
   let { parameters } = response;
   const digestOf = (session: Session): Uint8Array =>
     session.digest(u32Bytes(response.responseCode), u32Bytes(command.code), response.parameters);

@@ -143,9 +143,15 @@ export interface AnswerShape extends ResponseShape {
   readonly response: Codec<unknown>;
 }
 
+/** How {@link decodeAnswer} decodes. */
+export interface AnswerOptions extends FrameLimits {
+  /** Give out copies of byte strings, so that the response may change or be dropped. Default false: views of it. */
+  readonly copy?: boolean;
+}
+
 /** A response whose parameters are decoded; without success, `parameters` is `undefined`. */
 export type AnswerFrame<C extends AnswerShape> = Omit<ResponseFrame, 'parameters'> & {
-  /** The decoded parameters; byte strings in them are views of the response. */
+  /** The decoded parameters; byte strings in them are views of the response unless copies were asked for. */
   readonly parameters: Infer<C['response']> | undefined;
 };
 
@@ -153,10 +159,10 @@ export type AnswerFrame<C extends AnswerShape> = Omit<ResponseFrame, 'parameters
 export function decodeAnswer<C extends AnswerShape>(
   command: C,
   bytes: Uint8Array,
-  limits?: FrameLimits,
+  options?: AnswerOptions,
 ): AnswerFrame<C> {
   // The command's codec reads what Infer says it reads.
-  return decodeWith(command, bytes, limits, (r) => command.response.read(r) as Infer<C['response']>);
+  return decodeWith(command, bytes, options, (r) => command.response.read(r) as Infer<C['response']>);
 }
 
 const SHARED = { shared: true } as const;
@@ -173,14 +179,15 @@ type Decoded<P> = Omit<ResponseFrame, 'parameters'> & { readonly parameters: P |
 function decodeWith<P>(
   command: ResponseShape,
   bytes: Uint8Array,
-  limits: FrameLimits | undefined,
+  options: AnswerOptions | undefined,
   readParameters: (r: Reader) => P,
 ): Decoded<P> {
-  const maxSize = limits?.maxSize ?? LIMITS.MAX_COMMAND_SIZE;
+  const maxSize = options?.maxSize ?? LIMITS.MAX_COMMAND_SIZE;
   if (bytes.length > maxSize)
     throw malformedResponse(command, `expected at most ${maxSize} bytes, got ${bytes.length}`);
   try {
-    return readResponse(new Reader(bytes, SHARED), command, readParameters);
+    const reader = options?.copy === true ? new Reader(bytes) : new Reader(bytes, SHARED);
+    return readResponse(reader, command, readParameters);
   } catch (error) {
     throw error instanceof WireError ? malformedResponse(command, error.message, error) : error;
   }

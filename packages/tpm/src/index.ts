@@ -164,6 +164,7 @@ export { TPM_CLOCK_ADJUST, TPM_EO, TPM_SE, TPM_ST, TPM_SU } from './constants/se
 export { TPM_GENERATED_VALUE, TPM_SPEC } from './constants/specification.js';
 export {
   type AnswerFrame,
+  type AnswerOptions,
   type AnswerShape,
   type CommandFrame,
   type CommandLookup,

@@ -2,17 +2,26 @@
 
 /** Runs tasks one after another; the next starts when the one before has settled. */
 export class Lock {
-  #last: Promise<unknown> = Promise.resolve();
+  /** Tasks that have not settled. */
+  #unsettled = 0;
+  #last: Promise<void> = Promise.resolve();
 
-  /** Runs `task` when all earlier ones have settled. A `signal` that fires while waiting rejects and skips the task. */
-  async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const before = this.#last;
-    const turn = before.then(() => {
+  /**
+   * Runs `task` when all earlier ones have settled: at once where there is none. A `signal` that fires while the task
+   * waits rejects and skips it; a task that is running must watch the signal itself.
+   */
+  run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const waits = this.#unsettled > 0;
+    const start = (): Promise<T> => {
       signal?.throwIfAborted();
       return task();
-    });
-    this.#last = turn.catch(() => undefined);
-    return signal ? await orAborted(turn, signal) : await turn;
+    };
+    const turn = waits ? this.#last.then(start) : started(task);
+    const settle = (): void => void this.#unsettled--;
+    this.#unsettled++;
+    this.#last = turn.then(settle, settle);
+    return waits && signal ? orAborted(turn, signal) : turn;
   }
 }
 
@@ -24,4 +33,13 @@ export function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
     signal.addEventListener('abort', abort, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
   });
+}
+
+/** What `task` promises; a rejection where it throws at once. */
+function started<T>(task: () => Promise<T>): Promise<T> {
+  try {
+    return task();
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }

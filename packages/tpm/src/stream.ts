@@ -17,8 +17,8 @@ export type ReplyLength = (received: Uint8Array) => number | undefined;
 export class Stream {
   readonly #address: StreamAddress;
   readonly #lock = new Lock();
-  readonly #greet: (stream: Exchange) => Promise<void>;
-  #socket: Socket | undefined;
+  readonly #greet: (exchange: Exchange) => Promise<void>;
+  #connection: Connection | undefined;
   #closed = false;
 
   /** `greet` runs over every new connection before anything else does. Nothing is opened yet. */
@@ -34,36 +34,34 @@ export class Stream {
 
   /** Sends `request` and waits for one reply. Throws `TpmError` `closed` or `transport`, or the signal's reason. */
   exchange(request: Uint8Array, length: ReplyLength, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#lock.run(async () => {
-      const socket = await this.#connected(signal);
-      return this.#guarded(socket, () => exchangeOver(socket, request, length, signal));
-    }, signal);
+    return this.#lock.run(() => this.#exchange(request, length, signal), signal);
   }
 
   /** Destroys the connection for good; an exchange under way rejects with code `closed`. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#socket?.destroy();
-    this.#socket = undefined;
+    this.#connection?.destroy();
+    this.#connection = undefined;
   }
 
-  async #connected(signal: AbortSignal | undefined): Promise<Socket> {
+  #exchange(request: Uint8Array, length: ReplyLength, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const connection = this.#connection;
+    if (connection?.isOpen) return connection.exchange(request, length, signal);
+    return this.#connected(signal).then((fresh) => fresh.exchange(request, length, signal));
+  }
+
+  async #connected(signal: AbortSignal | undefined): Promise<Connection> {
     if (this.#closed) throw new TpmError('closed', `connect to ${describe(this.#address)}: the transport was closed`);
-    if (this.#socket && !this.#socket.destroyed) return this.#socket;
-    const socket = await connectTo(this.#address, signal);
-    this.#socket = socket;
-    await this.#guarded(socket, () => this.#greet((request, length) => exchangeOver(socket, request, length, signal)));
-    return socket;
-  }
-
-  async #guarded<T>(socket: Socket, work: () => Promise<T>): Promise<T> {
+    if (this.#connection?.isOpen) return this.#connection;
+    const connection = new Connection(await connectTo(this.#address, signal));
+    this.#connection = connection;
     try {
-      return await work();
+      await this.#greet((request, length) => connection.exchange(request, length, signal));
     } catch (error) {
-      socket.destroy();
-      if (this.#socket === socket) this.#socket = undefined;
+      connection.destroy();
       throw error;
     }
+    return connection;
   }
 }
 
@@ -78,6 +76,86 @@ export function isUnix(address: StreamAddress): address is { readonly path: stri
 /** An address as text, for messages. */
 export function describe(address: StreamAddress): string {
   return isUnix(address) ? address.path : `${address.host ?? LOOPBACK}:${address.port}`;
+}
+
+interface Pending {
+  readonly length: ReplyLength;
+  readonly resolve: (reply: Uint8Array) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One socket from connected to destroyed. It listens to socket and signal once and not for each exchange, which would take longer. */
+class Connection {
+  readonly #socket: Socket;
+  #pending: Pending | undefined;
+  #received: Uint8Array = NOTHING;
+  #watched: AbortSignal | undefined;
+  readonly #abort = (): void => {
+    // A signal that belonged to an earlier exchange says nothing about this one.
+    if (this.#pending?.signal?.aborted) this.#fail(this.#pending.signal.reason);
+  };
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('error', () => socket.destroy());
+    socket.on('data', (chunk) => this.#take(chunk));
+    socket.once('close', () => this.#fail(lost()));
+  }
+
+  get isOpen(): boolean {
+    return !this.#socket.destroyed;
+  }
+
+  exchange(request: Uint8Array, length: ReplyLength, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    return new Promise<Uint8Array>((resolve, reject) => {
+      this.#pending = { length, resolve, reject, signal };
+      this.#watch(signal);
+      if (signal?.aborted) return this.#fail(signal.reason);
+      if (!this.isOpen) return this.#fail(lost());
+      this.#socket.write(request);
+    });
+  }
+
+  destroy(): void {
+    this.#watch(undefined);
+    this.#socket.destroy();
+  }
+
+  #take(chunk: Uint8Array): void {
+    try {
+      this.#receive(chunk);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #receive(chunk: Uint8Array): void {
+    const pending = this.#pending;
+    if (!pending) throw new TpmError('transport', 'read the reply: got bytes that nobody asked for');
+    const received = this.#received.length === 0 ? new Uint8Array(chunk) : concat(this.#received, chunk);
+    this.#received = received;
+    const whole = pending.length(received);
+    if (whole === undefined || received.length < whole) return;
+    if (received.length > whole) throw surplus(whole, received.length);
+    this.#received = NOTHING;
+    this.#pending = undefined;
+    pending.resolve(received);
+  }
+
+  #fail(reason: unknown): void {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    this.destroy();
+    pending?.reject(reason);
+  }
+
+  #watch(signal: AbortSignal | undefined): void {
+    if (signal === this.#watched) return;
+    this.#watched?.removeEventListener('abort', this.#abort);
+    signal?.addEventListener('abort', this.#abort);
+    this.#watched = signal;
+  }
 }
 
 async function connectTo(address: StreamAddress, signal: AbortSignal | undefined): Promise<Socket> {
@@ -97,47 +175,11 @@ async function connectTo(address: StreamAddress, signal: AbortSignal | undefined
     socket.destroy();
     throw error;
   }
-  socket.on('error', () => socket.destroy());
-  socket.on('data', () => {
-    // Bytes that nobody asked for cannot be told from a later reply.
-    if (socket.listenerCount('data') === 1) socket.destroy();
-  });
   return socket;
 }
 
-function exchangeOver(
-  socket: Socket,
-  request: Uint8Array,
-  length: ReplyLength,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
-  return new Promise<Uint8Array>((resolve, reject) => {
-    let received: Uint8Array = new Uint8Array(0);
-    const settle = (act: () => void): void => {
-      socket.off('data', take).off('close', lost);
-      signal?.removeEventListener('abort', abort);
-      act();
-    };
-    const abort = (): void => settle(() => reject(signal?.reason));
-    const lost = (): void =>
-      settle(() => reject(new TpmError('closed', 'wait for the response: the connection was closed before it came')));
-    const take = (chunk: Uint8Array): void => {
-      received = received.length === 0 ? new Uint8Array(chunk) : concat(received, chunk);
-      try {
-        const whole = length(received);
-        if (whole === undefined || received.length < whole) return;
-        if (received.length > whole) throw surplus(whole, received.length);
-        settle(() => resolve(received));
-      } catch (error) {
-        settle(() => reject(error));
-      }
-    };
-    if (signal?.aborted) return abort();
-    if (socket.destroyed) return lost();
-    socket.on('data', take).once('close', lost);
-    signal?.addEventListener('abort', abort, { once: true });
-    socket.write(request);
-  });
+function lost(): TpmError {
+  return new TpmError('closed', 'wait for the response: the connection was closed before it came');
 }
 
 function surplus(expected: number, got: number): TpmError {
@@ -145,3 +187,4 @@ function surplus(expected: number, got: number): TpmError {
 }
 
 const LOOPBACK = '127.0.0.1';
+const NOTHING = new Uint8Array(0);

@@ -3,18 +3,28 @@ import { decode, encode, WireError } from '@casemate/wire';
 import { type Entity, type HandleInput, toEntity } from './authorization.js';
 import {
   acceptResponse,
+  assertAuthCount,
   authAfterCommand,
   authorise,
   type CommandPlan,
   loseSessions,
+  passwordAuths,
   planSlots,
 } from './authorization-area.js';
 import { u32Bytes } from './bytes.js';
 import type { AnyCommand, CommandResponse, HandleName, RequestParameters } from './command.js';
 import { TPM_RC } from './constants/responses.js';
 import type { TpmCrypto } from './crypto.js';
-import { decodeResponse, encodeCommand, type ResponseFrame } from './framing.js';
-import { Lock, orAborted } from './lock.js';
+import { Deadline } from './deadline.js';
+import {
+  type AnswerFrame,
+  decodeAnswer,
+  decodeResponse,
+  encodeCommand,
+  encodeRequest,
+  type ResponseFrame,
+} from './framing.js';
+import { Lock } from './lock.js';
 import { TpmError } from './response-code.js';
 import type { Session, SessionUse } from './session.js';
 import type { TpmTransport } from './transport.js';
@@ -46,14 +56,16 @@ export class Tpm {
   /** The crypto provider that was chosen, if one was. */
   readonly crypto: TpmCrypto | undefined;
   readonly #transport: TpmTransport;
-  readonly #timeout: number;
-  readonly #lock = new Lock();
-  #settled: Promise<void> = Promise.resolve();
+  readonly #deadline: Deadline;
+  /** The callers, one command at a time. */
+  readonly #callers = new Lock();
+  /** The transport, which may still be busy with a command that its caller has given up. */
+  readonly #line = new Lock();
 
   /** Uses `transport` alone from now on; nothing is sent yet. */
   constructor(transport: TpmTransport, options: TpmOptions = {}) {
     this.#transport = transport;
-    this.#timeout = options.timeout ?? 300_000;
+    this.#deadline = new Deadline(options.timeout ?? 300_000);
     this.crypto = options.crypto;
   }
 
@@ -73,14 +85,14 @@ export class Tpm {
     request: Request<C>,
     options: ExecuteOptions = {},
   ): Promise<CommandResponse<C>> {
-    const plan = planCommand(command, request, options.sessions ?? []);
-    const response = await this.#lock.run(() => this.#perform(plan, options.signal), options.signal);
+    const plan = planCommand(command, request, options.sessions ?? NONE);
+    const response = await this.#callers.run(() => this.#perform(plan, options.signal), options.signal);
     return response as CommandResponse<C>; // decoded by the codecs of the same command
   }
 
   /** Closes the transport when the commands under way are done. */
   close(): Promise<void> {
-    return this.#lock.run(() => this.#transport.close());
+    return this.#callers.run(() => this.#transport.close());
   }
 
   /** The same as {@link Tpm.close}, for `await using`. */
@@ -88,53 +100,86 @@ export class Tpm {
     return this.close();
   }
 
-  async #perform(plan: CommandPlan, signal: AbortSignal | undefined): Promise<Values> {
-    const bytes = encodeCommand(authorise(plan));
-    const response = await this.#exchange(plan, bytes, signal);
-    if (response.responseCode !== TPM_RC.SUCCESS) throw TpmError.fromResponse(plan.command.name, response.responseCode);
-    const parameters = accept(plan, response);
+  async #perform(plan: Plan, signal: AbortSignal | undefined): Promise<Values> {
+    const values = await (plan.kind === 'plain' ? this.#performPlain(plan, signal) : this.#performIn(plan, signal));
     notePolicy(plan);
-    return decodeValues(plan.command, response.handles, parameters);
+    return values;
+  }
+
+  /** Without sessions, a command is encoded before its turn comes, and its response decoded in one go. */
+  async #performPlain({ command, bytes, authCount }: PlainPlan, signal: AbortSignal | undefined): Promise<Values> {
+    const response = await this.#exchange(command, bytes, decodeOwned, signal);
+    assertSuccess(command, response.responseCode);
+    assertAuthCount(command, authCount, response.auths.length);
+    return withHandles(command, response.handles, response.parameters ?? {});
+  }
+
+  /** In sessions, nothing that a response holds is looked at before its HMACs have been checked. */
+  async #performIn(plan: CommandPlan, signal: AbortSignal | undefined): Promise<Values> {
+    const { command } = plan;
+    const bytes = encodeCommand(authorise(plan));
+    const response = await this.#exchange(command, bytes, decodeResponse, signal).catch((error) => lose(plan, error));
+    assertSuccess(command, response.responseCode);
+    return decodeValues(command, response.handles, accept(plan, response));
   }
 
   /** Sends until the TPM does more than put the command off. The same bytes may be sent again: no nonce has rolled. */
-  async #exchange(plan: CommandPlan, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<ResponseFrame> {
-    const { name } = plan.command;
-    const expired = new TpmError('timeout', `execute ${name}: expected a response within ${this.#timeout} ms`);
-    const limit = withTimeout(this.#timeout, expired, signal);
-    try {
+  #exchange<F extends Answered>(
+    command: AnyCommand,
+    bytes: Uint8Array,
+    decodeFrame: (command: AnyCommand, response: Uint8Array) => F,
+    outer: AbortSignal | undefined,
+  ): Promise<F> {
+    const attempts = async (signal: AbortSignal): Promise<F> => {
       for (let attempt = 0; ; attempt++) {
-        const response = decodeResponse(plan.command, await orAborted(this.#send(bytes, limit.signal), limit.signal));
+        const response = decodeFrame(command, await this.#send(bytes, signal));
         if (attempt === MAX_RETRIES || !RETRYABLE.has(response.responseCode)) return response;
-        await orAborted(pause(2 ** attempt), limit.signal);
+        await pause(2 ** attempt);
+        signal.throwIfAborted();
       }
-    } catch (error) {
-      loseSessions(plan);
-      throw error;
-    } finally {
-      limit.clear();
-    }
+    };
+    return this.#deadline.run(command.name, attempts, outer);
   }
 
   /** Sends once the command before has settled in the transport, even where its caller has given it up. */
   #send(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const sent = this.#settled.then(() => this.#transport.send(bytes, { signal }));
-    this.#settled = sent.then(ignore, ignore);
-    return sent;
+    return this.#line.run(() => this.#transport.send(bytes, { signal }), signal);
   }
 }
 
 type Values = Readonly<Record<string, unknown>>;
 
-function planCommand(command: AnyCommand, request: Values, extra: readonly SessionUse[]): CommandPlan {
+/** A command that no session takes part in, as the bytes to send. */
+interface PlainPlan {
+  readonly kind: 'plain';
+  readonly command: AnyCommand;
+  readonly entities: readonly Entity[];
+  readonly bytes: Uint8Array;
+  readonly authCount: number;
+}
+
+type Plan = PlainPlan | (CommandPlan & { readonly kind: 'in-sessions' });
+
+interface Answered {
+  readonly responseCode: number;
+}
+
+function planCommand(command: AnyCommand, request: Values, extra: readonly SessionUse[]): Plan {
   const entities = command.handles.map(({ name, codec }) => {
     const entity = toEntity(handleInput(command, name, request[name]));
     encode(codec, entity.handle); // refuses a handle of the wrong kind before anything is sent
     return entity;
   });
   const slots = planSlots(command, entities, extra);
-  const parameters = encode(command.parameters, request);
-  return { command, entities, slots, parameters, newAuth: authAfterCommand(command.code, request, entities[0]) };
+  const passwords = passwordAuths(slots);
+  if (!passwords) {
+    const parameters = encode(command.parameters, request);
+    const newAuth = authAfterCommand(command.code, request, entities[0]);
+    return { kind: 'in-sessions', command, entities, slots, parameters, newAuth };
+  }
+  const handles = entities.map(({ handle }) => handle);
+  const bytes = encodeRequest(command, { handles, auths: passwords, parameters: request });
+  return { kind: 'plain', command, entities, bytes, authCount: slots.length };
 }
 
 function handleInput(command: AnyCommand, name: string, input: unknown): HandleInput {
@@ -145,60 +190,68 @@ function handleInput(command: AnyCommand, name: string, input: unknown): HandleI
   throw new TpmError('usage', `plan ${command.name}: expected a handle for ${name}, got ${typeof input}`);
 }
 
+/** A value that is given out owns its bytes, whatever the transport does with the response. */
+function decodeOwned(command: AnyCommand, response: Uint8Array): AnswerFrame<AnyCommand> {
+  return decodeAnswer(command, response, { copy: true });
+}
+
+function assertSuccess(command: AnyCommand, responseCode: number): void {
+  if (responseCode !== TPM_RC.SUCCESS) throw TpmError.fromResponse(command.name, responseCode);
+}
+
 function accept(plan: CommandPlan, response: ResponseFrame): Uint8Array {
   try {
     return acceptResponse(plan, response);
   } catch (error) {
-    loseSessions(plan);
-    throw error;
+    return lose(plan, error);
   }
 }
 
+/** Ends the sessions of a command of which nobody knows whether the TPM ran it. */
+function lose(plan: CommandPlan, error: unknown): never {
+  loseSessions(plan);
+  throw error;
+}
+
 /** A policy command changes what its session's HMAC covers; the session is its handle `policySession`. */
-function notePolicy(plan: CommandPlan): void {
+function notePolicy(plan: Plan): void {
   for (const entity of plan.entities) {
     if ('kind' in entity && entity.kind === 'session') (entity as Session).notePolicy(plan.command.code); // by its tag
   }
 }
 
 function decodeValues(command: AnyCommand, handles: readonly number[], parameters: Uint8Array): Values {
+  return withHandles(
+    command,
+    handles,
+    typed(command, () => decode(command.response, parameters)),
+  );
+}
+
+function withHandles(command: AnyCommand, handles: readonly number[], parameters: Values): Values {
+  if (handles.length === 0) return parameters;
+  const named = command.responseHandles.map(({ name, codec }, i) => {
+    const handle = u32Bytes(handles[i] ?? 0);
+    return [name, typed(command, () => decode(codec, handle))] as const;
+  });
+  return { ...Object.fromEntries(named), ...parameters };
+}
+
+/** What `decoded` gives; what it refuses becomes a `TpmError`. */
+function typed<T>(command: AnyCommand, decoded: () => T): T {
   try {
-    const values = command.responseHandles.map(({ name, codec }, i) => [
-      name,
-      decode(codec, u32Bytes(handles[i] ?? 0)),
-    ]);
-    return { ...Object.fromEntries(values), ...decode(command.response, parameters) };
+    return decoded();
   } catch (cause) {
     if (!(cause instanceof WireError)) throw cause;
     throw new TpmError('decode', `decode response to ${command.name}: ${cause.message}`, { cause });
   }
 }
 
-interface Limit {
-  readonly signal: AbortSignal;
-  readonly clear: () => void;
-}
-
-function withTimeout(milliseconds: number, reason: TpmError, outer: AbortSignal | undefined): Limit {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(reason), milliseconds);
-  const forward = (): void => controller.abort(outer?.reason);
-  if (outer?.aborted) forward();
-  outer?.addEventListener('abort', forward, { once: true });
-  const clear = (): void => {
-    clearTimeout(timer);
-    outer?.removeEventListener('abort', forward);
-  };
-  return { signal: controller.signal, clear };
-}
-
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-function ignore(): void {
-  // The outcome belongs to the caller of that command.
-}
+const NONE: readonly never[] = [];
 
 /** Pauses of 1, 2, 4 … 512 ms: about one second in all. */
 const MAX_RETRIES = 10;
