@@ -1,4 +1,5 @@
 /** swtpm's command line: options with sub-options, parsed into what to do. */
+import type { Durability } from '../directory.js';
 import { UtpmError } from '../error.js';
 import type { ListenAddress } from './serve.js';
 
@@ -15,6 +16,8 @@ export interface ServeArguments {
   readonly control: ListenAddress | undefined;
   /** The directory of the state; undefined keeps it in memory. */
   readonly stateDirectory: string | undefined;
+  /** What a write of the state survives. */
+  readonly durability: Durability;
   /** Run in the background once the sockets are open. */
   readonly isDaemon: boolean;
   /** End when the data connection ends. */
@@ -108,6 +111,7 @@ function serveArguments(
     data: dataAddress(options),
     control: addressOf('--ctrl', options.get('--ctrl')),
     stateDirectory: subOptions('--tpmstate', options.get('--tpmstate')).get('dir') ?? environment.TPM_PATH,
+    durability: durabilityOf(subOptions('--tpmstate', options.get('--tpmstate')).get('durability')),
     isDaemon: options.has('--daemon'),
     endOnDisconnect: options.has('--terminate'),
     waitForInit: options.has('--ctrl') && !flags.has('not-need-init') && !startup,
@@ -141,10 +145,16 @@ function addressOf(name: string, text: string | undefined): ListenAddress | unde
   return { type: 'tcp', port: numberOf(`${name} port`, port), ...(host !== undefined && { host }) };
 }
 
+function durabilityOf(text: string | undefined): Durability {
+  if (text === undefined || text === 'power-failure') return 'power-failure';
+  if (text === 'process-crash') return text;
+  throw refuse(`expected durability=power-failure or durability=process-crash, got ${text}`);
+}
+
 const SUB_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   '--server': ['type', 'port', 'bindaddr', 'path', 'fd'],
   '--ctrl': ['type', 'port', 'bindaddr', 'path', 'fd'],
-  '--tpmstate': ['dir'],
+  '--tpmstate': ['dir', 'durability'],
   '--pid': ['file'],
   '--log': ['file', 'level', 'prefix', 'truncate'],
 };

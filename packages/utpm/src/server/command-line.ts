@@ -17,6 +17,8 @@ usage: utpm socket --tpm2 --server ADDRESS [--ctrl ADDRESS] [options]
                      (tpm2-tools expect it at the data port plus 1, or at the data path plus ".ctrl")
   -p, --port N       the same as --server type=tcp,port=N
   --tpmstate dir=D   keep the state in D (or in $TPM_PATH); without it the state is gone when the program ends
+                     with ,durability=process-crash a write that was answered outlives the program, but not a power
+                     failure: what swtpm gives, and faster; without it it outlives both
   --flags FLAGS      not-need-init: run commands without INIT on the control channel; startup-clear: and start the TPM
   --locality reject-locality-4
   -d, --daemon       go to the background once the sockets are open
@@ -65,8 +67,8 @@ async function run(command: CommandLine, args: readonly string[]): Promise<numbe
 }
 
 async function serveUntilEnd(command: ServeArguments): Promise<number> {
-  const { stateDirectory, control, ...options } = command;
-  const state = stateDirectory === undefined ? memoryState() : directoryState(stateDirectory);
+  const { stateDirectory, durability, control, ...options } = command;
+  const state = stateDirectory === undefined ? memoryState() : directoryState(stateDirectory, { durability });
   const server = await serve({ ...options, state, ...(control && { control }) });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close());
   if (command.pidFile !== undefined) await writeFile(command.pidFile, `${process.pid}\n`);
