@@ -36,8 +36,28 @@ export interface EcdsaSignature {
   readonly s: Uint8Array;
 }
 
+/** One run of a block cipher in a mode, without padding. */
+export interface CipherRequest {
+  /** TPM_ALG_AES, TPM_ALG_CAMELLIA or TPM_ALG_TDES. */
+  readonly algorithm: number;
+  /** TPM_ALG_CTR, TPM_ALG_OFB, TPM_ALG_CBC, TPM_ALG_CFB (of whole blocks) or TPM_ALG_ECB. */
+  readonly mode: number;
+  /** Which way. */
+  readonly direction: 'encrypt' | 'decrypt';
+  /** The key; of TDES two or three keys of eight bytes. */
+  readonly key: Uint8Array;
+  /** The initial vector: a block, and empty for ECB. */
+  readonly iv: Uint8Array;
+  /** The data: whole blocks for CBC and ECB, any length for the others. */
+  readonly data: Uint8Array;
+}
+
 /** The provider of a TPM: all that its clients' provider has, and private operations. All are synchronous. */
 export interface UtpmCrypto extends TpmCrypto {
+  /** The block ciphers of `cipher`, as TPM_ALG_IDs: TPM_ALG_AES at least, which protects objects and contexts. */
+  readonly ciphers: readonly number[];
+  /** Runs a block cipher in one of its modes; only for an algorithm of `ciphers`. */
+  cipher(request: CipherRequest): Uint8Array;
   /** Is `candidate`, odd and without small factors, prime but for a chance below 2^-100? */
   isProbablePrime(candidate: bigint): boolean;
   /** The raw RSA private operation; `input` is as long as the modulus and below it. Throws `RangeError` where it is not. */

@@ -226,7 +226,7 @@ export function isPolicyAvailable(tpm: Tpm, handle: number, commandCode: number)
   switch (handleType(handle)) {
     case TPM_HT.TRANSIENT:
     case TPM_HT.PERSISTENT:
-      return objectAt(tpm, handle).sensitive !== undefined;
+      return objectAt(tpm, handle).sensitive !== undefined && objectAt(tpm, handle).sequence === undefined;
     case TPM_HT.NV_INDEX: {
       const index = nvAt(tpm, handle);
       if (index.authPolicy.length === 0) return false;

@@ -19,6 +19,7 @@ import { selfHeal } from './dictionary-attack.js';
 import { assertPresent } from './entity.js';
 import type { Handler } from './handler.js';
 import { IMPLEMENTATION, zeroDigest } from './implementation.js';
+import { flushObject } from './object-slots.js';
 import { decodeParameters } from './parameters.js';
 import { PCR_COUNT } from './pcr-bank.js';
 import { ORDERLY } from './permanent.js';
@@ -86,7 +87,15 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   checkAuthorizations(tpm, incoming, authorizations);
   noteActivity(tpm, code);
   const response = invoke(tpm, handler, incoming, authorizations);
-  return area === undefined ? frame(response) : frameWithSessions(tpm, handler, authorizations, response);
+  const answer = area === undefined ? frame(response) : frameWithSessions(tpm, handler, authorizations, response);
+  flushSpent(tpm);
+  return answer;
+}
+
+function flushSpent(tpm: Tpm): void {
+  const { spentSequence } = tpm.volatile;
+  if (spentSequence !== undefined) flushObject(tpm, spentSequence);
+  tpm.volatile.spentSequence = undefined;
 }
 
 function readHeader(reader: Reader, length: number): { readonly hasSessions: boolean; readonly code: number } {

@@ -1,6 +1,7 @@
 /** The provider that runs anywhere: @noble for hashes, ciphers and curves, BigInt for RSA. */
-import { nobleCrypto } from '@casemate/tpm';
-import type { CurvePoint, EcdsaSignature, UtpmCrypto } from './crypto.js';
+import { nobleCrypto, TPM_ALG } from '@casemate/tpm';
+import { cbc, cfb, ctr, ecb } from '@noble/ciphers/aes.js';
+import type { CipherRequest, CurvePoint, EcdsaSignature, UtpmCrypto } from './crypto.js';
 import { type Curve, curveOf } from './curve.js';
 import { toBytes, toInteger } from './integer.js';
 import { isProbablePrime } from './prime.js';
@@ -9,6 +10,8 @@ import { rsaPrivate } from './rsa.js';
 /** The default provider in a browser. RSA runs in BigInt, whose time depends on the values: see LIMITATIONS. */
 export const nobleUtpmCrypto: UtpmCrypto = {
   ...nobleCrypto,
+  ciphers: [TPM_ALG.AES],
+  cipher: aes,
   isProbablePrime: (candidate) => isProbablePrime(candidate, nobleCrypto.random),
   rsaPrivate: (key, input) => rsaPrivate(key, input, nobleCrypto.random),
   eccMultiply,
@@ -20,6 +23,30 @@ export const nobleUtpmCrypto: UtpmCrypto = {
   },
   ecdsaVerify,
 };
+
+function aes({ algorithm, mode, direction, key, iv, data }: CipherRequest): Uint8Array {
+  if (algorithm !== TPM_ALG.AES)
+    throw new RangeError('run a cipher: expected AES, which is all that this provider has');
+  switch (mode) {
+    case TPM_ALG.CTR:
+      return ctr(key, iv)[direction](data);
+    case TPM_ALG.CFB:
+      return cfb(key, iv)[direction](data);
+    case TPM_ALG.CBC:
+      return cbc(key, iv, { disablePadding: true })[direction](data);
+    case TPM_ALG.ECB:
+      return ecb(key, { disablePadding: true })[direction](data);
+    default:
+      return ofb(key, iv, data);
+  }
+}
+
+// The key stream of OFB is the cipher text of zeros in CBC mode.
+function ofb(key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array {
+  const zeros = new Uint8Array(Math.ceil(data.length / 16) * 16);
+  const stream = cbc(key, iv, { disablePadding: true }).encrypt(zeros);
+  return data.map((byte, i) => byte ^ (stream[i] ?? 0));
+}
 
 function eccMultiply(id: number, scalar: Uint8Array, point?: CurvePoint): CurvePoint | undefined {
   const curve = needCurve(id);

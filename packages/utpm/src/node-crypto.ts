@@ -2,6 +2,8 @@
 import {
   checkPrimeSync,
   constants,
+  createCipheriv,
+  createDecipheriv,
   createECDH,
   createPrivateKey,
   type KeyObject,
@@ -10,7 +12,7 @@ import {
   sign,
 } from 'node:crypto';
 import { TPM_ALG, TPM_ECC_CURVE } from '@casemate/tpm';
-import type { CurvePoint, EccPrivateKey, SigningInput, UtpmCrypto } from './crypto.js';
+import type { CipherRequest, CurvePoint, EccPrivateKey, SigningInput, UtpmCrypto } from './crypto.js';
 import { curveOf } from './curve.js';
 import { toBytes } from './integer.js';
 import { nobleUtpmCrypto } from './noble-crypto.js';
@@ -23,6 +25,8 @@ import type { RsaPrivateKey } from './rsa.js';
 export const nodeUtpmCrypto: UtpmCrypto = {
   ...nobleUtpmCrypto,
   random,
+  ciphers: [TPM_ALG.AES, TPM_ALG.CAMELLIA, TPM_ALG.TDES],
+  cipher: (request) => (request.algorithm === TPM_ALG.AES ? nobleUtpmCrypto.cipher(request) : opensslCipher(request)),
   isProbablePrime: (candidate) => checkPrimeSync(candidate),
   rsaPrivate: (key, input) =>
     new Uint8Array(privateEncrypt({ key: rsaKeyObject(key), padding: constants.RSA_NO_PADDING }, input)),
@@ -30,6 +34,39 @@ export const nodeUtpmCrypto: UtpmCrypto = {
     point === undefined ? multiplyGenerator(curve, scalar) : nobleUtpmCrypto.eccMultiply(curve, scalar, point),
   ecdsaSign: (key, input) => signMessage(key, input) ?? nobleUtpmCrypto.ecdsaSign(key, input),
 };
+
+const MODE_NAMES: Readonly<Record<number, string>> = {
+  [TPM_ALG.CTR]: 'ctr',
+  [TPM_ALG.OFB]: 'ofb',
+  [TPM_ALG.CBC]: 'cbc',
+  [TPM_ALG.CFB]: 'cfb',
+  [TPM_ALG.ECB]: 'ecb',
+};
+
+function opensslCipher(request: CipherRequest): Uint8Array {
+  const { algorithm, mode, direction, key, iv, data } = request;
+  const isTdes = algorithm === TPM_ALG.TDES;
+  // OpenSSL has no counter mode of TDES: its key stream is the encrypted counters.
+  if (isTdes && mode === TPM_ALG.CTR) return tdesCounterMode(request);
+  const name = `${isTdes ? 'des-ede3' : `camellia-${key.length * 8}`}-${MODE_NAMES[mode]}`;
+  // Two keys of TDES are three, of which the last is the first.
+  const whole = isTdes && key.length === 16 ? Uint8Array.of(...key, ...key.subarray(0, 8)) : key;
+  const vector = mode === TPM_ALG.ECB ? null : iv;
+  const cipher = direction === 'encrypt' ? createCipheriv(name, whole, vector) : createDecipheriv(name, whole, vector);
+  cipher.setAutoPadding(false);
+  return new Uint8Array(Buffer.concat([cipher.update(data), cipher.final()]));
+}
+
+function tdesCounterMode(request: CipherRequest): Uint8Array {
+  const first = new DataView(request.iv.buffer, request.iv.byteOffset).getBigUint64(0);
+  const counters = new DataView(new ArrayBuffer(Math.ceil(request.data.length / 8) * 8));
+  for (let at = 0; at < counters.byteLength; at += 8) {
+    counters.setBigUint64(at, BigInt.asUintN(64, first + BigInt(at / 8)));
+  }
+  const blocks = new Uint8Array(counters.buffer);
+  const stream = opensslCipher({ ...request, mode: TPM_ALG.ECB, direction: 'encrypt', data: blocks });
+  return request.data.map((byte, i) => byte ^ (stream[i] ?? 0));
+}
 
 const POOL = new Uint8Array(4096);
 let used = POOL.length;

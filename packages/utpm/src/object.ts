@@ -4,6 +4,7 @@ import { encode } from '@casemate/wire';
 import { concat, EMPTY, u16Bytes, u32Bytes } from './bytes.js';
 import type { UtpmCrypto } from './crypto.js';
 import { isHash } from './implementation.js';
+import type { Sequence } from './sequence.js';
 
 /** An object that is loaded, or is persistent and in use. */
 export interface TpmObject {
@@ -25,6 +26,8 @@ export interface TpmObject {
   readonly isExternal: boolean;
   /** Does it, by its own or an ancestor's stClear, not survive TPM2_Startup(CLEAR)? */
   readonly isStClear: boolean;
+  /** What makes it a sequence object, which has no areas. */
+  readonly sequence?: Sequence;
 }
 
 /** The Name of a public area (Part 1, clause 16): empty where nameAlg is TPM_ALG_NULL. */

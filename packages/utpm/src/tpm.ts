@@ -79,6 +79,8 @@ export interface Volatile {
   contextCounter: bigint;
   /** Counts saved object contexts. */
   objectContextId: bigint;
+  /** A sequence that the running command has completed: it goes when the response is made. */
+  spentSequence?: number | undefined;
   /** The session that is the exclusive audit session, or 0. */
   exclusiveAudit: number;
   auditDigest: Uint8Array;

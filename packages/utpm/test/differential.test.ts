@@ -233,7 +233,8 @@ describe('swtpm answers the same to', () => {
     await flushAll();
     const start = { ...session, symmetric: aes, sessionType: 0 };
     await mutate('StartAuthSession', cb(T.StartAuthSession, [NULL, OWNER], start), flushAll);
-    expect(unexplained()).toEqual([]);
+    // An expiration of one second, which one of the two may have passed since its start and the other not.
+    expect(unexplained([/PolicySecret byte 41 \^ 1: 4e3 instead of 0/])).toEqual([]);
   }, 120_000);
 
   it('templates with every combination of attributes and schemes', async () => {

@@ -26,6 +26,7 @@ import { hierarchySecrets, isHierarchyEnabled, type Tpm } from '../tpm.js';
 
 // Part 2, table 45: what a saved object is told by.
 const SAVED_OBJECT = 0x80000000;
+const SAVED_SEQUENCE = 0x80000001;
 const SAVED_ST_CLEAR = 0x80000002;
 const CONTEXT_GAP = 0xffffn;
 
@@ -41,10 +42,15 @@ function saveObject(tpm: Tpm, handle: number): TpmsContext {
   tpm.volatile.objectContextId += 1n;
   const header = {
     sequence: tpm.volatile.objectContextId,
-    savedHandle: object.isStClear ? SAVED_ST_CLEAR : SAVED_OBJECT,
+    savedHandle: savedHandleOf(object),
     hierarchy: object.hierarchy as Hierarchy, // objects are in one of the four hierarchies
   };
   return protect(tpm, header, encodeObject(object));
+}
+
+function savedHandleOf({ sequence, isStClear }: TpmObject): number {
+  if (sequence !== undefined) return SAVED_SEQUENCE;
+  return isStClear ? SAVED_ST_CLEAR : SAVED_OBJECT;
 }
 
 // A session has one valid context: the counter that is noted here and stands in it.

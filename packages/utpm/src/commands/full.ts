@@ -68,10 +68,11 @@ import {
   policyTicket,
 } from './policy.js';
 import { getRandom, stirRandom } from './random.js';
+import { eventSequenceComplete, hashSequenceStart, macStart, sequenceComplete, sequenceUpdate } from './sequence.js';
 import { policyRestart, startAuthSession } from './session.js';
 import { sign, verifySignature } from './signing.js';
 import { shutdown, startup } from './startup.js';
-import { hash, mac } from './symmetric.js';
+import { encryptDecrypt, encryptDecrypt2, hash, mac } from './symmetric.js';
 import { getTestResult, incrementalSelfTest, selfTest } from './testing.js';
 
 /** All handlers. */
@@ -92,8 +93,9 @@ export const full: readonly Handler[] = [
   ],
   ...[duplicate, importObject],
   ...[rsaEncrypt, rsaDecrypt, ecdhKeyGen, ecdhZGen, eccParameters],
-  ...[hash, mac],
+  ...[encryptDecrypt, encryptDecrypt2, hash, mac],
   ...[getRandom, stirRandom],
+  ...[macStart, hashSequenceStart, sequenceUpdate, sequenceComplete, eventSequenceComplete],
   ...[certify, certifyCreation, quote, getSessionAuditDigest, getTime],
   ...[verifySignature, sign],
   ...[pcrExtend, pcrEvent, pcrRead, pcrAllocate, pcrReset],

@@ -127,7 +127,8 @@ export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, h
 
 /** TPM2_ReadPublic (12.4). */
 export const readPublic = handler(ReadPublic, (tpm, { objectHandle }) => {
-  const { public: outPublic, name, qualifiedName } = objectAt(tpm, objectHandle);
+  const { public: outPublic, name, qualifiedName, sequence } = objectAt(tpm, objectHandle);
+  if (sequence !== undefined) refuse(TPM_RC.SEQUENCE);
   return { outPublic, name, qualifiedName };
 });
 
@@ -185,6 +186,7 @@ export const objectChangeAuth = handler(ObjectChangeAuth, (tpm, { objectHandle, 
   const object = objectAt(tpm, objectHandle);
   const parent = objectAt(tpm, parentHandle);
   const auth = trimAuth(newAuth);
+  if (object.sequence !== undefined) refuseHandle(TPM_RC.TYPE, 1);
   if (auth.length > digestSize(object.public.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
   if (object.isPrimary || object.isExternal) refuseHandle(TPM_RC.TYPE, 2);
   if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
