@@ -7,9 +7,9 @@ import { TPMA_OBJECT } from './constants/attributes.js';
 import { TPM_RH } from './constants/handles.js';
 import type { TpmCrypto } from './crypto.js';
 import { hashSize } from './hashes.js';
-import { kdfA } from './kdf.js';
 import { nobleCrypto } from './noble-crypto.js';
 import type { TpmObject } from './object.js';
+import { wrapOuter } from './outer-wrap.js';
 import { type Policy, satisfyPolicy } from './policy.js';
 import { TpmError } from './response-code.js';
 import { shareSecret } from './secret.js';
@@ -51,22 +51,18 @@ export function makeCredential(
   secret: Uint8Array,
   crypto: TpmCrypto = nobleCrypto,
 ): Credential {
-  const hash = ekPublic.nameAlg;
-  const keyBits = aesBitsOf(ekPublic);
-  if (secret.length === 0 || secret.length > hashSize(hash)) {
-    throw new TpmError(
-      'usage',
-      `make credential: expected a secret of 1 to ${hashSize(hash)} bytes, got ${secret.length}`,
-    );
+  const room = hashSize(ekPublic.nameAlg);
+  if (secret.length === 0 || secret.length > room) {
+    throw new TpmError('usage', `make credential: expected a secret of 1 to ${room} bytes, got ${secret.length}`);
   }
-  const seed = shareSecret(ekPublic, 'IDENTITY', crypto);
-  const bits = hashSize(hash) * 8;
-  const symmetricKey = kdfA({ hash, key: seed.secret, label: 'STORAGE', contextU: name, bits: keyBits }, crypto);
-  const hmacKey = kdfA({ hash, key: seed.secret, label: 'INTEGRITY', bits }, crypto);
-  const encIdentity = crypto.aesCfbEncrypt(symmetricKey, new Uint8Array(16), encode(Tpm2bDigest, secret));
-  const integrityHMAC = crypto.hmac(hash, hmacKey, encIdentity, name);
-  for (const used of [seed.secret, symmetricKey, hmacKey]) used.fill(0);
-  return { credentialBlob: encode(TpmsIdObject, { integrityHMAC, encIdentity }), encryptedSecret: seed.encrypted };
+  if (!isStorageKey(ekPublic)) {
+    throw new TpmError('usage', 'make credential: expected an RSA or ECC storage key, got another object');
+  }
+  const { secret: seed, encrypted: encryptedSecret } = shareSecret(ekPublic, 'IDENTITY', crypto);
+  const wrapped = wrapOuter({ parent: ekPublic, seed, name }, encode(Tpm2bDigest, secret), crypto);
+  seed.fill(0);
+  const idObject = { integrityHMAC: wrapped.integrity, encIdentity: wrapped.encrypted };
+  return { credentialBlob: encode(TpmsIdObject, idObject), encryptedSecret };
 }
 
 /**
@@ -91,12 +87,9 @@ export function endorsementPolicy(auth?: Authorization): Policy {
   return [{ type: 'secret', authority: { handle: TPM_RH.ENDORSEMENT, auth } }];
 }
 
-function aesBitsOf(ek: TpmtPublic): 128 | 192 | 256 {
-  if (ek.type === TPM_ALG.RSA || ek.type === TPM_ALG.ECC) {
-    const { symmetric } = ek.parameters;
-    if (symmetric.algorithm === TPM_ALG.AES && symmetric.mode === TPM_ALG.CFB) return symmetric.keyBits;
-  }
-  throw new TpmError('usage', 'make credential: expected an RSA or ECC storage key with AES in CFB mode');
+function isStorageKey({ type, objectAttributes }: TpmtPublic): boolean {
+  const isAsymmetric = type === TPM_ALG.RSA || type === TPM_ALG.ECC;
+  return isAsymmetric && (objectAttributes & STORAGE) === STORAGE;
 }
 
 function hashNameOf(area: TpmtPublic): 'sha256' | 'sha384' | 'sha512' {
@@ -109,3 +102,5 @@ function hashNameOf(area: TpmtPublic): 'sha256' | 'sha384' | 'sha512' {
       return 'sha256';
   }
 }
+
+const STORAGE = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt;

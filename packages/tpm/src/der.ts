@@ -1,5 +1,6 @@
-/** The little DER that public keys and ECDSA signatures need (X.690). */
+/** The little DER that keys, signatures and key files need (X.690). */
 import { concat } from './bytes.js';
+import { TpmError } from './response-code.js';
 
 /** SEQUENCE of encoded members. */
 /* @__NO_SIDE_EFFECTS__ */
@@ -27,10 +28,35 @@ export function derObject(...contents: readonly number[]): Uint8Array {
   return element(0x06, Uint8Array.from(contents));
 }
 
+/** OCTET STRING. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derOctetString(bytes: Uint8Array): Uint8Array {
+  return element(0x04, bytes);
+}
+
+/** BOOLEAN; DER has one encoding of true. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derBoolean(value: boolean): Uint8Array {
+  return element(0x01, Uint8Array.of(value ? 0xff : 0));
+}
+
+/** UTF8String. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derUtf8(text: string): Uint8Array {
+  return element(0x0c, new TextEncoder().encode(text));
+}
+
+/** What an explicit context-specific tag of at most 30 wraps. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derExplicit(tag: number, contents: Uint8Array): Uint8Array {
+  return element(0xa0 | tag, contents);
+}
+
 /* @__NO_SIDE_EFFECTS__ */
 function element(tag: number, contents: Uint8Array): Uint8Array {
   const { length } = contents;
   if (length < 0x80) return concat(Uint8Array.of(tag, length), contents);
   if (length < 0x100) return concat(Uint8Array.of(tag, 0x81, length), contents);
-  return concat(Uint8Array.of(tag, 0x82, length >>> 8, length), contents);
+  if (length < 0x10000) return concat(Uint8Array.of(tag, 0x82, length >>> 8, length), contents);
+  throw new TpmError('usage', `encode DER: expected at most 65535 bytes of contents, got ${length}`);
 }

@@ -486,9 +486,39 @@ export type {
   TpmHashes,
   TpmSignature,
 } from './crypto.js';
+export {
+  type DuplicateObject,
+  type DuplicateOptions,
+  duplicate,
+  type InnerWrap,
+  importObject,
+  rewrap,
+  type UnwrapOptions,
+  unwrapDuplicate,
+  type WrapOptions,
+  wrapForImport,
+} from './duplication.js';
 export { readEkCertificate } from './ek-certificate.js';
 export { hashSize, nobleHashes } from './hashes.js';
 export { type KdfAInput, type KdfEInput, kdfA, kdfE } from './kdf.js';
+export {
+  encodeKeyFile,
+  encodeKeyFileDer,
+  type KeyFile,
+  type KeyFileAuthPolicy,
+  type KeyFileCommand,
+  type KeyFileType,
+  parseKeyFile,
+} from './key-file.js';
+export {
+  type KeyFileOptions,
+  keyFileParent,
+  keyFileParentTemplate,
+  loadKeyFile,
+  unsealKeyFile,
+} from './key-file-load.js';
+export { type KeyFilePolicyOptions, keyFileAuthPolicy, keyFileCommands, keyFilePolicy } from './key-file-policy.js';
+export { ecdhWith, hmacWith, type RsaEncryption, rsaDecryptWith, rsaEncryptWith } from './key-use.js';
 export { nameOf, nvNameOf } from './name.js';
 export { nobleCrypto } from './noble-crypto.js';
 export {
@@ -509,13 +539,17 @@ export {
   openNv,
 } from './nv.js';
 export {
+  type CreatedKey,
   type CreateOptions,
   type CreatePrimaryOptions,
+  type Creation,
+  changeAuth,
   createKey,
   createPrimary,
   type Hierarchy,
   loadKey,
   loadPublic,
+  loadSoftware,
   openObject,
   persist,
   type TpmObject,
@@ -536,6 +570,7 @@ export {
   readPcrs,
   selectedIndexes,
 } from './pcr.js';
+export { findPersistent, type HandleKind, listHandles, type ProvisionOptions, provisionSrk } from './persistent.js';
 export {
   type Policy,
   type PolicyComparison,
@@ -545,9 +580,26 @@ export {
   type SatisfyOptions,
   satisfyPolicy,
 } from './policy.js';
-export { publicKeyOf, publicKeySpki } from './public-key.js';
+export { parsePrivateKey } from './private-key.js';
+export {
+  type PublicJwk,
+  parsePublicKey,
+  publicKeyJwk,
+  publicKeyOf,
+  publicKeyPem,
+  publicKeySpki,
+  publicKeySsh,
+} from './public-key.js';
 export { type SealOptions, seal, type UnsealOptions, unseal } from './seal.js';
-export { type SecretLabel, type SharedSecret, shareSecret } from './secret.js';
+export {
+  type EccPrivateKey,
+  type RsaPrivateKey,
+  recoverSecret,
+  type SecretLabel,
+  type SecretRecovery,
+  type SharedSecret,
+  shareSecret,
+} from './secret.js';
 export {
   Session,
   type SessionAttributes,
@@ -558,6 +610,16 @@ export {
 } from './session.js';
 export { signatureParts, signatureToDer, verifyAttestSignature, verifySignature } from './signature.js';
 export { type SignerAlgorithm, type SignerHash, signWith, type TpmSigner, tpmSigner } from './signer.js';
+export {
+  privateKeyOf,
+  type SoftwareKeyUse,
+  type SoftwareObject,
+  type SoftwareObjectOptions,
+  softwareAesKey,
+  softwareHmacKey,
+  softwareKey,
+  softwareSealed,
+} from './software-object.js';
 export { type SessionHash, type SessionOptions, startSession } from './start-session.js';
 export {
   akTemplate,

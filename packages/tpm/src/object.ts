@@ -1,14 +1,19 @@
 /** Objects in the TPM: creating, loading, reading, making persistent (Part 1, sections 23 to 27; Part 3, chapters 12, 24 and 28). */
+import { encode } from '@casemate/wire';
 import { type Authorization, authBytes, type Entity, type HandleInput, toEntity } from './authorization.js';
 import { EvictControl, FlushContext } from './commands/context.js';
 import { CreatePrimary } from './commands/hierarchy.js';
-import { Create, Load, LoadExternal, ReadPublic } from './commands/object.js';
+import { Create, Load, LoadExternal, ObjectChangeAuth, ReadPublic } from './commands/object.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_RH } from './constants/handles.js';
 import { nobleHashes } from './hashes.js';
 import { assertName, nameOf } from './name.js';
+import { type PcrIndexes, pcrSelection } from './pcr.js';
 import { TpmError } from './response-code.js';
+import type { SoftwareObject } from './software-object.js';
+import { TpmsCreationData } from './structures/creation.js';
 import type { TpmtPublic, TpmtPublicOrNull } from './structures/public.js';
+import type { TpmtTkCreation } from './structures/tickets.js';
 import type { ExecuteOptions, Tpm } from './tpm.js';
 
 /** A hierarchy of the TPM. */
@@ -34,14 +39,28 @@ export interface TpmObject extends Entity {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** Under which circumstances an object was made; {@link certifyCreation} has the TPM confirm them. */
+export interface Creation {
+  /** The encoded TPMS_CREATION_DATA. */
+  readonly data: Uint8Array;
+  /** Its digest by the object's name algorithm. */
+  readonly hash: Uint8Array;
+  /** What the TPM takes as proof that it made the object. */
+  readonly ticket: TpmtTkCreation;
+}
+
 /** What a new object is to be. */
 export interface CreateOptions extends ExecuteOptions {
   /** Its public area, with `unique` as entropy of the caller's. */
   readonly template: TpmtPublic;
   /** Its authorization value; a string stands for its UTF-8 bytes. Default empty. */
   readonly auth?: Uint8Array | string;
-  /** Data to seal in it (1 to 128 bytes), for a keyed-hash template. */
+  /** Data to seal in it (1 to 128 bytes) or the key to put in, for a keyed-hash or symmetric template. */
   readonly sealed?: Uint8Array;
+  /** Data of the caller's that go into the creation data, such as a nonce; at most 66 bytes. */
+  readonly outsideInfo?: Uint8Array;
+  /** The PCRs whose values go into the creation data. */
+  readonly creationPcrs?: PcrIndexes;
 }
 
 /** What a new primary object is to be. */
@@ -60,21 +79,32 @@ export interface WrappedKey {
   readonly public: TpmtPublic;
 }
 
+/** A new object as its TPM stores it outside itself, with the circumstances of its creation. */
+export interface CreatedKey extends WrappedKey {
+  /** The circumstances of its creation. */
+  readonly creation: Creation;
+}
+
 /** Derives a primary object from a hierarchy's seed: the same template gives the same key until the seed changes. */
-export async function createPrimary(tpm: Tpm, options: CreatePrimaryOptions): Promise<TpmObject> {
+export async function createPrimary(
+  tpm: Tpm,
+  options: CreatePrimaryOptions,
+): Promise<TpmObject & { readonly creation: Creation }> {
   const { template, hierarchy = 'owner', hierarchyAuth } = options;
   const primaryHandle = { handle: HIERARCHIES[hierarchy], auth: hierarchyAuth };
   const authValue = authBytes(options.auth);
-  const request = { primaryHandle, ...creation(template, authValue, options.sealed) };
+  const request = { primaryHandle, ...creationRequest(template, authValue, options) };
   const response = await tpm.execute(CreatePrimary, request, options);
-  return transient(tpm, 'create primary', response.objectHandle, response.outPublic, response.name, authValue);
+  const { objectHandle, outPublic, name } = response;
+  const object = transient(tpm, 'create primary', objectHandle, outPublic, name, authValue);
+  return { ...object, creation: creationOf(response) };
 }
 
 /** Creates an object under a parent and gives it wrapped; {@link loadKey} brings it back. */
-export async function createKey(tpm: Tpm, parent: HandleInput, options: CreateOptions): Promise<WrappedKey> {
-  const request = creation(options.template, authBytes(options.auth), options.sealed);
+export async function createKey(tpm: Tpm, parent: HandleInput, options: CreateOptions): Promise<CreatedKey> {
+  const request = creationRequest(options.template, authBytes(options.auth), options);
   const response = await tpm.execute(Create, { parentHandle: parent, ...request }, options);
-  return { private: response.outPrivate, public: response.outPublic };
+  return { private: response.outPrivate, public: response.outPublic, creation: creationOf(response) };
 }
 
 /** Loads a wrapped object under the parent that wrapped it. `auth` is its own authorization value, for its later use. */
@@ -98,6 +128,29 @@ export async function loadPublic(
   const request = { inPrivate: undefined, inPublic: publicArea, hierarchy: HIERARCHIES[options.hierarchy ?? 'null'] };
   const { objectHandle, name } = await tpm.execute(LoadExternal, request, options);
   return transient(tpm, 'load public key', objectHandle, publicArea, name, authBytes());
+}
+
+/**
+ * Loads an object whose sensitive area is in the clear, such as a key of software: it goes over the bus in the clear
+ * unless a session of `sessions` encrypts it. It belongs to no hierarchy, so it cannot be made persistent.
+ */
+export async function loadSoftware(tpm: Tpm, object: SoftwareObject, options: ExecuteOptions = {}): Promise<TpmObject> {
+  const request = { inPrivate: object.sensitive, inPublic: object.public, hierarchy: TPM_RH.NULL };
+  const { objectHandle, name } = await tpm.execute(LoadExternal, request, options);
+  return transient(tpm, 'load software key', objectHandle, object.public, name, object.sensitive.authValue);
+}
+
+/** Gives a loaded object another authorization value and its new wrapped form; the loaded one keeps the old value. */
+export async function changeAuth(
+  tpm: Tpm,
+  object: TpmObject,
+  parent: HandleInput,
+  auth: Uint8Array | string,
+  options: ExecuteOptions = {},
+): Promise<WrappedKey> {
+  const request = { objectHandle: object, parentHandle: parent, newAuth: authBytes(auth) };
+  const { outPrivate } = await tpm.execute(ObjectChangeAuth, request, options);
+  return { private: outPrivate, public: object.public };
 }
 
 /** Reads the public area of an object that is there already, such as a persistent one; its Name is computed from it. */
@@ -136,8 +189,18 @@ export async function unpersist(
   await tpm.execute(EvictControl, { auth, objectHandle: object, persistentHandle: handle }, options);
 }
 
-function creation(inPublic: TpmtPublic, userAuth: Uint8Array, data: Uint8Array = new Uint8Array(0)) {
-  return { inSensitive: { userAuth, data }, inPublic, outsideInfo: new Uint8Array(0), creationPCR: [] };
+function creationRequest(inPublic: TpmtPublic, userAuth: Uint8Array, options: CreateOptions) {
+  const { sealed: data = new Uint8Array(0), outsideInfo = new Uint8Array(0), creationPcrs = {} } = options;
+  return { inSensitive: { userAuth, data }, inPublic, outsideInfo, creationPCR: pcrSelection(creationPcrs) };
+}
+
+function creationOf(response: {
+  readonly creationData: TpmsCreationData;
+  readonly creationHash: Uint8Array;
+  readonly creationTicket: TpmtTkCreation;
+}): Creation {
+  const { creationData, creationHash: hash, creationTicket: ticket } = response;
+  return { data: encode(TpmsCreationData, creationData), hash, ticket };
 }
 
 function provisioner(persistentHandle: number, auth: Authorization | undefined): Entity {

@@ -33,6 +33,7 @@ import {
   orderedPcrValues,
   PCR_BANKS,
   type PcrBank,
+  type PcrIndexes,
   type PcrValues,
   pcrIndexesOf,
   pcrSelection,
@@ -62,6 +63,8 @@ export interface PolicyComparison {
 export type PolicyElement =
   /** PCRs have these values (PolicyPCR). */
   | { readonly type: 'pcr'; readonly values: PcrValues }
+  /** PCRs have values with this digest, by the hash of the policy; the values themselves need not be known (PolicyPCR). */
+  | { readonly type: 'pcr-digest'; readonly pcrs: PcrIndexes; readonly digest: Uint8Array }
   /** The object's authorization value is proved by the session's HMAC (PolicyAuthValue). */
   | { readonly type: 'auth-value' }
   /** The object's authorization value is sent in the clear (PolicyPassword); the digest is that of `auth-value`. */
@@ -198,6 +201,8 @@ function extend(state: State, element: PolicyElement): State {
   switch (element.type) {
     case 'pcr':
       return absorb(state, TPM_CC.PolicyPCR, encodedPcrs(element.values), pcrDigest(state, element.values));
+    case 'pcr-digest':
+      return absorb(state, TPM_CC.PolicyPCR, encode(TpmlPcrSelection, pcrSelection(element.pcrs)), element.digest);
     case 'auth-value':
     case 'password':
       return absorb(state, TPM_CC.PolicyAuthValue);
@@ -248,6 +253,11 @@ async function replayOne(element: PolicyElement, state: State, replay: Replay): 
     case 'pcr': {
       const pcrs = pcrSelection(pcrIndexesOf(element.values));
       await tpm.execute(PolicyPcr, { policySession, pcrDigest: pcrDigest(state, element.values), pcrs });
+      return;
+    }
+    case 'pcr-digest': {
+      const pcrs = pcrSelection(element.pcrs);
+      await tpm.execute(PolicyPcr, { policySession, pcrDigest: element.digest, pcrs });
       return;
     }
     case 'auth-value':
@@ -351,7 +361,7 @@ async function replayAuthorize(
 }
 
 async function replayOr(branches: readonly Policy[], state: State, replay: Replay): Promise<void> {
-  const choose = replay.options.choose ?? ((all) => firstOpen(replay.tpm, all));
+  const choose = replay.options.choose ?? ((all) => firstOpen(replay.tpm, all, state.algorithm));
   const chosen = branches[await choose(branches)];
   if (!chosen) throw new TpmError('usage', 'satisfy policy: expected a branch of the OR, got none');
   await replayAll(chosen, state, replay);
@@ -360,26 +370,36 @@ async function replayOr(branches: readonly Policy[], state: State, replay: Repla
 }
 
 /** The first branch whose PCR conditions hold; other conditions are for the TPM to decide. */
-async function firstOpen(tpm: Tpm, branches: readonly Policy[]): Promise<number> {
+async function firstOpen(tpm: Tpm, branches: readonly Policy[], hash: number): Promise<number> {
   for (const [i, branch] of branches.entries()) {
-    if (await isOpen(tpm, branch)) return i;
+    if (await isOpen(tpm, branch, hash)) return i;
   }
   throw new TpmError('usage', 'satisfy policy: the PCRs meet none of the branches of the OR');
 }
 
-async function isOpen(tpm: Tpm, policy: Policy): Promise<boolean> {
+async function isOpen(tpm: Tpm, policy: Policy, hash: number): Promise<boolean> {
   for (const element of policy) {
     if (element.type === 'pcr' && !(await pcrsAre(tpm, element.values))) return false;
-    if (element.type === 'or' && !(await isAnyOpen(tpm, element.branches))) return false;
+    if (element.type === 'pcr-digest' && !(await pcrsHash(tpm, element, hash))) return false;
+    if (element.type === 'or' && !(await isAnyOpen(tpm, element.branches, hash))) return false;
   }
   return true;
 }
 
-async function isAnyOpen(tpm: Tpm, branches: readonly Policy[]): Promise<boolean> {
+async function isAnyOpen(tpm: Tpm, branches: readonly Policy[], hash: number): Promise<boolean> {
   for (const branch of branches) {
-    if (await isOpen(tpm, branch)) return true;
+    if (await isOpen(tpm, branch, hash)) return true;
   }
   return false;
+}
+
+async function pcrsHash(
+  tpm: Tpm,
+  element: Extract<PolicyElement, { type: 'pcr-digest' }>,
+  hash: number,
+): Promise<boolean> {
+  const now = await readPcrs(tpm, element.pcrs);
+  return equalBytes((tpm.crypto ?? nobleHashes).hash(hash, ...orderedPcrValues(now)), element.digest);
 }
 
 async function pcrsAre(tpm: Tpm, values: PcrValues): Promise<boolean> {

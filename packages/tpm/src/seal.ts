@@ -41,8 +41,10 @@ export async function seal(tpm: Tpm, options: SealOptions): Promise<WrappedKey> 
   await using session = await startSession(tpm, { type: 'hmac', ...saltOf(parent), decrypt: true });
   const create = { template, sealed: data, ...(auth !== undefined && { auth }) };
   // A parent with an authorisation of its own keeps it; the salted session then only encrypts.
-  if (parent.auth) return await createKey(tpm, parent, { ...create, sessions: [session] });
-  return await createKey(tpm, { ...parent, auth: session }, create);
+  const created = parent.auth
+    ? await createKey(tpm, parent, { ...create, sessions: [session] })
+    : await createKey(tpm, { ...parent, auth: session }, create);
+  return { private: created.private, public: created.public };
 }
 
 /**
@@ -59,7 +61,8 @@ export async function unseal(tpm: Tpm, options: UnsealOptions): Promise<Uint8Arr
   return outData;
 }
 
-function saltOf(parent: TpmObject): { readonly salt?: TpmObject } {
+/** The parent as a salt key, where it can be one. */
+export function saltOf(parent: TpmObject): { readonly salt?: TpmObject } {
   const isAsymmetric = parent.public.type === TPM_ALG.RSA || parent.public.type === TPM_ALG.ECC;
   return isAsymmetric ? { salt: parent } : {};
 }
