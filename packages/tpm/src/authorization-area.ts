@@ -46,11 +46,14 @@ export function planSlots(
   extra: readonly SessionUse[],
 ): readonly AuthorizationSlot[] {
   const authorised = entities.filter((_, i) => command.handles[i]?.auth !== 'none');
+  if (authorised.length + extra.length === 0) return NONE;
   const wanted: readonly Wanted[] = [
     ...authorised.map((entity) => ({ entity, by: entity.auth ?? passwordOf(entity) })),
     ...extra.map((by) => ({ entity: undefined, by })),
   ];
   assertPossible(command, wanted);
+  const passwords = wanted.flatMap(({ by }) => (by.kind === 'password' ? [by] : []));
+  if (passwords.length === wanted.length) return passwords;
   const decrypt = isFirstParameterSized(command.parameters) ? firstWith(wanted, 'decrypt') : -1;
   const encrypt = isFirstParameterSized(command.response) ? firstWith(wanted, 'encrypt') : -1;
   const audit = roleless(wanted, [decrypt, encrypt]);
@@ -231,4 +234,5 @@ function isSessionSlot(slot: AuthorizationSlot): slot is SessionSlot {
 }
 
 const ATTRIBUTES = ['continueSession', 'auditExclusive', 'auditReset', 'decrypt', 'encrypt', 'audit'] as const;
+const NONE: readonly never[] = [];
 const EMPTY = new Uint8Array(0);

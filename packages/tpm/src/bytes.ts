@@ -46,6 +46,12 @@ export function u32Bytes(value: number): Uint8Array {
   return Uint8Array.of((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
 }
 
+/** The 32-bit big-endian integer at `offset`; what lies behind the end counts as zeros. */
+export function u32At(bytes: Uint8Array, offset: number): number {
+  const [a, b, c, d] = [bytes[offset] ?? 0, bytes[offset + 1] ?? 0, bytes[offset + 2] ?? 0, bytes[offset + 3] ?? 0];
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+}
+
 /** The bytes of an ASCII label with the NUL that ends it, as the key derivations take it. */
 export function labelBytes(label: string): Uint8Array {
   return new TextEncoder().encode(`${label}\0`);

@@ -1,14 +1,24 @@
 /** How long one command may take, and whoever else may give it up (Part 1, section 18). */
 import { TpmError } from './response-code.js';
 
+interface Running {
+  readonly command: string;
+  readonly reject: (reason: unknown) => void;
+  /** When its time is over, on the clock of `performance.now()`. */
+  readonly due: number;
+  readonly outer: AbortSignal | undefined;
+  readonly abort: () => void;
+}
+
 /**
- * The limit on commands that run one at a time. One signal serves command after command until it fires: making one, and
- * listening to it, costs more than the rest of a command.
+ * The limit on commands that run one at a time. One timer and one signal serve command after command, because making
+ * them anew would take longer than the rest of the client does.
  */
 export class Deadline {
   readonly #milliseconds: number;
   #controller = new AbortController();
-  #giveUp: ((reason: unknown) => void) | undefined;
+  #running: Running | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Each command gets `milliseconds`. */
   constructor(milliseconds: number) {
@@ -19,31 +29,72 @@ export class Deadline {
    * Runs `work`, which is given the signal that tells it to stop. Rejects when the time is over, with `TpmError`
    * `timeout`, or when `outer` fires, with its reason, even where `work` does not stop.
    */
-  async run<T>(command: string, work: (signal: AbortSignal) => Promise<T>, outer: AbortSignal | undefined): Promise<T> {
-    outer?.throwIfAborted();
-    const timer = setTimeout(() => this.#stop(this.#expired(command)), this.#milliseconds);
-    const forward = (): void => this.#stop(outer?.reason);
-    outer?.addEventListener('abort', forward, { once: true });
-    try {
-      return await new Promise<T>((resolve, reject) => {
-        this.#giveUp = reject;
-        work(this.#controller.signal).then(resolve, reject);
-      });
-    } finally {
-      this.#giveUp = undefined;
-      clearTimeout(timer);
-      outer?.removeEventListener('abort', forward);
-    }
+  run<T>(command: string, work: (signal: AbortSignal) => Promise<T>, outer: AbortSignal | undefined): Promise<T> {
+    if (outer?.aborted) return Promise.reject(outer.reason);
+    return new Promise<T>((resolve, reject) => {
+      const running = this.#begin(command, reject, outer);
+      const succeed = (value: T): void => {
+        this.#end(running);
+        resolve(value);
+      };
+      const fail = (error: unknown): void => {
+        this.#end(running);
+        reject(error);
+      };
+      work(this.#controller.signal).then(succeed, fail);
+    });
+  }
+
+  #begin(command: string, reject: (reason: unknown) => void, outer: AbortSignal | undefined): Running {
+    const abort = (): void => this.#stop(outer?.reason);
+    const running = { command, reject, due: performance.now() + this.#milliseconds, outer, abort };
+    this.#running = running;
+    outer?.addEventListener('abort', abort, { once: true });
+    if (this.#timer === undefined) this.#wake(this.#milliseconds);
+    else keepAlive(this.#timer, true);
+    return running;
+  }
+
+  /** Does nothing for one that was stopped before. */
+  #end(running: Running): void {
+    if (this.#running !== running) return;
+    this.#running = undefined;
+    running.outer?.removeEventListener('abort', running.abort);
+    if (this.#timer !== undefined) keepAlive(this.#timer, false);
   }
 
   #stop(reason: unknown): void {
+    const running = this.#running;
+    if (!running) return;
     const controller = this.#controller;
     this.#controller = new AbortController();
-    this.#giveUp?.(reason);
+    this.#end(running);
+    running.reject(reason);
     controller.abort(reason);
+  }
+
+  #wake(milliseconds: number): void {
+    this.#timer = setTimeout(() => this.#look(), milliseconds);
+  }
+
+  /** The timer may have been set for an earlier command than the one that is running. */
+  #look(): void {
+    this.#timer = undefined;
+    const running = this.#running;
+    if (!running) return;
+    const left = running.due - performance.now();
+    if (left > 0) this.#wake(left);
+    else this.#stop(this.#expired(running.command));
   }
 
   #expired(command: string): TpmError {
     return new TpmError('timeout', `execute ${command}: expected a response within ${this.#milliseconds} ms`);
   }
+}
+
+/** Whether the timer keeps a Node process alive; browsers number their timers and know no such thing. */
+function keepAlive(timer: ReturnType<typeof setTimeout>, isWanted: boolean): void {
+  if (typeof timer !== 'object') return;
+  if (isWanted) timer.ref();
+  else timer.unref();
 }

@@ -5,6 +5,9 @@ export class Lock {
   /** Tasks that have not settled. */
   #unsettled = 0;
   #last: Promise<void> = Promise.resolve();
+  readonly #settle = (): void => {
+    this.#unsettled--;
+  };
 
   /**
    * Runs `task` when all earlier ones have settled: at once where there is none. A `signal` that fires while the task
@@ -13,15 +16,17 @@ export class Lock {
   run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const waits = this.#unsettled > 0;
-    const start = (): Promise<T> => {
+    const turn = waits ? this.#after(this.#last, task, signal) : started(task);
+    this.#unsettled++;
+    this.#last = turn.then(this.#settle, this.#settle);
+    return waits && signal ? orAborted(turn, signal) : turn;
+  }
+
+  #after<T>(before: Promise<void>, task: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return before.then(() => {
       signal?.throwIfAborted();
       return task();
-    };
-    const turn = waits ? this.#last.then(start) : started(task);
-    const settle = (): void => void this.#unsettled--;
-    this.#unsettled++;
-    this.#last = turn.then(settle, settle);
-    return waits && signal ? orAborted(turn, signal) : turn;
+    });
   }
 }
 

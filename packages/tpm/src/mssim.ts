@@ -1,5 +1,5 @@
 /** Transport to the Microsoft simulator's TCP protocol, which tpm_server, go-tpm's and IBM's tools speak too. */
-import { concat, u32Bytes } from './bytes.js';
+import { concat, u32At, u32Bytes } from './bytes.js';
 import { TpmError } from './response-code.js';
 import { MAX_RESPONSE } from './response-length.js';
 import { Stream } from './stream.js';
@@ -59,10 +59,6 @@ function replyLength(received: Uint8Array): number | undefined {
 function acknowledge(bytes: Uint8Array): void {
   const code = u32At(bytes, 0);
   if (code !== 0) throw new TpmError('transport', `read the acknowledgement: expected 0, got 0x${code.toString(16)}`);
-}
-
-function u32At(bytes: Uint8Array, offset: number): number {
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset);
 }
 
 const SIGNAL = { POWER_ON: 1, SEND_COMMAND: 8, NV_ON: 11 } as const;

@@ -1,5 +1,5 @@
 /** Transport to swtpm: bare TPM bytes on the data channel, and its control channel (swtpm, man page swtpm_ioctls(3)). */
-import { concat, u32Bytes } from './bytes.js';
+import { concat, u32At, u32Bytes } from './bytes.js';
 import { TpmError } from './response-code.js';
 import { responseLength } from './response-length.js';
 import { describe, isUnix, Stream, type StreamAddress } from './stream.js';
@@ -64,7 +64,7 @@ async function runControl(
   const stream = new Stream(address);
   try {
     const reply = await stream.exchange(concat(u32Bytes(command), body), () => 4);
-    const result = new DataView(reply.buffer, reply.byteOffset).getUint32(0);
+    const result = u32At(reply, 0);
     if (result === 0) return;
     throw new TpmError(
       'transport',

@@ -11,19 +11,12 @@ import {
   passwordAuths,
   planSlots,
 } from './authorization-area.js';
-import { u32Bytes } from './bytes.js';
+import { u32At, u32Bytes } from './bytes.js';
 import type { AnyCommand, CommandResponse, HandleName, RequestParameters } from './command.js';
 import { TPM_RC } from './constants/responses.js';
 import type { TpmCrypto } from './crypto.js';
 import { Deadline } from './deadline.js';
-import {
-  type AnswerFrame,
-  decodeAnswer,
-  decodeResponse,
-  encodeCommand,
-  encodeRequest,
-  type ResponseFrame,
-} from './framing.js';
+import { decodeAnswer, decodeResponse, encodeCommand, encodeRequest, type ResponseFrame } from './framing.js';
 import { Lock } from './lock.js';
 import { TpmError } from './response-code.js';
 import type { Session, SessionUse } from './session.js';
@@ -108,7 +101,7 @@ export class Tpm {
 
   /** Without sessions, a command is encoded before its turn comes, and its response decoded in one go. */
   async #performPlain({ command, bytes, authCount }: PlainPlan, signal: AbortSignal | undefined): Promise<Values> {
-    const response = await this.#exchange(command, bytes, decodeOwned, signal);
+    const response = decodeAnswer(command, await this.#exchange(command, bytes, signal), COPY);
     assertSuccess(command, response.responseCode);
     assertAuthCount(command, authCount, response.auths.length);
     return withHandles(command, response.handles, response.parameters ?? {});
@@ -118,25 +111,23 @@ export class Tpm {
   async #performIn(plan: CommandPlan, signal: AbortSignal | undefined): Promise<Values> {
     const { command } = plan;
     const bytes = encodeCommand(authorise(plan));
-    const response = await this.#exchange(command, bytes, decodeResponse, signal).catch((error) => lose(plan, error));
+    const response = await this.#exchange(command, bytes, signal)
+      .then((received) => decodeResponse(command, received))
+      .catch((error) => lose(plan, error));
     assertSuccess(command, response.responseCode);
     return decodeValues(command, response.handles, accept(plan, response));
   }
 
   /** Sends until the TPM does more than put the command off. The same bytes may be sent again: no nonce has rolled. */
-  #exchange<F extends Answered>(
-    command: AnyCommand,
-    bytes: Uint8Array,
-    decodeFrame: (command: AnyCommand, response: Uint8Array) => F,
-    outer: AbortSignal | undefined,
-  ): Promise<F> {
-    const attempts = async (signal: AbortSignal): Promise<F> => {
-      for (let attempt = 0; ; attempt++) {
-        const response = decodeFrame(command, await this.#send(bytes, signal));
-        if (attempt === MAX_RETRIES || !RETRYABLE.has(response.responseCode)) return response;
+  #exchange(command: AnyCommand, bytes: Uint8Array, outer: AbortSignal | undefined): Promise<Uint8Array> {
+    const attempts = async (signal: AbortSignal): Promise<Uint8Array> => {
+      let response = await this.#send(bytes, signal);
+      for (let attempt = 0; attempt < MAX_RETRIES && isPutOff(response); attempt++) {
         await pause(2 ** attempt);
         signal.throwIfAborted();
+        response = await this.#send(bytes, signal);
       }
+      return response;
     };
     return this.#deadline.run(command.name, attempts, outer);
   }
@@ -159,10 +150,6 @@ interface PlainPlan {
 }
 
 type Plan = PlainPlan | (CommandPlan & { readonly kind: 'in-sessions' });
-
-interface Answered {
-  readonly responseCode: number;
-}
 
 function planCommand(command: AnyCommand, request: Values, extra: readonly SessionUse[]): Plan {
   const entities = command.handles.map(({ name, codec }) => {
@@ -190,9 +177,9 @@ function handleInput(command: AnyCommand, name: string, input: unknown): HandleI
   throw new TpmError('usage', `plan ${command.name}: expected a handle for ${name}, got ${typeof input}`);
 }
 
-/** A value that is given out owns its bytes, whatever the transport does with the response. */
-function decodeOwned(command: AnyCommand, response: Uint8Array): AnswerFrame<AnyCommand> {
-  return decodeAnswer(command, response, { copy: true });
+/** Whether a response is no more than the request to come again. */
+function isPutOff(response: Uint8Array): boolean {
+  return RETRYABLE.has(u32At(response, 6));
 }
 
 function assertSuccess(command: AnyCommand, responseCode: number): void {
@@ -252,6 +239,9 @@ function pause(milliseconds: number): Promise<void> {
 }
 
 const NONE: readonly never[] = [];
+
+/** A value that is given out owns its bytes, whatever becomes of the response. */
+const COPY = { copy: true } as const;
 
 /** Pauses of 1, 2, 4 … 512 ms: about one second in all. */
 const MAX_RETRIES = 10;
