@@ -3,6 +3,7 @@ import {
   type AnyCommand,
   isFirstParameterSized,
   kdfA,
+  TPM_ALG,
   TPM_CC,
   TPM_HT,
   TPM_RC,
@@ -167,6 +168,7 @@ function assertExclusive(tpm: Tpm, entry: Authorization): void {
 function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, target: number): void {
   const role = incoming.command.handles[entry.position - 1]?.auth;
   const { session } = entry;
+  if (target === TPM_RH.PLATFORM && needsPresence(tpm, incoming.command.code)) refuse(TPM_RC.PP);
   const isPolicy = session !== undefined && session.type !== 'hmac';
   if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
   const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
@@ -174,12 +176,20 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   if (needsValue && isSpentPin(tpm, target)) refuse(TPM_RC.AUTH_UNAVAILABLE);
   if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
   if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
+  if (!isPolicy && handleType(target) === TPM_HT.PCR && entityPolicy(tpm, target).alg !== TPM_ALG.NULL) {
+    refuse(TPM_RC.AUTH_TYPE);
+  }
   if (isPolicy) {
     if (!isPolicyAvailable(tpm, target, incoming.command.code)) refuse(TPM_RC.AUTH_UNAVAILABLE);
     assertPolicy(tpm, incoming, entry, session, target);
     return;
   }
   if (!isAuthValueAvailable(tpm, target, incoming.command.code, role === 'admin')) refuse(TPM_RC.AUTH_UNAVAILABLE);
+}
+
+function needsPresence(tpm: Tpm, code: number): boolean {
+  if (tpm.volatile.isPresent === true) return false;
+  return code === TPM_CC.PP_Commands || tpm.permanent.presenceCommands.has(code);
 }
 
 function isSpentPin(tpm: Tpm, target: number): boolean {
@@ -208,7 +218,7 @@ function assertPolicy(tpm: Tpm, incoming: Incoming, entry: Authorization, sessio
   if (policy.commandCode !== 0 && policy.commandCode !== code) refuse(TPM_RC.POLICY_CC);
   if (policy.commandCode === 0 && (role === 'admin' || role === 'dup')) refuse(TPM_RC.POLICY_FAIL);
   if (!isLocalityAllowed(policy.locality, incoming.locality)) refuse(TPM_RC.LOCALITY);
-  if (policy.needsPresence) refuse(TPM_RC.PP);
+  if (policy.needsPresence && tpm.volatile.isPresent !== true) refuse(TPM_RC.PP);
   if (!isBoundTo(tpm, incoming, session)) refuse(TPM_RC.POLICY_FAIL);
   if (policy.nvWritten !== undefined) assertNvWritten(tpm, target, policy.nvWritten);
 }

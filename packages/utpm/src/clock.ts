@@ -3,9 +3,22 @@ import { IMPLEMENTATION } from './implementation.js';
 import { ORDERLY } from './permanent.js';
 import { markDirty, type Tpm } from './tpm.js';
 
-/** Milliseconds since the TPM was powered on. */
+/** What a rate is told against, and how far it may be off: the numbers of libtpms, so that the steps are of its size. */
+const RATE = { nominal: 30_000, limit: 5000 } as const;
+
+/** Milliseconds since the TPM was powered on, by its own clock. */
 export function timeOf(tpm: Tpm): bigint {
-  return BigInt(Math.floor(tpm.now() - tpm.volatile.poweredOn));
+  const { poweredOn, clockRate = RATE.nominal } = tpm.volatile;
+  return BigInt(Math.floor(((tpm.now() - poweredOn) * RATE.nominal) / clockRate));
+}
+
+/** Makes the clock slower by `step` of 30000, or faster where it is negative; Time goes on from where it is. */
+export function adjustClockRate(tpm: Tpm, step: number): void {
+  const elapsed = Number(timeOf(tpm));
+  const wanted = (tpm.volatile.clockRate ?? RATE.nominal) + step;
+  const clockRate = Math.min(RATE.nominal + RATE.limit, Math.max(RATE.nominal - RATE.limit, wanted));
+  tpm.volatile.clockRate = clockRate;
+  tpm.volatile.poweredOn = tpm.now() - (elapsed * clockRate) / RATE.nominal;
 }
 
 /** Milliseconds that the TPM has been powered in its life, as far as it knows. */

@@ -16,6 +16,7 @@ import { concat, EMPTY, trimAuth, u16Bytes } from './bytes.js';
 import { loadPersistent } from './evict.js';
 import { digestSize } from './implementation.js';
 import { handleName, has, type TpmObject } from './object.js';
+import { isAuthorizedPcr } from './pcr-bank.js';
 import type { AuthPolicy, NvIndexState } from './permanent.js';
 import { refuse } from './refusal.js';
 import { isHierarchyEnabled, NO_POLICY, type Tpm } from './tpm.js';
@@ -138,6 +139,8 @@ export function entityAuth(tpm: Tpm, handle: number): Uint8Array {
       return trimAuth(objectAt(tpm, handle).sensitive?.authValue ?? EMPTY);
     case TPM_HT.NV_INDEX:
       return nvAt(tpm, handle).auth;
+    case TPM_HT.PCR:
+      return isAuthorizedPcr(handle) ? (tpm.volatile.pcrAuth ?? EMPTY) : EMPTY;
     default:
       return EMPTY;
   }
@@ -172,6 +175,8 @@ export function entityPolicy(tpm: Tpm, handle: number): AuthPolicy {
       const index = nvAt(tpm, handle);
       return { alg: index.nameAlg, digest: index.authPolicy };
     }
+    case TPM_HT.PCR:
+      return isAuthorizedPcr(handle) ? tpm.permanent.pcrPolicy : NO_POLICY;
     default:
       return NO_POLICY;
   }
@@ -236,6 +241,8 @@ export function isPolicyAvailable(tpm: Tpm, handle: number, commandCode: number)
     }
     case TPM_HT.PERMANENT:
       return entityPolicy(tpm, handle).alg !== TPM_ALG.NULL && entityPolicy(tpm, handle).digest.length > 0;
+    case TPM_HT.PCR:
+      return isAuthorizedPcr(handle);
     default:
       return false;
   }

@@ -14,6 +14,7 @@ import {
 } from './authorization.js';
 import { EMPTY, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
+import { auditCommand } from './command-audit.js';
 import { isKnownTag, readOrRefuse, responseCodeOf } from './decoding.js';
 import { selfHeal } from './dictionary-attack.js';
 import { assertPresent } from './entity.js';
@@ -176,10 +177,14 @@ function invoke(tpm: Tpm, handler: Handler, incoming: Incoming, authorizations: 
   // cpHash of audited commands needs the names as they were before the command ran.
   const audited = authorizations.find((entry) => isSet(entry, TPMA_SESSION.audit));
   const auditCpHash = audited?.session === undefined ? undefined : digest(audited.session.authHash);
+  const { code } = incoming.command;
+  const { alg, commands } = tpm.permanent.audit;
+  const auditedCommand = commands.has(code) ? { alg, cpHash: digest(alg) } : undefined;
   const { locality } = incoming;
   const result = handler.run(tpm, request, { locality, authorizations, parameters, cpHash: digest });
   const response = encodeResponse(handler, result);
-  updateAudit(tpm, incoming.command.code, audited, auditCpHash, response);
+  updateAudit(tpm, handler, audited, auditCpHash, response);
+  if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, response.parameters));
   return response;
 }
 
@@ -249,7 +254,9 @@ function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, parame
   const { session } = entry;
   const attributes = responseAttributes(tpm, entry);
   const hmac =
-    session === undefined ? EMPTY : responseHmac(tpm, entry, rpHash(tpm, session, code, parameters), attributes);
+    session === undefined
+      ? EMPTY
+      : responseHmac(tpm, entry, rpHash(tpm, session.authHash, code, parameters), attributes);
   for (const field of [session?.nonceTpm ?? EMPTY, undefined, hmac]) {
     if (field === undefined) area.u8(attributes, 'sessionAttributes');
     else {
@@ -268,26 +275,27 @@ function responseAttributes(tpm: Tpm, entry: Authorization): number {
 }
 
 /** rpHash (Part 1, 16.8): response code, command code, parameters as they are sent. */
-function rpHash(tpm: Tpm, session: Session, code: number, parameters: Uint8Array): Uint8Array {
-  return tpm.crypto.hash(session.authHash, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
+function rpHash(tpm: Tpm, alg: number, code: number, parameters: Uint8Array): Uint8Array {
+  return tpm.crypto.hash(alg, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
 }
 
 // Part 1, 17.8: what a session audits, and which session is the exclusive one.
 function updateAudit(
   tpm: Tpm,
-  code: number,
+  handler: Handler,
   entry: Authorization | undefined,
   auditCpHash: Uint8Array | undefined,
   response: Response,
 ): void {
   const { session } = entry ?? {};
   if (entry === undefined || session === undefined || auditCpHash === undefined) {
-    tpm.volatile.exclusiveAudit = 0;
+    // A command that cannot carry a session says nothing about one.
+    if (handler.command.sessions !== 'never') tpm.volatile.exclusiveAudit = 0;
     return;
   }
   const isFresh = session.auditDigest === undefined || isSet(entry, TPMA_SESSION.auditReset);
   const before = isFresh ? zeroDigest(session.authHash) : session.auditDigest;
-  const after = rpHash(tpm, session, code, response.parameters);
+  const after = rpHash(tpm, session.authHash, handler.command.code, response.parameters);
   session.auditDigest = tpm.crypto.hash(session.authHash, before ?? EMPTY, auditCpHash, after);
   if (isFresh) tpm.volatile.exclusiveAudit = session.handle;
   else if (tpm.volatile.exclusiveAudit !== session.handle) tpm.volatile.exclusiveAudit = 0;

@@ -26,6 +26,8 @@ export const IMPLEMENTATION = {
   MAX_BUFFER: 1024,
   /** Bytes of sealed data. */
   MAX_SYM_DATA: 128,
+  /** Bytes of a wrapped sensitive area (TPM2B_PRIVATE). */
+  MAX_PRIVATE: 648,
   /** Bytes of a command or response. */
   MAX_COMMAND_SIZE: 4096,
   /** The longest digest. */

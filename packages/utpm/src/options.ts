@@ -41,6 +41,8 @@ export interface UtpmSendOptions {
   readonly signal?: AbortSignal;
   /** The locality from which the command comes, 0 to 4; 0 unless given. */
   readonly locality?: number;
+  /** Does the platform assert physical presence with it? Unless given, it does not. */
+  readonly physicalPresence?: boolean;
 }
 
 /**

@@ -20,6 +20,11 @@ export interface PcrAttributes {
 const STATIC: PcrAttributes = { stateSaved: true, reset: 0, extend: 0x1f, noIncrement: false, drtm: false };
 const FREE: PcrAttributes = { stateSaved: false, reset: 0x0f, extend: 0x1f, noIncrement: true, drtm: false };
 
+/** Does the register belong to the one group that has an authorization value and a policy (Part 1, 17.6)? libtpms chose these. */
+export function isAuthorizedPcr(index: number): boolean {
+  return index >= 20 && index <= 22;
+}
+
 /** The attributes of each register, by number. */
 export const PCR_ATTRIBUTES: readonly PcrAttributes[] = [
   ...Array.from({ length: 16 }, () => STATIC),

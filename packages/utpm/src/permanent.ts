@@ -1,5 +1,18 @@
 /** Permanent state: what Part 1, clause 37 keeps in NV, and the versioned, checksummed form in which a store keeps it. */
-import { array, type Infer, oneOf, optionalSized, sizedBytes, struct, u8, u16, u32, u64 } from '@casemate/wire';
+import { TPM_ALG } from '@casemate/tpm';
+import {
+  array,
+  type Codec,
+  type Infer,
+  oneOf,
+  optionalSized,
+  sizedBytes,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+} from '@casemate/wire';
 import { decodeStored, encodeStored, magicOf, type StoredForm } from './stored-form.js';
 
 /**
@@ -61,6 +74,28 @@ const SavedBank = struct('saved PCRs', { alg: u16, values: array('values', u8, d
 /** A session that was saved when the TPM shut down: its handle and the counter of its context. */
 const SavedSession = struct('saved session', { handle: u32, counter: u64 });
 
+/** What the secret values of TPM2_Commit and TPM2_EC_Ephemeral are made of, and which of them are still to be used. */
+export const CommitState = struct('commits', {
+  nonce: secret,
+  counter: u64,
+  open: sizedBytes('open', u8, { max: 16 }),
+});
+export type CommitState = Infer<typeof CommitState>;
+
+const SavedExtras = struct('further saved state', { commits: CommitState, pcrAuth: secret });
+type SavedExtras = Infer<typeof SavedExtras>;
+
+const NO_EXTRAS: SavedExtras = {
+  commits: { nonce: new Uint8Array(0), counter: 0n, open: new Uint8Array(16) },
+  pcrAuth: new Uint8Array(0),
+};
+
+// State that 0.1.0 saved ends where this begins.
+const SavedExtrasIfAny: Codec<SavedExtras> = {
+  ...SavedExtras,
+  read: (r) => (r.remaining === 0 ? NO_EXTRAS : SavedExtras.read(r)),
+};
+
 /** What TPM2_Shutdown(STATE) keeps and TPM2_Startup may restore. */
 export const SavedState = struct('saved state', {
   restartCount: u32,
@@ -76,8 +111,29 @@ export const SavedState = struct('saved state', {
   objectContextId: u64,
   sessions: array('sessions', u8, SavedSession, { max: 64 }),
   auditDigest: digest,
+  extras: SavedExtrasIfAny,
 });
 export type SavedState = Infer<typeof SavedState>;
+
+/** What TPM2_PP_Commands, TPM2_SetAlgorithmSet and TPM2_PCR_SetAuthPolicy have set. */
+const Management = struct('management', {
+  presenceCommands: array('commands that need physical presence', u16, u32, { max: 512 }),
+  algorithmSet: u32,
+  pcrPolicy: AuthPolicy,
+});
+type Management = Infer<typeof Management>;
+
+const UNMANAGED: Management = {
+  presenceCommands: [],
+  algorithmSet: 0,
+  pcrPolicy: { alg: TPM_ALG.NULL, digest: new Uint8Array(0) },
+};
+
+// State of 0.1.0 ends where this begins.
+const ManagementIfAny: Codec<Management> = {
+  ...Management,
+  read: (r) => (r.remaining === 0 ? UNMANAGED : Management.read(r)),
+};
 
 const State = struct('permanent state', {
   orderly: oneOf('orderly', u16, Object.values(ORDERLY)),
@@ -99,6 +155,7 @@ const State = struct('permanent state', {
   nv: array('NV indexes', u16, NvIndexState, { max: 1024 }),
   objects: array('persistent objects', u16, PersistentObject, { max: 256 }),
   saved: optionalSized('saved state', u32, SavedState),
+  management: ManagementIfAny,
 });
 
 /** Permanent state as one value. */

@@ -1,5 +1,5 @@
 /** The state of one TPM while it runs: permanent state, and what a power cycle wipes (Part 1, clause 37). */
-import { type AnyCommand, TPM_ALG, TPM_RH } from '@casemate/tpm';
+import { type AnyCommand, TPM_ALG, TPM_CC, TPM_RH } from '@casemate/tpm';
 import { EMPTY } from './bytes.js';
 import type { UtpmCrypto } from './crypto.js';
 import { HASHES, IMPLEMENTATION, isHash } from './implementation.js';
@@ -7,6 +7,7 @@ import type { TpmObject } from './object.js';
 import { type PcrBank, resetBank } from './pcr-bank.js';
 import {
   type AuthPolicy,
+  type CommitState,
   type HierarchyState,
   type LockoutState,
   type NvIndexState,
@@ -38,6 +39,12 @@ export interface Permanent {
   /** The highest value that any counter has had (Part 1, 37.2.4.2). */
   maxCounter: bigint;
   audit: { alg: number; counter: bigint; commands: ReadonlySet<number> };
+  /** The commands that need physical presence where the platform authorises them (TPM2_PP_Commands), besides that command itself. */
+  presenceCommands: ReadonlySet<number>;
+  /** What TPM2_SetAlgorithmSet has set; it changes nothing else. */
+  algorithmSet: number;
+  /** The policy of the registers that have one, PCR 20 to 22 (TPM2_PCR_SetAuthPolicy). */
+  pcrPolicy: AuthPolicy;
   readonly nv: Map<number, NvIndexState>;
   readonly objects: Map<number, PersistentObject>;
   saved: SavedState | undefined;
@@ -84,6 +91,14 @@ export interface Volatile {
   /** The session that is the exclusive audit session, or 0. */
   exclusiveAudit: number;
   auditDigest: Uint8Array;
+  /** The authorization value of PCR 20 to 22; undefined where it is empty. */
+  pcrAuth?: Uint8Array | undefined;
+  /** What commits are made of; undefined before the first. */
+  commits?: CommitState | undefined;
+  /** Ticks of the platform's clock that make a millisecond of 30000 of them; undefined where TPM2_ClockRateAdjust has not run. */
+  clockRate?: number | undefined;
+  /** Does the platform assert physical presence with the running command? */
+  isPresent?: boolean | undefined;
   /** `now()` when the TPM was powered on. */
   poweredOn: number;
   /** Milliseconds by which the clock leads `now()`. */
@@ -177,7 +192,10 @@ export function manufacture(
     isEpsGenerated: seeds.endorsement === undefined,
     pcrBanks: HASHES,
     maxCounter: 0n,
-    audit: { alg: TPM_ALG.NULL, counter: 0n, commands: new Set() },
+    audit: { alg: IMPLEMENTATION.CONTEXT_HASH, counter: 0n, commands: new Set([TPM_CC.SetCommandCodeAuditStatus]) },
+    presenceCommands: new Set(),
+    algorithmSet: 0,
+    pcrPolicy: NO_POLICY,
     nv: new Map(),
     objects: new Map(),
     saved: undefined,
@@ -201,7 +219,19 @@ function proofOf(crypto: UtpmCrypto, seed: Uint8Array): Uint8Array {
 
 /** Permanent state in the form that is stored. */
 export function toStored(permanent: Permanent): PermanentState {
-  const { audit, saved, isClockSafe, disableClear, isEpsGenerated, nv, objects, ...plain } = permanent;
+  const {
+    audit,
+    saved,
+    isClockSafe,
+    disableClear,
+    isEpsGenerated,
+    presenceCommands,
+    algorithmSet,
+    pcrPolicy,
+    nv,
+    objects,
+    ...plain
+  } = permanent;
   return {
     ...plain,
     isClockSafe: Number(isClockSafe),
@@ -213,21 +243,34 @@ export function toStored(permanent: Permanent): PermanentState {
     nv: [...nv.values()],
     objects: [...objects.values()],
     saved,
+    management: { presenceCommands: [...presenceCommands], algorithmSet, pcrPolicy },
   };
 }
 
 /** Permanent state out of the form that is stored. */
 export function fromStored(stored: PermanentState): Permanent {
-  const { auditAlg, auditCounter, auditCommands, nv, objects, saved, ...plain } = stored;
+  const { auditAlg, auditCounter, auditCommands, management, nv, objects, saved, ...plain } = stored;
   return {
     ...plain,
     isClockSafe: stored.isClockSafe !== 0,
     disableClear: stored.disableClear !== 0,
     isEpsGenerated: stored.isEpsGenerated !== 0,
-    audit: { alg: auditAlg, counter: auditCounter, commands: new Set(auditCommands) },
+    audit: auditOf(auditAlg, auditCounter, auditCommands),
+    presenceCommands: new Set(management.presenceCommands),
+    algorithmSet: management.algorithmSet,
+    pcrPolicy: management.pcrPolicy,
     nv: new Map(nv.map((index) => [index.nvIndex, index])),
     objects: new Map(objects.map((object) => [object.handle, object])),
     saved,
+  };
+}
+
+// State of 0.1.0 has no audit, which a TPM never is without.
+function auditOf(alg: number, counter: bigint, commands: readonly number[]): Permanent['audit'] {
+  return {
+    alg: alg === TPM_ALG.NULL ? IMPLEMENTATION.CONTEXT_HASH : alg,
+    counter,
+    commands: new Set([...commands, TPM_CC.SetCommandCodeAuditStatus]),
   };
 }
 

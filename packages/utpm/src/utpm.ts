@@ -86,7 +86,7 @@ class EmbeddedTpm implements Utpm {
     this.#assertOpen();
     options.signal?.throwIfAborted();
     const copy = command.slice();
-    const run = (): Promise<Uint8Array> | Uint8Array => this.#answer(copy, options.locality ?? 0);
+    const run = (): Promise<Uint8Array> | Uint8Array => this.#answer(copy, options);
     // Nothing is under way most of the time, and then nothing needs to wait.
     const answer = this.#waiting === 0 ? run() : this.#enqueue(run);
     if (!(answer instanceof Promise)) return answer;
@@ -145,8 +145,9 @@ class EmbeddedTpm implements Utpm {
     }
   }
 
-  #answer(command: Uint8Array, locality: number): Promise<Uint8Array> | Uint8Array {
-    const response = execute(this.#tpm, this.#handlers, command, locality);
+  #answer(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> | Uint8Array {
+    this.#tpm.volatile.isPresent = options.physicalPresence === true;
+    const response = execute(this.#tpm, this.#handlers, command, options.locality ?? 0);
     if (!this.#tpm.volatile.isDirty) return response;
     return this.#storeThen(response);
   }

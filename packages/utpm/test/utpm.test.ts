@@ -44,7 +44,7 @@ import {
   verifyAttestSignature,
 } from '@casemate/tpm';
 import { describe, expect, it } from 'vitest';
-import { full as everything, full as everything } from '../src/commands/full.js';
+import { full as everything } from '../src/commands/full.js';
 import { memoryState, nobleUtpmCrypto, openUtpm, type UtpmCrypto, type UtpmOptions } from '../src/index.js';
 import { nodeUtpmCrypto } from '../src/node.js';
 

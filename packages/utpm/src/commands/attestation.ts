@@ -1,8 +1,19 @@
 /** Attestation: Part 3, clause 18. */
-import { Certify, CertifyCreation, GetSessionAuditDigest, GetTime, Quote, TPM_RC, TPM_RH, TPM_ST } from '@casemate/tpm';
+import {
+  Certify,
+  CertifyCreation,
+  GetCommandAuditDigest,
+  GetSessionAuditDigest,
+  GetTime,
+  Quote,
+  TPM_RC,
+  TPM_RH,
+  TPM_ST,
+} from '@casemate/tpm';
 import { attest, clockInfo, signerOf } from '../attest.js';
 import { isEqual } from '../bytes.js';
 import { timeOf } from '../clock.js';
+import { auditedCommandsDigest, resetAuditDigest } from '../command-audit.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
 import { assertSelections, pcrDigest } from '../pcr.js';
@@ -60,6 +71,19 @@ export const getSessionAuditDigest = handler(GetSessionAuditDigest, (tpm, reques
     sessionDigest: session.auditDigest,
   };
   const { info, signature } = attest(tpm, signer, qualifyingData, { type: TPM_ST.ATTEST_SESSION_AUDIT, attested });
+  return { auditInfo: info, signature };
+});
+
+/** TPM2_GetCommandAuditDigest (18.6): a signed digest ends the log, an unsigned one lets it go on. */
+export const getCommandAuditDigest = handler(GetCommandAuditDigest, (tpm, request) => {
+  const { privacyHandle, signHandle, qualifyingData, inScheme } = request;
+  if (privacyHandle !== TPM_RH.ENDORSEMENT) refuse(TPM_RC.VALUE);
+  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
+  const { alg: digestAlg, counter: auditCounter } = tpm.permanent.audit;
+  const { auditDigest } = tpm.volatile;
+  const attested = { auditCounter, digestAlg, auditDigest, commandDigest: auditedCommandsDigest(tpm) };
+  const { info, signature } = attest(tpm, signer, qualifyingData, { type: TPM_ST.ATTEST_COMMAND_AUDIT, attested });
+  if (signer !== undefined) resetAuditDigest(tpm);
   return { auditInfo: info, signature };
 });
 

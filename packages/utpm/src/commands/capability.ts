@@ -5,6 +5,7 @@ import {
   TestParms,
   TPM_ALG,
   TPM_CAP,
+  TPM_CC,
   TPM_HT,
   TPM_PT,
   TPM_PT_PCR,
@@ -20,7 +21,8 @@ import { isInLockout } from '../dictionary-attack.js';
 import { entityPolicy, nvKind } from '../entity.js';
 import { handler } from '../handler.js';
 import { IMPLEMENTATION } from '../implementation.js';
-import { PCR_COUNT, type PcrAttributes, selectionOf } from '../pcr-bank.js';
+import { ORDERLY_COUNTER_SIZE, orderlySpace } from '../nv-space.js';
+import { isAuthorizedPcr, PCR_COUNT, type PcrAttributes, selectionOf } from '../pcr-bank.js';
 import type { AuthPolicy } from '../permanent.js';
 import { assertSupported } from '../public-area.js';
 import { blameParameter, refuseParameter } from '../refusal.js';
@@ -62,10 +64,12 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
       return { moreData, capabilityData: { capability, data: data.map(commandAttributes) } };
     }
     case TPM_CAP.PP_COMMANDS: {
-      return { moreData: false, capabilityData: { capability, data: [] } };
+      const codes = listed(tpm, [TPM_CC.PP_Commands, ...tpm.permanent.presenceCommands]);
+      const { data, moreData } = cut(codes, (code) => code, property, Math.min(count, MAX.commands));
+      return { moreData, capabilityData: { capability, data } };
     }
     case TPM_CAP.AUDIT_COMMANDS: {
-      const codes = [...tpm.permanent.audit.commands].sort((a, b) => a - b);
+      const codes = listed(tpm, tpm.permanent.audit.commands);
       const { data, moreData } = cut(codes, (code) => code, property, Math.min(count, MAX.commands));
       return { moreData, capabilityData: { capability, data } };
     }
@@ -78,7 +82,10 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
       return { moreData: data.length < banks.length, capabilityData: { capability, data } as TpmsCapabilityData };
     }
     case TPM_CAP.TPM_PROPERTIES: {
-      const all = [...fixedProperties(tpm), ...variableProperties(tpm)];
+      // One answer tells properties of one group; the first group starts where the fixed properties do.
+      const isFixed = property < VARIABLE_PROPERTIES;
+      const isVariable = !isFixed && property < VARIABLE_PROPERTIES + PROPERTY_GROUP;
+      const all = isFixed ? fixedProperties(tpm) : isVariable ? variableProperties(tpm) : [];
       const entries = all.map(([tag, value]) => ({ property: tag, value: value >>> 0 }));
       const { data, moreData } = cut(entries, (entry) => entry.property, property, Math.min(count, MAX.properties));
       return { moreData, capabilityData: { capability, data } };
@@ -101,6 +108,11 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
   }
 }
 
+/** Those of the command codes that the TPM has, ascending. */
+function listed(tpm: Tpm, codes: Iterable<number>): number[] {
+  return [...codes].filter((code) => tpm.commands.has(code)).sort((a, b) => a - b);
+}
+
 /** At most `count` elements of a sorted list from the first whose key is at least `from`. */
 function cut<T>(
   list: readonly T[],
@@ -111,6 +123,9 @@ function cut<T>(
   const rest = list.filter((element) => key(element) >= from);
   return { data: rest.slice(0, count), moreData: rest.length > count };
 }
+
+const PROPERTY_GROUP = 0x100;
+const VARIABLE_PROPERTIES = 0x200;
 
 const { asymmetric, symmetric, hash, object, signing, encrypting, method } = TPMA_ALGORITHM;
 
@@ -199,9 +214,9 @@ function fixedProperties(tpm: Tpm): Property[] {
   return [
     [TPM_PT.FAMILY_INDICATOR, letters('2.0\0')],
     [TPM_PT.LEVEL, 0],
-    [TPM_PT.REVISION, 159],
-    [TPM_PT.DAY_OF_YEAR, 312],
-    [TPM_PT.YEAR, 2019],
+    [TPM_PT.REVISION, 164],
+    [TPM_PT.DAY_OF_YEAR, 75],
+    [TPM_PT.YEAR, 2021],
     [TPM_PT.MANUFACTURER, letters(MANUFACTURER)],
     [TPM_PT.VENDOR_STRING_1, letters(VENDOR_STRINGS[0])],
     [TPM_PT.VENDOR_STRING_2, letters(VENDOR_STRINGS[1])],
@@ -233,15 +248,16 @@ function fixedProperties(tpm: Tpm): Property[] {
     [TPM_PT.MAX_SESSION_CONTEXT, 0x194],
     [TPM_PT.PS_FAMILY_INDICATOR, letters('2.0\0')],
     [TPM_PT.PS_LEVEL, 0],
-    [TPM_PT.PS_REVISION, 159],
-    [TPM_PT.PS_DAY_OF_YEAR, 312],
-    [TPM_PT.PS_YEAR, 2019],
+    [TPM_PT.PS_REVISION, 164],
+    [TPM_PT.PS_DAY_OF_YEAR, 75],
+    [TPM_PT.PS_YEAR, 2021],
     [TPM_PT.SPLIT_MAX, 0x80],
     [TPM_PT.TOTAL_COMMANDS, total],
     [TPM_PT.LIBRARY_COMMANDS, total],
     [TPM_PT.VENDOR_COMMANDS, 0],
     [TPM_PT.NV_BUFFER_MAX, IMPLEMENTATION.MAX_BUFFER],
     [TPM_PT.MODES, 0],
+    [TPM_PT.MAX_CAP_BUFFER, IMPLEMENTATION.MAX_BUFFER],
   ];
 }
 
@@ -266,8 +282,8 @@ function variableProperties(tpm: Tpm): Property[] {
     [TPM_PT.HR_PERSISTENT, permanent.objects.size],
     [TPM_PT.HR_PERSISTENT_AVAIL, IMPLEMENTATION.MAX_EVICT_OBJECTS - permanent.objects.size],
     [TPM_PT.NV_COUNTERS, counters],
-    [TPM_PT.NV_COUNTERS_AVAIL, IMPLEMENTATION.MAX_NV_INDEXES - permanent.nv.size],
-    [TPM_PT.ALGORITHM_SET, 0],
+    [TPM_PT.NV_COUNTERS_AVAIL, Math.floor(orderlySpace(tpm) / ORDERLY_COUNTER_SIZE)],
+    [TPM_PT.ALGORITHM_SET, permanent.algorithmSet],
     [TPM_PT.LOADED_CURVES, CURVES.length],
     [TPM_PT.LOCKOUT_COUNTER, lockout.failedTries],
     [TPM_PT.MAX_AUTH_FAIL, lockout.maxTries],
@@ -309,8 +325,8 @@ const PCR_PROPERTIES: readonly { readonly tag: number; readonly pcrSelect: Uint8
   ]),
   pcrProperty(TPM_PT_PCR.NO_INCREMENT, ({ noIncrement }) => noIncrement),
   pcrProperty(TPM_PT_PCR.DRTM_RESET, ({ drtm }) => drtm),
-  pcrProperty(TPM_PT_PCR.POLICY, () => false),
-  pcrProperty(TPM_PT_PCR.AUTH, () => false),
+  { tag: TPM_PT_PCR.POLICY, pcrSelect: selectionOf(isAuthorizedPcr) },
+  { tag: TPM_PT_PCR.AUTH, pcrSelect: selectionOf(isAuthorizedPcr) },
 ];
 
 function pcrProperty(

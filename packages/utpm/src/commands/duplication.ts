@@ -2,6 +2,7 @@
 import {
   Duplicate,
   Import,
+  Rewrap,
   TPM_ALG,
   TPM_RC,
   TPM_RH,
@@ -14,7 +15,7 @@ import { encodeSensitive } from '../creation.js';
 import { decodeOrRefuse } from '../decoding.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
-import { digestSize } from '../implementation.js';
+import { digestSize, IMPLEMENTATION } from '../implementation.js';
 import { has, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
 import {
   parentCipher,
@@ -30,7 +31,7 @@ import {
   wrapOnce,
 } from '../protection.js';
 import { assertAttributes, assertSupported } from '../public-area.js';
-import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
+import { blameParameter, Refusal, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import type { Tpm } from '../tpm.js';
 import { assertKeysMatch } from '../validity.js';
 
@@ -108,4 +109,45 @@ function openOuter(tpm: Tpm, parent: TpmObject, secret: Uint8Array, name: Uint8A
   const hash = parent.public.nameAlg;
   if (seed.length > digestSize(hash)) refuseParameter(TPM_RC.SIZE, 4);
   return blameParameter(3, () => unwrapOnce(tpm, { seed, hash, cipher: parentCipher(parent.public) }, name, blob));
+}
+
+/** TPM2_Rewrap (13.2): from the outer wrap for one parent to that for another; without a parent there is none. */
+export const rewrap = handler(Rewrap, (tpm, { oldParent, newParent, inDuplicate, name, inSymSeed }) => {
+  if ((inSymSeed.length === 0) !== (oldParent === TPM_RH.NULL)) refuseHandle(TPM_RC.HANDLE, 1);
+  const bare = oldParent === TPM_RH.NULL ? inDuplicate : unwrapFrom(tpm, oldParent, inSymSeed, name, inDuplicate);
+  if (newParent === TPM_RH.NULL) return { outDuplicate: bare, outSymSeed: EMPTY };
+  const parent = objectAt(tpm, newParent);
+  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+  const { seed, encrypted } = shareSecret(tpm, parent.public, 'DUPLICATE');
+  const hash = parent.public.nameAlg;
+  if (bare.length + 2 + digestSize(hash) > IMPLEMENTATION.MAX_PRIVATE) refuseParameter(TPM_RC.VALUE, 1);
+  const outDuplicate = wrapOnce(tpm, { seed, hash, cipher: parentCipher(parent.public) }, name, bare);
+  seed.fill(0);
+  return { outDuplicate, outSymSeed: encrypted };
+});
+
+function unwrapFrom(
+  tpm: Tpm,
+  handle: number,
+  secret: Uint8Array,
+  name: Uint8Array,
+  duplicateIn: Uint8Array,
+): Uint8Array {
+  const parent = objectAt(tpm, handle);
+  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 1);
+  const seed = receiveOrRefuse(tpm, parent, secret);
+  const protector = { seed, hash: parent.public.nameAlg, cipher: parentCipher(parent.public) };
+  const bare = blameParameter(1, () => unwrapOnce(tpm, protector, name, duplicateIn));
+  seed.fill(0);
+  return bare;
+}
+
+// Whatever is wrong with the secret, it is told as a wrong value.
+function receiveOrRefuse(tpm: Tpm, parent: TpmObject, secret: Uint8Array): Uint8Array {
+  try {
+    return receiveSecret(tpm, parent, 'DUPLICATE', secret);
+  } catch (error) {
+    if (error instanceof Refusal) refuseParameter(TPM_RC.VALUE, 3);
+    throw error;
+  }
 }

@@ -1,12 +1,20 @@
 /** The full command set: everything that is implemented, in the order of Part 3. */
 import type { Handler } from '../handler.js';
 import { eccParameters, ecdhKeyGen, ecdhZGen, rsaDecrypt, rsaEncrypt } from './asymmetric.js';
-import { certify, certifyCreation, getSessionAuditDigest, getTime, quote } from './attestation.js';
+import {
+  certify,
+  certifyCreation,
+  getCommandAuditDigest,
+  getSessionAuditDigest,
+  getTime,
+  quote,
+} from './attestation.js';
+import { setCommandCodeAuditStatus } from './audit.js';
 import { getCapability, testParms } from './capability.js';
-import { clockSet, readClock } from './clock.js';
+import { clockRateAdjust, clockSet, readClock } from './clock.js';
 import { contextLoad, contextSave, evictControl, flushContext } from './context.js';
 import { dictionaryAttackLockReset, dictionaryAttackParameters } from './dictionary-attack.js';
-import { duplicate, importObject } from './duplication.js';
+import { duplicate, importObject, rewrap } from './duplication.js';
 import {
   changeEps,
   changePps,
@@ -17,7 +25,8 @@ import {
   hierarchyControl,
   setPrimaryPolicy,
 } from './hierarchy.js';
-import { pcrAllocate, pcrEvent, pcrExtend, pcrRead, pcrReset } from './integrity.js';
+import { pcrAllocate, pcrEvent, pcrExtend, pcrRead, pcrReset, pcrSetAuthPolicy, pcrSetAuthValue } from './integrity.js';
+import { ppCommands, setAlgorithmSet } from './management.js';
 import {
   nvCertify,
   nvChangeAuth,
@@ -91,14 +100,15 @@ export const full: readonly Handler[] = [
     objectChangeAuth,
     createLoaded,
   ],
-  ...[duplicate, importObject],
+  ...[duplicate, rewrap, importObject],
   ...[rsaEncrypt, rsaDecrypt, ecdhKeyGen, ecdhZGen, eccParameters],
   ...[encryptDecrypt, encryptDecrypt2, hash, mac],
   ...[getRandom, stirRandom],
   ...[macStart, hashSequenceStart, sequenceUpdate, sequenceComplete, eventSequenceComplete],
-  ...[certify, certifyCreation, quote, getSessionAuditDigest, getTime],
+  ...[certify, certifyCreation, quote, getSessionAuditDigest, getCommandAuditDigest, getTime],
   ...[verifySignature, sign],
-  ...[pcrExtend, pcrEvent, pcrRead, pcrAllocate, pcrReset],
+  setCommandCodeAuditStatus,
+  ...[pcrExtend, pcrEvent, pcrRead, pcrAllocate, pcrSetAuthPolicy, pcrSetAuthValue, pcrReset],
   ...[policySigned, policySecret, policyTicket, policyOr, policyPcr, policyLocality, policyNv, policyCounterTimer],
   ...[
     policyCommandCode,
@@ -120,8 +130,9 @@ export const full: readonly Handler[] = [
     hierarchyChangeAuth,
   ],
   ...[dictionaryAttackLockReset, dictionaryAttackParameters],
+  ...[ppCommands, setAlgorithmSet],
   ...[contextSave, contextLoad, flushContext, evictControl],
-  ...[readClock, clockSet],
+  ...[readClock, clockSet, clockRateAdjust],
   ...[getCapability, testParms],
   ...[nvDefineSpace, nvUndefineSpace, nvUndefineSpaceSpecial, nvReadPublic, nvWrite, nvIncrement, nvExtend, nvSetBits],
   ...[nvWriteLock, nvGlobalWriteLock, nvRead, nvReadLock, nvChangeAuth, nvCertify],

@@ -14,6 +14,7 @@ import {
   TPMA_NV,
 } from '@casemate/tpm';
 import { EMPTY, trimAuth } from '../bytes.js';
+import { timeOf } from '../clock.js';
 import { encodeTemplate, generateObject, primarySource, proveCreation } from '../creation.js';
 import { isPolicySize } from '../entity.js';
 import { removePersistentOf } from '../evict.js';
@@ -155,7 +156,7 @@ function removeOwnerNv(tpm: Tpm): void {
 
 // Clock starts again with the new owner (Part 1, 36.3.1); tickets of the old one must not live on, so the epoch changes too.
 function resetClock(tpm: Tpm): void {
-  tpm.volatile.clockOffset = -Math.floor(tpm.now() - tpm.volatile.poweredOn);
+  tpm.volatile.clockOffset = -Number(timeOf(tpm));
   tpm.volatile.timeEpoch = new DataView(tpm.crypto.random(8).buffer).getBigUint64(0);
   tpm.volatile.isClockSafe = true;
   tpm.permanent.clock = 0n;

@@ -5,10 +5,14 @@ import {
   PcrExtend,
   PcrRead,
   PcrReset,
+  PcrSetAuthPolicy,
+  PcrSetAuthValue,
+  TPM_ALG,
   TPM_RC,
   TPM_RH,
   type TpmlDigestValues,
 } from '@casemate/tpm';
+import { trimAuth } from '../bytes.js';
 import { handler } from '../handler.js';
 import { digestSize, HASHES, isHash } from '../implementation.js';
 import {
@@ -20,9 +24,9 @@ import {
   readPcrs,
   resetPcr,
 } from '../pcr.js';
-import { PCR_ATTRIBUTES, PCR_COUNT } from '../pcr-bank.js';
-import { refuseParameter } from '../refusal.js';
-import type { Tpm } from '../tpm.js';
+import { isAuthorizedPcr, PCR_ATTRIBUTES, PCR_COUNT } from '../pcr-bank.js';
+import { refuse, refuseParameter } from '../refusal.js';
+import { markDirty, type Tpm } from '../tpm.js';
 
 const MAX_READ = 8;
 
@@ -88,3 +92,21 @@ export function measureLaunch(tpm: Tpm, data: Uint8Array): void {
     extendPcr(tpm, DRTM_PCR, bank.alg, tpm.crypto.hash(bank.alg, data));
   }
 }
+
+/** TPM2_PCR_SetAuthPolicy (22.6). */
+export const pcrSetAuthPolicy = handler(PcrSetAuthPolicy, (tpm, { authPolicy, hashAlg, pcrNum }) => {
+  if (hashAlg !== TPM_ALG.NULL && !isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
+  if (pcrNum >= PCR_COUNT) refuseParameter(TPM_RC.VALUE, 3);
+  if (authPolicy.length !== digestSize(hashAlg)) refuseParameter(TPM_RC.SIZE, 1);
+  if (!isAuthorizedPcr(pcrNum)) refuseParameter(TPM_RC.VALUE, 3);
+  tpm.permanent.pcrPolicy = { alg: hashAlg, digest: authPolicy };
+  markDirty(tpm);
+  return {};
+});
+
+/** TPM2_PCR_SetAuthValue (22.7). */
+export const pcrSetAuthValue = handler(PcrSetAuthValue, (tpm, { pcrHandle, auth }) => {
+  if (!isAuthorizedPcr(pcrHandle)) refuse(TPM_RC.VALUE);
+  tpm.volatile.pcrAuth = trimAuth(auth);
+  return {};
+});

@@ -27,6 +27,7 @@ import { isPinIndex, isPolicySize, nvAt, nvKind, nvName, nvPublic } from '../ent
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION, isHash, zeroDigest } from '../implementation.js';
 import { assertNvAccess, assertNvReadable, assertNvWritable, isNvSet } from '../nv-access.js';
+import { hasOrderlyRoom } from '../nv-space.js';
 import type { NvIndexState } from '../permanent.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { markDirty, type Tpm } from '../tpm.js';
@@ -57,7 +58,7 @@ export const nvDefineSpace = handler(NvDefineSpace, (tpm, { authHandle, auth, pu
   assertNvSize(publicInfo);
   assertNvAttributes(authHandle, attributes);
   if (tpm.permanent.nv.has(nvIndex)) refuse(TPM_RC.NV_DEFINED);
-  assertNvSpace(tpm, dataSize);
+  assertNvSpace(tpm, attributes, dataSize);
   // What is not written yet reads as ones where a partial write leaves it.
   const data = new Uint8Array(dataSize).fill(0xff);
   store(tpm, { nvIndex, nameAlg, attributes, authPolicy, dataSize, auth: trimmed, data });
@@ -103,7 +104,8 @@ function assertNvAttributes(authHandle: number, attributes: number): void {
   if (isSet(TPMA_NV.PLATFORMCREATE) !== isPlatform) refuseHandle(TPM_RC.ATTRIBUTES, 1);
 }
 
-function assertNvSpace(tpm: Tpm, size: number): void {
+function assertNvSpace(tpm: Tpm, attributes: number, size: number): void {
+  if (!hasOrderlyRoom(tpm, attributes, size)) refuse(TPM_RC.NV_SPACE);
   const used = [...tpm.permanent.nv.values()].reduce((sum, { dataSize }) => sum + dataSize, 0);
   const isFull = tpm.permanent.nv.size >= IMPLEMENTATION.MAX_NV_INDEXES || used + size > IMPLEMENTATION.MAX_NV_BYTES;
   if (isFull) refuse(TPM_RC.NV_SPACE);

@@ -92,7 +92,9 @@ function startCounters(tpm: Tpm, kind: Kind, saved: SavedState | undefined): voi
   volatile.clearCount = kind === 'reset' ? 0 : ((saved?.clearCount ?? 0) + Number(kind === 'restart')) >>> 0;
   volatile.contextCounter = saved?.contextCounter ?? 0n;
   volatile.objectContextId = saved?.objectContextId ?? 0n;
-  volatile.auditDigest = kind === 'resume' ? (saved?.auditDigest ?? EMPTY) : EMPTY;
+  volatile.auditDigest = saved?.auditDigest ?? EMPTY;
+  volatile.commits = saved?.extras.commits;
+  volatile.pcrAuth = kind === 'resume' ? saved?.extras.pcrAuth : undefined;
   for (const { handle, counter } of saved?.sessions ?? []) volatile.savedSessions.set(handle, { counter });
   if (kind !== 'reset') return;
   permanent.resetCount = (permanent.resetCount + 1) >>> 0;
@@ -145,5 +147,9 @@ function saveState(tpm: Tpm): SavedState {
     objectContextId: volatile.objectContextId,
     sessions,
     auditDigest: volatile.auditDigest,
+    extras: {
+      commits: volatile.commits ?? { nonce: EMPTY, counter: 0n, open: new Uint8Array(16) },
+      pcrAuth: volatile.pcrAuth ?? EMPTY,
+    },
   };
 }
