@@ -7,6 +7,7 @@
  * - `state-version`: the stored state has a version that this package does not know
  * - `state-locked`: another opener holds the state
  * - `state-failed`: the state could not be read or written
+ * - `wrong-key`: the state was encrypted with another key, or changed since
  * - `seed-mismatch`: the seeds asked for are not the seeds of the stored TPM
  * - `bad-option`: an option or a command line argument is missing or malformed
  * - `closed`: the TPM was used after it was closed
@@ -18,6 +19,7 @@ export type UtpmErrorCode =
   | 'state-version'
   | 'state-locked'
   | 'state-failed'
+  | 'wrong-key'
   | 'seed-mismatch'
   | 'bad-option'
   | 'closed'

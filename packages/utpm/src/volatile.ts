@@ -108,6 +108,11 @@ export function decodeVolatile(base: Pick<Tpm, 'crypto' | 'now' | 'permanent'>, 
   }
 }
 
+/** Throws `UtpmError` `state-damaged` or `state-version` where `blob` is no volatile state. */
+export function assertVolatile(blob: Uint8Array): void {
+  decodeStored(FORM, blob);
+}
+
 function restored(base: Pick<Tpm, 'crypto' | 'now'>, stored: State): Volatile {
   return {
     isStarted: (stored.flags & FLAG.isStarted) !== 0,

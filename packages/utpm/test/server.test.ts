@@ -60,7 +60,7 @@ describe('the server', () => {
   it('answers a client of the control channel that has no data connection as swtpm does, and a simulator client as a simulator', async () => {
     await using server = await serve({ data: local, control: local });
     const control = await connect(portOf(server.control));
-    expect(await ask(control, hex('00000001'), 8)).toBe('0000000000002cbf');
+    expect(await ask(control, hex('00000001'), 8)).toBe('000000000001efff');
     control.destroy();
     const waiting = await connect(portOf(server.data));
     const platform = await connect(portOf(server.control));
@@ -77,9 +77,9 @@ describe('the server', () => {
     for (const locality of ['00', '03', '04', '05']) answers.push(await ask(control, hex(`00000005${locality}`), 4));
     expect(answers).toEqual(['00000000', '00000000', '0000003d', '0000003d']);
     expect(await ask(control, hex('0000000502000000'), 4)).toBe('00000000');
-    expect(await ask(control, hex('00000011 00000000'.replace(' ', '')), 16)).toBe(
-      '00000000000010000000 0af800001000'.replace(' ', ''),
-    );
+    // The TPM is on, and so the size of its buffer can be read but not changed.
+    expect(await ask(control, hex('0000001100000000'), 16)).toBe('000000000000100000000af800001000');
+    expect(await ask(control, hex('0000001100001000'), 4)).toBe('0000000a');
     control.destroy();
   });
 
@@ -137,29 +137,70 @@ describe('the server', () => {
 });
 
 describe('the command line', () => {
+  const parse = (text: string): object => parseArguments(text.split(' '));
+
   it('is that of swtpm', () => {
     const text =
-      'socket --tpm2 --tpmstate dir=/t --server type=tcp,port=2321,bindaddr=0.0.0.0 --ctrl type=unixio,path=/c';
+      'socket --tpm2 --tpmstate dir=/t,mode=0640 --server type=tcp,port=2321,bindaddr=0.0.0.0 --ctrl type=unixio,path=/c,mode=0660,uid=7';
     const flags =
-      '--flags not-need-init,startup-clear --pid file=/p --log file=/l,level=20 -t -d --locality reject-locality-4';
-    expect(parseArguments(`${text} ${flags}`.split(' '))).toEqual({
+      '--flags not-need-init,startup-clear --pid file=/p --log file=/l,level=20,prefix=x -t -d --locality reject-locality-4,allow-set-locality --seccomp action=none';
+    expect(parse(`${text} ${flags}`)).toEqual({
       action: 'serve',
       data: { type: 'tcp', port: 2321, host: '0.0.0.0' },
-      control: { type: 'unix', path: '/c' },
+      control: { type: 'unix', path: '/c', mode: 0o660, uid: 7 },
       stateDirectory: '/t',
+      durability: 'power-failure',
       isDaemon: true,
       endOnDisconnect: true,
+      endOnControlDisconnect: false,
+      endAfterAnswer: false,
       waitForInit: false,
       startup: true,
+      startupType: 'clear',
+      disableAutoShutdown: false,
       rejectLocality4: true,
-      pidFile: '/p',
-      logFile: '/l',
+      pid: { file: '/p' },
+      log: { target: { file: '/l' }, prefix: 'x', truncate: false },
+      user: undefined,
+      key: undefined,
+      migrationKey: undefined,
     });
-    expect(parseArguments(['socket', '--tpm2', '-p', '1', '--tpmstate=dir=/x'])).toMatchObject({
+    expect(parse('socket --tpm2 -p 1 --tpmstate=backend-uri=dir:///x')).toMatchObject({
+      data: { type: 'tcp', port: 1 },
       stateDirectory: '/x',
+      endAfterAnswer: true,
     });
     expect(parseArguments([])).toEqual({ action: 'help' });
-    expect(parseArguments(['--version'])).toEqual({ action: 'version' });
+    expect(parse('--version')).toEqual({ action: 'version' });
+    expect(parse('socket --tpm2 --print-capabilities')).toEqual({ action: 'print-capabilities' });
+    expect(parse('socket --tpm2 --print-info 0x3')).toEqual({ action: 'print-info', flags: 3n });
+    expect(parse('socket --tpm2 --print-states --tpmstate dir=/t')).toEqual({
+      action: 'print-states',
+      stateDirectory: '/t',
+    });
+  });
+
+  it('takes connections that were inherited, as swtpm_setup passes them', () => {
+    expect(parse('socket --tpm2 --server type=tcp,fd=5 --ctrl type=unixio,clientfd=4')).toMatchObject({
+      data: { type: 'connection', fd: 5 },
+      control: { type: 'connection', fd: 4 },
+      waitForInit: true,
+    });
+    expect(parse('socket --tpm2 --ctrl type=unixio,fd=6,terminate')).toMatchObject({
+      data: undefined,
+      control: { type: 'fd', fd: 6 },
+      endOnControlDisconnect: true,
+    });
+  });
+
+  it('takes keys from files and descriptors', () => {
+    const base = 'socket --tpm2 -p 1';
+    expect(parse(`${base} --key file=/k,mode=aes-256-cbc,remove=true`)).toMatchObject({
+      key: { source: { file: '/k' }, kind: 'hex', length: 32, remove: true },
+    });
+    expect(parse(`${base} --migration-key pwdfd=9`)).toMatchObject({
+      migrationKey: { source: { fd: 9 }, kind: 'pbkdf2', length: 16, remove: false },
+    });
   });
 
   it.each([
@@ -168,11 +209,17 @@ describe('the command line', () => {
     'socket --tpm2',
     'socket --tpm2 --server type=tcp',
     'socket --tpm2 --server type=tcp,port=x',
-    'socket --tpm2 --server type=tcp,port=1 --key file=k',
-    'socket --tpm2 --server type=tcp,port=1 --flags startup-state',
+    'socket --tpm2 --server type=tcp,port=1 --key mode=aes-cbc',
+    'socket --tpm2 --server type=tcp,port=1 --key file=k,mode=des',
+    'socket --tpm2 --server type=tcp,port=1 --flags startup-deactivated',
+    'socket --tpm2 --server type=tcp,port=1 --flags startup-soon',
     'socket --tpm2 --server type=tcp,port=1 --tpmstate',
-    'socket --tpm2 --server type=tcp,port=1,mode=0600',
+    'socket --tpm2 --server type=tcp,port=1 --tpmstate backend-uri=file:///x',
+    'socket --tpm2 --server type=unixio,path=/x,mode=0999',
+    'socket --tpm2 --server type=tcp,port=1 --seccomp action=kill',
+    'socket --tpm2 --server type=tcp,port=1 --migration incoming',
+    'socket --tpm2 --server fd=1',
   ])('is refused where it asks for what is not there: %s', (text) => {
-    expect(() => parseArguments(text.split(' '))).toThrow(expect.objectContaining({ code: 'bad-option' }));
+    expect(() => parse(text)).toThrow(expect.objectContaining({ code: 'bad-option' }));
   });
 });

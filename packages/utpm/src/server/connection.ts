@@ -10,45 +10,114 @@ export interface Protocol {
   measure(bytes: Uint8Array): number;
   /** Runs one request; `undefined` ends the connection without an answer. */
   answer(request: Uint8Array): Promise<Uint8Array | undefined>;
+  /** Milliseconds that a client has for a whole request, from its first byte on; without it, as long as it likes. */
+  readonly patience?: number;
 }
 
-/** Chooses the protocol by the first four bytes of a connection. */
+/** Chooses the protocol of a request by its first four bytes. */
 export type Detect = (head: Uint8Array) => Protocol | undefined;
+
+/** What can be chosen for a connection. */
+export interface ConnectionOptions {
+  /** End it after one answer. */
+  readonly endAfterAnswer?: boolean;
+}
 
 // No request of any of the protocols is longer: a state blob is the longest.
 const MAX_BUFFERED = 1 << 20;
 
-/** Serves `socket` until it ends; a malformed request ends it. */
-export function serveConnection(socket: Socket, detect: Detect): void {
-  let buffered: Buffer = Buffer.alloc(0);
-  let protocol: Protocol | undefined;
-  let busy = false;
-  const pump = async (): Promise<void> => {
-    busy = true;
+/** A connection that is read but not answered yet. */
+export interface PendingConnection {
+  /** Begins to answer. */
+  start(): void;
+}
+
+/** Reads `socket` and, once started, serves it until it ends; a malformed request ends it. */
+export function openConnection(socket: Socket, detect: Detect, options: ConnectionOptions = {}): PendingConnection {
+  return new Connection(socket, detect, options.endAfterAnswer === true);
+}
+
+class Connection implements PendingConnection {
+  readonly #socket: Socket;
+  readonly #detect: Detect;
+  readonly #endsAfterAnswer: boolean;
+  #buffered: Buffer = Buffer.alloc(0);
+  /** Is a request being answered, or is it not this connection's turn yet? */
+  #isBusy = true;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(socket: Socket, detect: Detect, endsAfterAnswer: boolean) {
+    this.#socket = socket;
+    this.#detect = detect;
+    this.#endsAfterAnswer = endsAfterAnswer;
+    socket.setNoDelay?.(true);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => clearTimeout(this.#timer));
+    socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    socket.resume();
+  }
+
+  start(): void {
+    void this.#pump();
+  }
+
+  #take(chunk: Buffer): void {
+    this.#buffered = this.#buffered.length === 0 ? chunk : Buffer.concat([this.#buffered, chunk]);
+    if (this.#buffered.length > MAX_BUFFERED) this.#socket.destroy();
+    else if (!this.#isBusy) void this.#pump();
+  }
+
+  async #pump(): Promise<void> {
+    this.#isBusy = true;
     try {
-      while (buffered.length >= 4 && !socket.destroyed) {
-        protocol ??= detect(buffered.subarray(0, 4));
-        const length = protocol?.measure(buffered) ?? -1;
-        if (length < 0 || length > MAX_BUFFERED) return void socket.destroy();
-        if (length === 0 || length > buffered.length) return;
-        const request = new Uint8Array(buffered.subarray(0, length));
-        buffered = buffered.subarray(length);
-        const answer = await protocol?.answer(request);
-        if (answer === undefined) return void socket.end();
-        socket.write(answer);
+      while (this.#buffered.length >= 4 && !this.#socket.destroyed) {
+        if (!(await this.#serveOne())) break;
       }
+      this.#expectRest();
     } catch {
       // An answer that could not be made (the TPM was closed meanwhile): the client sees the connection end.
-      socket.destroy();
+      this.#socket.destroy();
     } finally {
-      busy = false;
+      this.#isBusy = false;
     }
-  };
-  socket.setNoDelay?.(true);
-  socket.on('error', () => socket.destroy());
-  socket.on('data', (chunk: Buffer) => {
-    buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-    if (buffered.length > MAX_BUFFERED) socket.destroy();
-    else if (!busy) void pump();
-  });
+  }
+
+  /** Answers one request; `false` where there is none to answer. */
+  async #serveOne(): Promise<boolean> {
+    const protocol = this.#detect(this.#buffered.subarray(0, 4));
+    const length = protocol?.measure(this.#buffered) ?? -1;
+    if (length < 0 || length > MAX_BUFFERED) {
+      this.#socket.destroy();
+      return false;
+    }
+    if (length === 0 || length > this.#buffered.length) return false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const request = new Uint8Array(this.#buffered.subarray(0, length));
+    this.#buffered = this.#buffered.subarray(length);
+    const answer = await protocol?.answer(request);
+    if (answer !== undefined) await this.#send(answer);
+    if (answer === undefined || this.#endsAfterAnswer) this.#socket.end();
+    return answer !== undefined && !this.#endsAfterAnswer;
+  }
+
+  // A client that does not read its answers gets no further ones: they are not collected here.
+  async #send(answer: Uint8Array): Promise<void> {
+    if (answer.length === 0 || this.#socket.write(answer)) return;
+    const socket = this.#socket;
+    socket.pause();
+    await new Promise<void>((resolve) => {
+      socket.once('drain', resolve);
+      socket.once('close', resolve);
+    });
+    socket.resume();
+  }
+
+  #expectRest(): void {
+    if (this.#buffered.length === 0 || this.#timer !== undefined || this.#socket.destroyed) return;
+    const patience = this.#buffered.length < 4 ? PATIENCE : this.#detect(this.#buffered.subarray(0, 4))?.patience;
+    if (patience !== undefined) this.#timer = setTimeout(() => this.#socket.destroy(), patience);
+  }
 }
+
+const PATIENCE = 500;

@@ -41,6 +41,7 @@ export function receiveDescriptors(accepted: Socket): DescriptorSocket | undefin
   const close = handle.close.bind(handle);
   let isOpen = true;
   handle.close = (done) => {
+    takeFrom(handle)?.destroy();
     close(done);
     if (isOpen) release(accepted, fd);
     isOpen = false;

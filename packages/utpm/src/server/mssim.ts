@@ -1,7 +1,8 @@
 /** The simulator protocol of the TPM reference code: a command port and a platform port, frames of big-endian u32. */
+import { TPM_RC } from '@casemate/tpm';
 import type { Protocol } from './connection.js';
 import { words } from './control-channel.js';
-import type { Platform } from './platform.js';
+import { type Platform, responseOf } from './platform.js';
 
 /** The signals of `TpmTcpProtocol.h` that are answered here. */
 const SIGNAL = {
@@ -33,9 +34,17 @@ const ENDPOINT = 0x1 | 0x8;
 const MAX_COMMAND = 4096;
 const ACK = words(0);
 
+/** What the simulator protocol may do besides driving the platform. */
+export interface SimulatorOptions {
+  /** Called on STOP: the server is to end. */
+  readonly onStop: () => void;
+  /** Refuse locality 4, which belongs to the dynamic launch. */
+  readonly rejectLocality4: boolean;
+}
+
 /** Both ports: the reference code splits the signals between two, and clients keep to that, but nothing needs it. */
-export function mssim(platform: Platform, onStop: () => void): Protocol {
-  return { measure, answer: (request) => signal(platform, onStop, request) };
+export function mssim(platform: Platform, options: SimulatorOptions): Protocol {
+  return { measure, answer: (request) => signal(platform, options, request) };
 }
 
 function measure(bytes: Uint8Array): number {
@@ -55,11 +64,15 @@ function measure(bytes: Uint8Array): number {
   }
 }
 
-async function signal(platform: Platform, onStop: () => void, request: Uint8Array): Promise<Uint8Array | undefined> {
+async function signal(
+  platform: Platform,
+  options: SimulatorOptions,
+  request: Uint8Array,
+): Promise<Uint8Array | undefined> {
   const view = new DataView(request.buffer, request.byteOffset, request.byteLength);
   switch (view.getUint32(0)) {
     case SIGNAL.SEND_COMMAND:
-      return send(platform, request);
+      return send(platform, options, request);
     case SIGNAL.REMOTE_HANDSHAKE:
       return words(SERVER_VERSION, ENDPOINT, 0);
     case SIGNAL.POWER_ON:
@@ -78,11 +91,12 @@ async function signal(platform: Platform, onStop: () => void, request: Uint8Arra
     case SIGNAL.HASH_DATA:
       return platform.hashData(request.subarray(9)) ? ACK : undefined;
     case SIGNAL.HASH_END:
-      return (await platform.hashEnd()) ? ACK : undefined;
+      await platform.hashEnd();
+      return ACK;
     case SIGNAL.SESSION_END:
       return undefined;
     case SIGNAL.STOP:
-      setImmediate(onStop);
+      setImmediate(options.onStop);
       return undefined;
     case SIGNAL.PHYS_PRES_ON:
     case SIGNAL.PHYS_PRES_OFF:
@@ -99,10 +113,21 @@ async function signal(platform: Platform, onStop: () => void, request: Uint8Arra
 }
 
 // A TPM without power answers nothing: the frame is empty.
-async function send(platform: Platform, request: Uint8Array): Promise<Uint8Array> {
-  const response = (await platform.run(request.subarray(9), request[4] ?? 0)) ?? new Uint8Array(0);
-  const frame = new Uint8Array(8 + response.length);
-  frame.set(words(response.length));
-  frame.set(response, 4);
-  return frame;
+async function send(platform: Platform, options: SimulatorOptions, request: Uint8Array): Promise<Uint8Array> {
+  const locality = localityOf(request[4] ?? 0);
+  const isRefused = locality === 4 && options.rejectLocality4;
+  const response = isRefused ? responseOf(TPM_RC.LOCALITY) : await platform.run(request.subarray(9), locality);
+  return frame(response ?? new Uint8Array(0));
+}
+
+// As in the reference code: 0 to 4, and the extended ones from 32 on.
+function localityOf(byte: number): number {
+  return byte > 4 && byte < 32 ? 0 : byte;
+}
+
+function frame(response: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(8 + response.length);
+  whole.set(words(response.length));
+  whole.set(response, 4);
+  return whole;
 }

@@ -1,10 +1,31 @@
-/** What both server protocols drive: one TPM with its power switch, locality line and dynamic-launch sequence. */
-import type { Utpm } from '../options.js';
+/** What the server protocols drive: one TPM with its power switch, locality line, state blobs and dynamic-launch sequence. */
+import { Shutdown, Startup, TPM_CC, TPM_RC, TPM_SU } from '@casemate/tpm';
+import { encode } from '@casemate/wire';
+import { concat, readU32, u16Bytes, u32Bytes } from '../bytes.js';
+import { UtpmError } from '../error.js';
+import type { Utpm, UtpmSnapshot } from '../options.js';
+import { decodePermanent } from '../permanent.js';
+import type { VolatileStore } from '../state.js';
+import { assertVolatile } from '../volatile.js';
 
 /** Most bytes that a client may collect for one dynamic-launch measurement. */
 const MAX_HASH_DATA = 1 << 20;
 
-/** The platform around a TPM. Whoever reaches the control channel controls it. */
+/** The sizes of the command buffer, in bytes, that swtpm allows. */
+export const BUFFER_SIZE = { min: 0xaf8, max: 0x1000 } as const;
+
+/** Which halves of the state there are. */
+export type StateKind = keyof UtpmSnapshot;
+
+/** What can be chosen about a platform. */
+export interface PlatformOptions {
+  /** Where volatile state is kept between two runs, if anywhere. */
+  readonly store?: VolatileStore;
+  /** Take the power away without the TPM2_Shutdown that a client has left out. */
+  readonly disableAutoShutdown?: boolean;
+}
+
+/** The platform around a TPM, off at first. Whoever reaches the control channel controls it. */
 export interface Platform {
   /** Is the TPM powered and initialised? Commands to a TPM that is off are not run. */
   readonly isOn: boolean;
@@ -12,82 +33,187 @@ export interface Platform {
   locality: number;
   /** Has a dynamic launch happened (TPM_ESTABLISHED)? */
   readonly established: boolean;
+  /** The longest command that is taken, in bytes. */
+  bufferSize: number;
   /** Powers the TPM on where it is off. */
   powerOn(): Promise<void>;
   /** Takes its power away: all volatile state goes. */
   powerOff(): Promise<void>;
   /** Off and on. */
   reset(): Promise<void>;
+  /**
+   * swtpm's INIT: stops the TPM where it runs, and powers it on with the blobs that `setBlob` left, or else with the volatile state that
+   * is stored. Throws `UtpmError` `state-damaged`, `state-version` or `state-failed`; the TPM is then off.
+   */
+  initialise(options?: { readonly deleteVolatile?: boolean }): Promise<void>;
+  /** swtpm's STOP: TPM2_Shutdown where the client has not sent it, and off. */
+  stop(): Promise<void>;
+  /** Runs TPM2_Startup. */
+  startUp(type: 'clear' | 'state'): Promise<void>;
   /** Runs one command; `undefined` while the TPM is off. */
   run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined>;
   /** `_TPM_Hash_Start`. */
   hashStart(): void;
-  /** `_TPM_Hash_Data`; `false` where no sequence is open or it grows too long. */
+  /** `_TPM_Hash_Data`; without an open sequence nothing happens. `false` where it grows too long. */
   hashData(data: Uint8Array): boolean;
-  /** `_TPM_Hash_End`; `false` where no sequence is open. */
-  hashEnd(): Promise<boolean>;
+  /** `_TPM_Hash_End`; without an open sequence nothing happens. */
+  hashEnd(): Promise<void>;
   /** Clears TPM_ESTABLISHED. */
   resetEstablished(): void;
+  /** Stores the volatile state, to be gone on with after the next `initialise`. */
+  storeVolatile(): Promise<void>;
+  /** One half of the state of the TPM, which must be on. */
+  getBlob(kind: StateKind): Promise<Uint8Array>;
+  /** Leaves one half of the state for the next `initialise`; undefined takes it back. `false` where it is none. */
+  setBlob(kind: StateKind, blob: Uint8Array | undefined): boolean;
 }
 
-/** Makes the platform of `tpm`, on at once or waiting for its power. */
-export function openPlatform(tpm: Utpm, isOn: boolean): Platform {
-  let on = isOn;
-  let established = false;
-  let hash: Uint8Array[] | undefined;
-  const powerOff = async (): Promise<void> => {
-    if (on) await tpm.powerCycle();
-    on = false;
-  };
-  return {
-    locality: 0,
-    get isOn() {
-      return on;
-    },
-    get established() {
-      return established;
-    },
-    powerOn: async () => {
-      on = true;
-    },
-    powerOff,
-    async reset() {
-      await powerOff();
-      on = true;
-    },
-    run: async (command, locality) => (on ? tpm.send(command, { locality }) : undefined),
-    hashStart() {
-      hash = [];
-    },
-    hashData(data) {
-      if (hash === undefined || lengthOf(hash) + data.length > MAX_HASH_DATA) return false;
-      hash.push(data.slice());
-      return true;
-    },
-    async hashEnd() {
-      if (hash === undefined) return false;
-      const data = concat(hash);
-      hash = undefined;
-      await tpm.hashSequence(data);
-      established = true;
-      return true;
-    },
-    resetEstablished() {
-      established = false;
-    },
-  };
+/** Makes the platform of `tpm`. */
+export function openPlatform(tpm: Utpm, { store, disableAutoShutdown = false }: PlatformOptions = {}): Platform {
+  return new TpmPlatform(tpm, store, !disableAutoShutdown);
 }
 
-function lengthOf(parts: readonly Uint8Array[]): number {
-  return parts.reduce((sum, part) => sum + part.length, 0);
-}
+class TpmPlatform implements Platform {
+  locality = 0;
+  bufferSize: number = BUFFER_SIZE.max;
+  readonly #tpm: Utpm;
+  readonly #store: VolatileStore | undefined;
+  readonly #shutsDown: boolean;
+  #isOn = false;
+  #established = false;
+  #lastCommand = 0;
+  #hash: { parts: Uint8Array[]; length: number } | undefined;
+  #blobs: Partial<UtpmSnapshot> = {};
 
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(lengthOf(parts));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
+  constructor(tpm: Utpm, store: VolatileStore | undefined, shutsDown: boolean) {
+    this.#tpm = tpm;
+    this.#store = store;
+    this.#shutsDown = shutsDown;
   }
-  return whole;
+
+  get isOn(): boolean {
+    return this.#isOn;
+  }
+
+  get established(): boolean {
+    return this.#established;
+  }
+
+  async powerOn(): Promise<void> {
+    this.#isOn = true;
+  }
+
+  async powerOff(): Promise<void> {
+    this.#hash = undefined;
+    if (this.#isOn) await this.#tpm.powerCycle();
+    this.#isOn = false;
+  }
+
+  async reset(): Promise<void> {
+    await this.powerOff();
+    await this.powerOn();
+  }
+
+  async initialise({ deleteVolatile = false }: { readonly deleteVolatile?: boolean } = {}): Promise<void> {
+    await this.stop();
+    const { permanent, volatile = await this.#store?.loadVolatile() } = this.#blobs;
+    await this.#tpm.powerCycle({ ...(permanent && { permanent }), ...(volatile && { volatile }) });
+    this.#blobs = {};
+    if (deleteVolatile) await this.#store?.saveVolatile(undefined);
+    this.#isOn = true;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isOn && this.#shutsDown && this.#lastCommand !== TPM_CC.Shutdown) await this.#shutDown();
+    await this.powerOff();
+  }
+
+  async startUp(type: 'clear' | 'state'): Promise<void> {
+    const startupType = type === 'clear' ? TPM_SU.CLEAR : TPM_SU.STATE;
+    await this.run(commandOf(TPM_CC.Startup, encode(Startup.parameters, { startupType })), 0);
+  }
+
+  async run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined> {
+    if (!this.#isOn) return undefined;
+    if (command.length > this.bufferSize) return responseOf(TPM_RC.COMMAND_SIZE);
+    if (command.length >= 10) this.#lastCommand = readU32(command, 6);
+    return this.#tpm.send(command, { locality });
+  }
+
+  hashStart(): void {
+    this.#hash = { parts: [], length: 0 };
+  }
+
+  hashData(data: Uint8Array): boolean {
+    if (this.#hash === undefined) return true;
+    if (this.#hash.length + data.length > MAX_HASH_DATA) return false;
+    this.#hash.parts.push(data.slice());
+    this.#hash.length += data.length;
+    return true;
+  }
+
+  async hashEnd(): Promise<void> {
+    if (this.#hash === undefined) return;
+    const data = concat(...this.#hash.parts);
+    this.#hash = undefined;
+    await this.#tpm.hashSequence(data);
+    this.#established = true;
+  }
+
+  resetEstablished(): void {
+    this.#established = false;
+  }
+
+  async storeVolatile(): Promise<void> {
+    const { volatile } = await this.#tpm.snapshot();
+    await this.#store?.saveVolatile(volatile);
+    volatile.fill(0);
+  }
+
+  async getBlob(kind: StateKind): Promise<Uint8Array> {
+    const { [kind]: blob } = await this.#tpm.snapshot();
+    // Whoever takes the volatile state away goes on with it elsewhere; what was stored of it is not to come back.
+    if (kind === 'volatile') await this.#store?.saveVolatile(undefined);
+    return blob;
+  }
+
+  setBlob(kind: StateKind, blob: Uint8Array | undefined): boolean {
+    if (blob !== undefined && !isBlob(kind, blob)) return false;
+    const { [kind]: _, ...others } = this.#blobs;
+    this.#blobs = blob === undefined ? others : { ...others, [kind]: blob };
+    return true;
+  }
+
+  // State is saved for whoever resumes; who starts afresh loses nothing by it. Where that is refused (the PCR banks are to change) a
+  // plain shutdown is left; a TPM that was not started has nothing to shut down.
+  async #shutDown(): Promise<void> {
+    for (const shutdownType of [TPM_SU.STATE, TPM_SU.CLEAR]) {
+      const response = await this.#tpm.send(commandOf(TPM_CC.Shutdown, encode(Shutdown.parameters, { shutdownType })));
+      const code = readU32(response, 6);
+      if (code === TPM_RC.SUCCESS || code === TPM_RC.INITIALIZE) return;
+    }
+  }
+}
+
+function isBlob(kind: StateKind, blob: Uint8Array): boolean {
+  try {
+    if (kind === 'permanent') decodePermanent(blob);
+    else assertVolatile(blob);
+    return true;
+  } catch (error) {
+    if (error instanceof UtpmError) return false;
+    throw error;
+  }
+}
+
+/** TPM_ST_NO_SESSIONS. */
+const NO_SESSIONS = 0x8001;
+
+function commandOf(code: number, parameters: Uint8Array): Uint8Array {
+  return concat(u16Bytes(NO_SESSIONS), u32Bytes(10 + parameters.length), u32Bytes(code), parameters);
+}
+
+/** A response that is a response code alone. */
+export function responseOf(code: number): Uint8Array {
+  return concat(u16Bytes(NO_SESSIONS), u32Bytes(10), u32Bytes(code));
 }

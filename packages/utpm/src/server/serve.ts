@@ -1,47 +1,56 @@
-/** The server: listening sockets, and which protocol a client speaks. */
-import { createServer, type Server, type Socket } from 'node:net';
+/** The server: a TPM, the addresses where it is reached, and the protocols that are spoken there. */
+import type { Socket } from 'node:net';
 import { UtpmError } from '../error.js';
 import { nodeUtpmCrypto } from '../node-crypto.js';
-import type { UtpmOptions } from '../options.js';
+import type { Utpm, UtpmOptions } from '../options.js';
+import { isVolatileStore } from '../state.js';
 import { openerWith } from '../utpm.js';
-import { type Protocol, serveConnection } from './connection.js';
-import { controlChannel } from './control-channel.js';
+import { openConnection, type PendingConnection } from './connection.js';
+import { type ControlOptions, controlChannel } from './control-channel.js';
 import { dataChannel } from './data-channel.js';
+import { receiveDescriptors } from './descriptor.js';
+import { type ListenAddress, type Listener, listen } from './listen.js';
 import { mssim } from './mssim.js';
 import { openPlatform, type Platform } from './platform.js';
-
-/**
- * Where to listen: TCP (port 0 picks a free one; the host is 127.0.0.1 unless given), a Unix socket, or an open file descriptor of a
- * listening socket.
- */
-export type ListenAddress =
-  | { readonly type: 'tcp'; readonly port: number; readonly host?: string }
-  | { readonly type: 'unix'; readonly path: string }
-  | { readonly type: 'fd'; readonly fd: number };
-
-/** Which protocols are answered: both, told apart by what a client sends first, or one. */
-export type ServerProtocol = 'auto' | 'swtpm' | 'mssim';
+import { detectCommands, detectControl, type ServerProtocol } from './protocols.js';
+import type { BlobKeys } from './state-blob.js';
+import { allAtOnce, oneAtATime, type Turns } from './turns.js';
 
 /** What `serve` takes: the options of `openUtpm`, and these. */
 export interface ServeOptions extends UtpmOptions {
-  /** Where commands come in: swtpm's data channel, mssim's command port. */
-  readonly data: ListenAddress;
+  /**
+   * Where commands come in: swtpm's data channel, mssim's command port. Without it they come over the connection that a client of the
+   * control channel sends with SET_DATAFD, as QEMU does.
+   */
+  readonly data?: ListenAddress;
   /** Where control comes in: swtpm's control channel, mssim's platform port. Whoever reaches it controls the platform. */
   readonly control?: ListenAddress;
-  /** `auto` unless given. On a Unix socket only swtpm's protocol is spoken. */
+  /** `auto` unless given. */
   readonly protocol?: ServerProtocol;
   /** Must a client power the TPM on before commands are run? `false` unless given. */
   readonly waitForInit?: boolean;
-  /** Refuse locality 4 on the control channel. */
+  /** Which TPM2_Startup `startup` runs; `clear` unless given. */
+  readonly startupType?: 'clear' | 'state';
+  /** Refuse locality 4. */
   readonly rejectLocality4?: boolean;
+  /** Serve one client at a time, as swtpm does, on each of the addresses; without it all at once, their commands one after another. */
+  readonly oneClient?: boolean;
+  /** Answer one command on a data connection, then end it. */
+  readonly endAfterAnswer?: boolean;
   /** End the server when the data connection ends. */
   readonly endOnDisconnect?: boolean;
+  /** End the server when the control connection ends. */
+  readonly endOnControlDisconnect?: boolean;
+  /** Leave out the TPM2_Shutdown that the control channel's INIT, STOP and SHUTDOWN run where the client has not. */
+  readonly disableAutoShutdown?: boolean;
+  /** The keys of the state blobs that the control channel hands out and takes. */
+  readonly keys?: BlobKeys;
 }
 
 /** A running server. It owns its TPM and the state of it. */
 export interface UtpmServer extends AsyncDisposable {
-  /** Where it listens for commands, with the port that was picked. */
-  readonly data: ListenAddress;
+  /** Where it listens for commands, with the port that was picked, if it does. */
+  readonly data: ListenAddress | undefined;
   /** Where it listens for control, if it does. */
   readonly control: ListenAddress | undefined;
   /** Resolves when the server has ended: by `close`, or because a client asked for it. */
@@ -55,117 +64,136 @@ export interface UtpmServer extends AsyncDisposable {
  * Throws what `openUtpm` throws, and `UtpmError` `listen-failed`.
  */
 export async function serve(options: ServeOptions): Promise<UtpmServer> {
-  const tpm = await openerWith(nodeUtpmCrypto)(options);
-  const platform = openPlatform(tpm, options.waitForInit !== true);
-  const sockets = new Set<Socket>();
-  const servers: Server[] = [];
-  let end: () => void = () => undefined;
-  const ended = new Promise<void>((resolve) => {
-    end = resolve;
-  });
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => {
-    closing ??= shut(servers, sockets, () => tpm.close()).then(end);
-    return closing;
-  };
-  const onShutdown = (): void => void close();
-  const detectors = detectorsOf(platform, options, sockets, onShutdown);
+  if (options.data === undefined && options.control === undefined) {
+    throw new UtpmError('bad-option', 'serve a TPM: expected an address for commands or for control, got neither');
+  }
+  const tpm = await openerWith(nodeUtpmCrypto)({ ...options, startup: false });
+  const server = new TpmServer(tpm, options);
   try {
-    const data = await listen(options.data, servers, (socket) => {
-      if (options.endOnDisconnect === true) socket.once('close', onShutdown);
-      accept(socket, sockets, detectors.data(options.data));
-    });
-    const control =
-      options.control === undefined
-        ? undefined
-        : await listen(options.control, servers, (socket) =>
-            accept(socket, sockets, detectors.control(options.control)),
-          );
-    return { data, control, ended, close, [Symbol.asyncDispose]: close };
+    await server.open();
+    return server;
   } catch (error) {
-    await close();
+    await server.close();
     throw error;
   }
 }
 
-function accept(socket: Socket, sockets: Set<Socket>, detect: (head: Uint8Array) => Protocol | undefined): void {
-  sockets.add(socket);
-  socket.once('close', () => sockets.delete(socket));
-  serveConnection(socket, detect);
-}
+class TpmServer implements UtpmServer {
+  data: ListenAddress | undefined;
+  control: ListenAddress | undefined;
+  readonly ended: Promise<void>;
+  readonly #tpm: Utpm;
+  readonly #options: ServeOptions;
+  readonly #platform: Platform;
+  readonly #sockets = new Set<Socket>();
+  readonly #listeners: Listener[] = [];
+  readonly #dataTurns: Turns;
+  readonly #controlTurns: Turns;
+  #end: () => void = () => undefined;
+  #closing: Promise<void> | undefined;
+  #sentSocket: Socket | undefined;
 
-async function shut(
-  servers: readonly Server[],
-  sockets: ReadonlySet<Socket>,
-  closeTpm: () => Promise<void>,
-): Promise<void> {
-  const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-  for (const socket of sockets) socket.destroy();
-  await Promise.all(closed);
-  await closeTpm();
-}
-
-function listen(
-  address: ListenAddress,
-  servers: Server[],
-  onConnection: (socket: Socket) => void,
-): Promise<ListenAddress> {
-  const server = createServer(onConnection);
-  const where =
-    address.type === 'tcp'
-      ? { port: address.port, host: address.host ?? '127.0.0.1' }
-      : address.type === 'unix'
-        ? { path: address.path }
-        : { fd: address.fd };
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new UtpmError('listen-failed', `listen on ${JSON.stringify(where)}: ${cause.message}`, { cause })),
-    );
-    server.listen(where, () => {
-      servers.push(server);
-      const bound = server.address();
-      const port = typeof bound === 'object' && bound !== null ? bound.port : 0;
-      resolve(address.type === 'tcp' ? { ...address, port } : address);
+  constructor(tpm: Utpm, options: ServeOptions) {
+    this.#tpm = tpm;
+    this.#options = options;
+    const { state, disableAutoShutdown = false } = options;
+    const store = state !== undefined && isVolatileStore(state) ? { store: state } : {};
+    this.#platform = openPlatform(tpm, { ...store, disableAutoShutdown });
+    this.#dataTurns = options.oneClient === true ? oneAtATime() : allAtOnce;
+    this.#controlTurns = options.oneClient === true ? oneAtATime() : allAtOnce;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
     });
-  });
-}
+  }
 
-interface Detectors {
-  data(address: ListenAddress): (head: Uint8Array) => Protocol | undefined;
-  control(address: ListenAddress | undefined): (head: Uint8Array) => Protocol | undefined;
-}
+  async open(): Promise<void> {
+    const { waitForInit, startup, startupType = 'clear', data, control } = this.#options;
+    if (waitForInit !== true) await this.#platform.initialise();
+    if (startup === true) await this.#platform.startUp(startupType);
+    if (data !== undefined) this.data = await this.#listen(data, (socket) => this.#acceptData(socket));
+    if (control !== undefined) this.control = await this.#listen(control, (socket) => this.#acceptControl(socket));
+  }
 
-// On the data port the first four bytes tell: a TPM command starts with its tag, a simulator signal is a small number. On the control
-// port both protocols start with small numbers. A simulator client opens its command connection first and sends on the platform
-// connection before any command; a client that only asks swtpm's control channel has no data connection that waits.
-function detectorsOf(
-  platform: Platform,
-  options: ServeOptions,
-  sockets: Set<Socket>,
-  onShutdown: () => void,
-): Detectors {
-  const protocol = options.protocol ?? 'auto';
-  const swtpmData = (): Protocol => dataChannel(platform);
-  const simulator = (): Protocol => mssim(platform, onShutdown);
-  const swtpmControl = (): Protocol =>
-    controlChannel(platform, { onShutdown, rejectLocality4: options.rejectLocality4 === true });
-  const isSimulatorWaiting = (): boolean => [...sockets].some((socket) => socket.bytesRead === 0);
-  const isFixed = (address: ListenAddress | undefined): boolean => address?.type !== 'tcp' || protocol === 'swtpm';
-  return {
-    data: (address) => (head) => {
-      if (isFixed(address)) return swtpmData();
-      return isSignal(head) || protocol === 'mssim' ? simulator() : swtpmData();
-    },
-    control: (address) => (head) => {
-      if (isFixed(address)) return swtpmControl();
-      if (protocol === 'mssim') return simulator();
-      return head[3] === POWER_ON && isSimulatorWaiting() ? simulator() : swtpmControl();
-    },
-  };
-}
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
 
-const POWER_ON = 1;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
 
-function isSignal(head: Uint8Array): boolean {
-  return head[0] === 0 && head[1] === 0 && head[2] === 0;
+  async #shut(): Promise<void> {
+    const closed = this.#listeners.map((listener) => listener.close());
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(closed);
+    try {
+      if (this.#platform.isOn) await this.#platform.stop();
+    } finally {
+      await this.#tpm.close();
+      this.#end();
+    }
+  }
+
+  async #listen(address: ListenAddress, onConnection: (socket: Socket) => void): Promise<ListenAddress> {
+    const listener = await listen(address, onConnection);
+    this.#listeners.push(listener);
+    return listener.address;
+  }
+
+  #acceptData(socket: Socket): void {
+    this.#keep(socket);
+    const { endOnDisconnect, data } = this.#options;
+    if (endOnDisconnect === true || data?.type === 'connection') socket.once('close', () => void this.close());
+    const connection = this.#openData(socket);
+    this.#dataTurns(socket, () => connection.start());
+  }
+
+  #acceptControl(accepted: Socket): void {
+    // A connection of TCP, or one that this Node cannot take descriptors from, is served without SET_DATAFD.
+    const receiver = this.control?.type === 'tcp' ? undefined : receiveDescriptors(accepted);
+    const socket = receiver?.socket ?? accepted;
+    this.#keep(socket);
+    if (this.#options.endOnControlDisconnect === true) socket.once('close', () => void this.close());
+    const descriptors = receiver && {
+      take: receiver.take,
+      isTaken: () => this.#options.data !== undefined || this.#sentSocket !== undefined,
+      serve: (sent: Socket) => this.#serveSent(sent),
+    };
+    const connection = this.#openControl(socket, descriptors);
+    this.#controlTurns(socket, () => connection.start());
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => this.#sockets.delete(socket));
+  }
+
+  #serveSent(socket: Socket): void {
+    this.#sentSocket = socket;
+    socket.once('close', () => {
+      this.#sentSocket = undefined;
+    });
+    this.#keep(socket);
+    this.#openData(socket).start();
+  }
+
+  #openData(socket: Socket): PendingConnection {
+    const { protocol = 'auto', endAfterAnswer = false } = this.#options;
+    const detect = detectCommands(protocol, dataChannel(this.#platform), this.#simulator());
+    return openConnection(socket, detect, { endAfterAnswer });
+  }
+
+  #openControl(socket: Socket, descriptors: ControlOptions['descriptors']): PendingConnection {
+    const { protocol = 'auto', rejectLocality4 = false, keys = {} } = this.#options;
+    const onShutdown = (): void => void this.close();
+    const control = controlChannel(this.#platform, { onShutdown, rejectLocality4, keys, descriptors });
+    return openConnection(socket, detectControl(protocol, control, this.#simulator(), this.#sockets));
+  }
+
+  #simulator(): ReturnType<typeof mssim> {
+    const { rejectLocality4 = false } = this.#options;
+    return mssim(this.#platform, { onStop: () => void this.close(), rejectLocality4 });
+  }
 }
