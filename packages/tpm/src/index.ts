@@ -179,6 +179,7 @@ export {
   type ResponseFrame,
   type ResponseShape,
 } from './framing.js';
+export { type SharedTpm, shareTpm } from './resource-manager.js';
 export {
   describeResponseCode,
   encodeResponseCode,
