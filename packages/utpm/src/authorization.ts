@@ -14,10 +14,10 @@ import {
   TPMA_SESSION,
   TpmsAuthCommand,
 } from '@casemate/tpm';
-import { Reader } from '@casemate/wire';
+import { type Reader, WireError } from '@casemate/wire';
 import { concat, EMPTY, isEqual, trimAuth, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
-import { readOrRefuse } from './decoding.js';
+import { responseCodeOf } from './decoding.js';
 import { assertNotLockedOut, registerFailure } from './dictionary-attack.js';
 import {
   entityAuth,
@@ -61,6 +61,8 @@ export interface Authorization {
 export interface Incoming {
   readonly command: AnyCommand;
   readonly handles: readonly number[];
+  /** How many of the handles need an authorization; those come first. */
+  readonly authorized: number;
   readonly locality: number;
   /** The parameters as they were received: still encrypted where a session encrypts them. */
   readonly parameters: Uint8Array;
@@ -71,27 +73,28 @@ export function isSet(authorization: Authorization, bit: number): boolean {
   return (authorization.attributes & bit) !== 0;
 }
 
-/** Parses the authorization area and ties its entries to the handles that need one. */
-export function parseAuthorizations(tpm: Tpm, incoming: Incoming, area: Uint8Array): Authorization[] {
-  const reader = new Reader(area);
-  const targets = authorizedHandles(incoming);
+/** Parses the `size` bytes of the authorization area and ties its entries to `targets`, the handles that need one. */
+export function parseAuthorizations(
+  tpm: Tpm,
+  command: AnyCommand,
+  targets: readonly number[],
+  size: number,
+  reader: Reader,
+): readonly Authorization[] {
   const found: Authorization[] = [];
-  while (reader.remaining > 0) {
-    const position = found.length + 1;
-    if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
-    found.push(parseOne(tpm, incoming, reader, position, targets[position - 1]));
-  }
-  assertDistinct(found);
+  reader.bounded(size, 'authorization area', () => {
+    while (reader.remaining > 0) {
+      const position = found.length + 1;
+      if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
+      found.push(parseOne(tpm, command, reader, position, targets[position - 1]));
+    }
+  });
+  if (found.length > 1) assertDistinct(found);
   return found;
 }
 
-/** The handles of the command that need an authorization; those come first. */
-export function authorizedHandles(incoming: Incoming): readonly number[] {
-  return incoming.handles.filter((_, i) => (incoming.command.handles[i]?.auth ?? 'none') !== 'none');
-}
-
-function parseOne(tpm: Tpm, incoming: Incoming, reader: Reader, position: number, target?: number): Authorization {
-  const entry = blameSession(position, () => readOrRefuse(TpmsAuthCommand, reader));
+function parseOne(tpm: Tpm, command: AnyCommand, reader: Reader, position: number, target?: number): Authorization {
+  const entry = readEntry(reader, position);
   const { sessionHandle, nonce, sessionAttributes: attributes, hmac } = entry;
   if (sessionHandle === TPM_RS.PW) {
     if (nonce.length > 0) refuseSession(TPM_RC.NONCE, position);
@@ -100,9 +103,18 @@ function parseOne(tpm: Tpm, incoming: Incoming, reader: Reader, position: number
     return { position, session: undefined, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded: false };
   }
   const session = tpm.volatile.sessions.get(sessionHandle) ?? refuse(TPM_RC.REFERENCE_S0 + position - 1);
-  assertAttributes(incoming.command, session, attributes, position, target);
+  assertAttributes(command, session, attributes, position, target);
   const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
   return { position, session, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded };
+}
+
+function readEntry(reader: Reader, position: number): TpmsAuthCommand {
+  try {
+    return TpmsAuthCommand.read(reader);
+  } catch (error) {
+    if (error instanceof WireError) refuseSession(responseCodeOf(error), position);
+    throw error;
+  }
 }
 
 function assertAttributes(
@@ -148,14 +160,22 @@ function includesAuth(tpm: Tpm, session: Session, target: number): boolean {
 
 /** Checks every entry; refuses with the session that is to blame. What a failure leaves behind (lockout) is noted in `tpm`. */
 export function checkAuthorizations(tpm: Tpm, incoming: Incoming, found: readonly Authorization[]): void {
-  if (found.length < authorizedHandles(incoming).length) refuse(TPM_RC.AUTH_MISSING);
-  for (const entry of found) {
-    blameSession(entry.position, () => {
+  if (found.length < incoming.authorized) refuse(TPM_RC.AUTH_MISSING);
+  let position = 0;
+  try {
+    for (const entry of found) {
+      position = entry.position;
       if (entry.target !== undefined) assertMayAuthorize(tpm, incoming, entry, entry.target);
       assertAuthentic(tpm, incoming, entry, found);
-    });
+    }
+    for (const entry of found) {
+      position = entry.position;
+      assertExclusive(tpm, entry);
+    }
+  } catch (error) {
+    if (error instanceof Refusal) refuseSession(error.responseCode, position);
+    throw error;
   }
-  for (const entry of found) blameSession(entry.position, () => assertExclusive(tpm, entry));
 }
 
 // An audit session that claims to be exclusive must be (Part 1, 17.8.3).
@@ -314,13 +334,20 @@ function currentAuth(tpm: Tpm, target: number): Uint8Array {
 }
 
 /** The HMAC of a response (Part 1, 19.6.5): over rpHash, with the nonces as they are after the command. */
-export function responseHmac(tpm: Tpm, entry: Authorization, rpHash: Uint8Array, attributes: number): Uint8Array {
+export function responseHmac(tpm: Tpm, entry: Authorization, rpHash: () => Uint8Array, attributes: number): Uint8Array {
   const session = entry.session ?? refuse(TPM_RC.FAILURE);
   if (session.policy.needsPassword) return EMPTY;
   const key = hmacKey(tpm, entry, session);
   // A policy without a key may go without HMACs: the TPM does as the caller did.
   if (key.length === 0 && session.type !== 'hmac' && entry.hmac.length === 0) return EMPTY;
-  return tpm.crypto.hmac(session.authHash, key, rpHash, session.nonceTpm, entry.nonceCaller, Uint8Array.of(attributes));
+  return tpm.crypto.hmac(
+    session.authHash,
+    key,
+    rpHash(),
+    session.nonceTpm,
+    entry.nonceCaller,
+    Uint8Array.of(attributes),
+  );
 }
 
 /** Encrypts or decrypts the first parameter in place: Part 1, clause 21. */
@@ -350,13 +377,4 @@ export function cryptParameter(
     derived.fill(0);
   }
   key.fill(0);
-}
-
-function blameSession<T>(position: number, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof Refusal) refuseSession(error.responseCode, position);
-    throw error;
-  }
 }

@@ -3,7 +3,6 @@ import { TPM_CC, TPM_HT, TPM_RC, TPM_ST, TPMA_SESSION } from '@casemate/tpm';
 import { Reader, WireError, Writer } from '@casemate/wire';
 import {
   type Authorization,
-  authorizedHandles,
   checkAuthorizations,
   cpHash,
   cryptParameter,
@@ -15,13 +14,13 @@ import {
 import { EMPTY, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
 import { auditCommand } from './command-audit.js';
-import { isKnownTag, readOrRefuse, responseCodeOf } from './decoding.js';
+import { isKnownTag, responseCodeOf } from './decoding.js';
 import { selfHeal } from './dictionary-attack.js';
 import { assertPresent } from './entity.js';
 import type { Handler } from './handler.js';
 import { IMPLEMENTATION, zeroDigest } from './implementation.js';
 import { flushObject } from './object-slots.js';
-import { decodeParameters } from './parameters.js';
+import { type ParameterDecoder, parameterDecoder } from './parameters.js';
 import { PCR_COUNT } from './pcr-bank.js';
 import { ORDERLY } from './permanent.js';
 import { atHandle, Refusal, refuse } from './refusal.js';
@@ -32,8 +31,36 @@ const HEADER = 10;
 /** A handle, an empty nonce, attributes and an empty HMAC. */
 const SMALLEST_AREA = 9;
 
+/** A command with what can be told about it before it is sent. */
+interface Entry extends Handler {
+  readonly decode: ParameterDecoder;
+  /** How many handles need an authorization; those come first. */
+  readonly authorized: number;
+  /** The name of the handle that the response begins with. */
+  readonly responseHandle: string | undefined;
+  /** Does it leave an orderly TPM orderly? */
+  readonly isHarmless: boolean;
+}
+
 /** The commands that a TPM has, by command code. */
-export type Handlers = ReadonlyMap<number, Handler>;
+export type Handlers = ReadonlyMap<number, Entry>;
+
+/** Makes the table that `execute` takes. */
+export function tableOf(handlers: readonly Handler[]): Handlers {
+  return new Map(handlers.map((handler) => [handler.command.code, entryOf(handler)]));
+}
+
+function entryOf(handler: Handler): Entry {
+  const { handles, responseHandles, code } = handler.command;
+  return {
+    ...handler,
+    decode: parameterDecoder(handler.command),
+    authorized: handles.filter(({ auth }) => auth !== 'none').length,
+    // No command answers with more than one handle.
+    responseHandle: responseHandles[0]?.name,
+    isHarmless: HARMLESS.has(code),
+  };
+}
 
 // Commands that leave an orderly TPM orderly: they change nothing that a shutdown keeps.
 const HARMLESS: ReadonlySet<number> = new Set([
@@ -74,24 +101,29 @@ function failure(code: number): Uint8Array {
 }
 
 function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number): Uint8Array {
-  const reader = new Reader(bytes);
+  const reader = new Reader(bytes, SHARED);
   const { hasSessions, code } = readHeader(reader, bytes.length);
   if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
-  const handler = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
+  const entry = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
   if (tpm.volatile.isStarted === (code === TPM_CC.Startup)) refuse(TPM_RC.INITIALIZE);
   if (tpm.volatile.isStarted) selfHeal(tpm);
-  const handles = readHandles(tpm, handler, reader);
-  const { area, parameters } = readBody(handler, hasSessions, reader);
-  const incoming: Incoming = { command: handler.command, handles, locality, parameters };
-  const authorizations = area === undefined ? [] : parseAuthorizations(tpm, incoming, area);
-  if (area === undefined && authorizedHandles(incoming).length > 0) refuse(TPM_RC.AUTH_MISSING);
+  const { command } = entry;
+  const handles = readHandles(tpm, entry, reader);
+  const authorizations = hasSessions
+    ? parseAuthorizations(tpm, command, handles.slice(0, entry.authorized), readAreaSize(entry, reader), reader)
+    : NO_AUTHORIZATIONS;
+  const parameters = reader.take(reader.remaining, 'parameters');
+  const incoming: Incoming = { command, handles, authorized: entry.authorized, locality, parameters };
   checkAuthorizations(tpm, incoming, authorizations);
-  noteActivity(tpm, code);
-  const response = invoke(tpm, handler, incoming, authorizations);
-  const answer = area === undefined ? frame(response) : frameWithSessions(tpm, handler, authorizations, response);
+  if (!entry.isHarmless) noteActivity(tpm);
+  const answer = respond(tpm, entry, incoming, authorizations, hasSessions);
   flushSpent(tpm);
   return answer;
 }
+
+/** What is taken out of a command are views of it: nobody else has these bytes. */
+const SHARED = { shared: true } as const;
+const NO_AUTHORIZATIONS: readonly Authorization[] = [];
 
 function flushSpent(tpm: Tpm): void {
   const { spentSequence } = tpm.volatile;
@@ -108,13 +140,18 @@ function readHeader(reader: Reader, length: number): { readonly hasSessions: boo
   return { hasSessions: tag === TPM_ST.SESSIONS, code: reader.u32('commandCode') };
 }
 
-function readHandles(tpm: Tpm, handler: Handler, reader: Reader): number[] {
-  const handles = handler.command.handles.map((field, i) =>
-    at(i + 1, () => assertInRange(readOrRefuse(field.codec, reader))),
-  );
-  handles.forEach((handle, i) => {
-    at(i + 1, () => assertPresent(tpm, handle, i));
-  });
+function readHandles(tpm: Tpm, { command }: Entry, reader: Reader): number[] {
+  const handles: number[] = [];
+  const count = command.handles.length;
+  let at = 0;
+  try {
+    for (; at < count; at++) handles.push(assertInRange(command.handles[at]?.codec.read(reader) ?? 0));
+    for (at = 0; at < count; at++) assertPresent(tpm, handles[at] ?? 0, at);
+  } catch (error) {
+    if (error instanceof Refusal) throw new Refusal(atHandle(error.responseCode, at + 1));
+    if (error instanceof WireError) throw new Refusal(atHandle(responseCodeOf(error), at + 1));
+    throw error;
+  }
   return handles;
 }
 
@@ -131,139 +168,130 @@ const HANDLE_LIMITS: Readonly<Record<number, number>> = {
   [TPM_HT.TRANSIENT]: IMPLEMENTATION.MAX_LOADED_OBJECTS,
 };
 
-function at<T>(index: number, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof Refusal) throw new Refusal(atHandle(error.responseCode, index));
-    throw error;
-  }
-}
-
-interface Body {
-  readonly area: Uint8Array | undefined;
-  readonly parameters: Uint8Array;
-}
-
-function readBody(handler: Handler, hasSessions: boolean, reader: Reader): Body {
-  if (!hasSessions) return { area: undefined, parameters: reader.take(reader.remaining, 'parameters') };
-  const size = readOrRefuse(
-    { name: 'authorizationSize', read: (r) => r.u32('authorizationSize'), write: () => {} },
-    reader,
-  );
+function readAreaSize({ command }: Entry, reader: Reader): number {
+  const size = reader.u32('authorizationSize');
   if (size < SMALLEST_AREA || size > reader.remaining) refuse(TPM_RC.SIZE);
-  if (handler.command.sessions === 'never') refuse(TPM_RC.AUTH_CONTEXT);
-  const area = reader.take(size, 'authorization area');
-  return { area, parameters: reader.take(reader.remaining, 'parameters') };
+  if (command.sessions === 'never') refuse(TPM_RC.AUTH_CONTEXT);
+  return size;
 }
 
 // From here on the TPM is no longer as its last shutdown left it.
-function noteActivity(tpm: Tpm, code: number): void {
+function noteActivity(tpm: Tpm): void {
   const { orderly } = tpm.permanent;
-  if (HARMLESS.has(code) || (orderly !== ORDERLY.CLEAR && orderly !== ORDERLY.STATE)) return;
+  if (orderly !== ORDERLY.CLEAR && orderly !== ORDERLY.STATE) return;
   tpm.permanent.orderly = ORDERLY.NONE;
   markDirty(tpm);
 }
 
-interface Response {
-  readonly handles: Uint8Array;
-  readonly parameters: Uint8Array;
-}
+/** The response that is being made. One for all: allocating it costs more than all the rest of a short command. */
+const answer = new Writer(IMPLEMENTATION.MAX_COMMAND_SIZE);
 
-function invoke(tpm: Tpm, handler: Handler, incoming: Incoming, authorizations: readonly Authorization[]): Response {
+function respond(
+  tpm: Tpm,
+  entry: Entry,
+  incoming: Incoming,
+  authorizations: readonly Authorization[],
+  hasSessions: boolean,
+): Uint8Array {
   const parameters = decryptFirst(tpm, incoming, authorizations);
-  const request = { ...byName(handler, incoming.handles), ...decodeParameters(handler.command, parameters) };
+  const request = entry.decode(parameters);
+  for (let i = 0; i < incoming.handles.length; i++) {
+    request[entry.command.handles[i]?.name ?? ''] = incoming.handles[i];
+  }
   const digest = (alg: number): Uint8Array => cpHash(tpm, incoming, alg);
   // cpHash of audited commands needs the names as they were before the command ran.
-  const audited = authorizations.find((entry) => isSet(entry, TPMA_SESSION.audit));
+  const audited = authorizations.find(isAuditing);
   const auditCpHash = audited?.session === undefined ? undefined : digest(audited.session.authHash);
   const { code } = incoming.command;
   const { alg, commands } = tpm.permanent.audit;
   const auditedCommand = commands.has(code) ? { alg, cpHash: digest(alg) } : undefined;
   const { locality } = incoming;
-  const result = handler.run(tpm, request, { locality, authorizations, parameters, cpHash: digest });
-  const response = encodeResponse(handler, result);
-  updateAudit(tpm, handler, audited, auditCpHash, response);
-  if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, response.parameters));
-  return response;
+  const result = entry.run(tpm, request, { locality, authorizations, parameters, cpHash: digest });
+  try {
+    const encoded = encodeResponse(entry, result, hasSessions);
+    updateAudit(tpm, entry, audited, auditCpHash, encoded);
+    if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded));
+    if (hasSessions) addAuthorizations(tpm, code, authorizations, encoded);
+    patchSize(2, answer.offset);
+    return answer.finish();
+  } finally {
+    answer.clear();
+  }
 }
 
-function byName(handler: Handler, handles: readonly number[]): Record<string, number> {
-  const named: Record<string, number> = {};
-  handler.command.handles.forEach((field, i) => {
-    named[field.name] = handles[i] ?? 0;
-  });
-  return named;
-}
+const isAuditing = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.audit);
+const isDecrypting = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.decrypt);
+const isEncrypting = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.encrypt);
 
 function decryptFirst(tpm: Tpm, incoming: Incoming, authorizations: readonly Authorization[]): Uint8Array {
-  const entry = authorizations.find((other) => isSet(other, TPMA_SESSION.decrypt));
+  const entry = authorizations.find(isDecrypting);
   if (entry === undefined) return incoming.parameters;
   const parameters = incoming.parameters.slice();
   if (parameters.length < 2) refuse(TPM_RC.INSUFFICIENT);
-  const size = new DataView(parameters.buffer).getUint16(0);
+  const size = ((parameters[0] ?? 0) << 8) | (parameters[1] ?? 0);
   if (size > parameters.length - 2) refuse(TPM_RC.SIZE);
   cryptParameter(tpm, entry, 'command', parameters.subarray(2, 2 + size));
   return parameters;
 }
 
-function encodeResponse(handler: Handler, result: Readonly<Record<string, unknown>>): Response {
-  const { responseHandles, response } = handler.command;
-  // The handler answers with what its command's codecs describe, and no command answers with more than one handle.
-  const [handle] = responseHandles.map((field) => u32Bytes(result[field.name] as number));
-  if (Object.keys(response.fields).length === 0) return { handles: handle ?? EMPTY, parameters: EMPTY };
-  const parameters = new Writer(SMALL_RESPONSE);
-  response.write(parameters, result);
-  return { handles: handle ?? EMPTY, parameters: parameters.finish() };
+/** Writes the response up to its parameters, which it returns as a view of what will be sent. */
+function encodeResponse(entry: Entry, result: Readonly<Record<string, unknown>>, hasSessions: boolean): Uint8Array {
+  answer.u16(hasSessions ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
+  answer.u32(0, 'responseSize');
+  answer.u32(TPM_RC.SUCCESS, 'responseCode');
+  // The handler answers with what its command's codecs describe.
+  if (entry.responseHandle !== undefined) answer.u32(result[entry.responseHandle] as number, entry.responseHandle);
+  if (hasSessions) answer.u32(0, 'parameterSize');
+  const start = answer.offset;
+  entry.command.response.write(answer, result);
+  if (hasSessions) patchSize(start - 4, answer.offset - start);
+  return answer.lend().subarray(start, answer.offset);
 }
 
-// Most responses fit, and a larger first buffer costs more than all the rest of a short command.
-const SMALL_RESPONSE = 96;
-
-function frame(response: Response): Uint8Array {
-  return join(TPM_ST.NO_SESSIONS, [response.handles, response.parameters]);
+function patchSize(at: number, size: number): void {
+  const bytes = answer.lend();
+  bytes[at] = size >>> 24;
+  bytes[at + 1] = size >>> 16;
+  bytes[at + 2] = size >>> 8;
+  bytes[at + 3] = size;
 }
 
-function frameWithSessions(
+function addAuthorizations(
   tpm: Tpm,
-  handler: Handler,
+  code: number,
   authorizations: readonly Authorization[],
-  response: Response,
-): Uint8Array {
+  parameters: Uint8Array,
+): void {
   for (const { session } of authorizations) {
     if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
   }
-  encryptFirst(tpm, authorizations, response.parameters);
-  const area = new Writer(SMALL_RESPONSE);
-  for (const entry of authorizations) writeAuthorization(tpm, handler.command.code, entry, response.parameters, area);
+  encryptFirst(tpm, authorizations, parameters);
+  for (const entry of authorizations) writeAuthorization(tpm, code, entry, parameters);
   for (const { session, attributes } of authorizations) {
     if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);
   }
-  const size = u32Bytes(response.parameters.length);
-  return join(TPM_ST.SESSIONS, [response.handles, size, response.parameters, area.finish()]);
 }
 
 function encryptFirst(tpm: Tpm, authorizations: readonly Authorization[], parameters: Uint8Array): void {
-  const entry = authorizations.find((other) => isSet(other, TPMA_SESSION.encrypt));
+  const entry = authorizations.find(isEncrypting);
   if (entry === undefined) return;
-  const size = new DataView(parameters.buffer, parameters.byteOffset).getUint16(0);
+  const size = ((parameters[0] ?? 0) << 8) | (parameters[1] ?? 0);
   cryptParameter(tpm, entry, 'response', parameters.subarray(2, 2 + size));
 }
 
-function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, parameters: Uint8Array, area: Writer): void {
+function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, parameters: Uint8Array): void {
   const { session } = entry;
   const attributes = responseAttributes(tpm, entry);
+  const nonce = session?.nonceTpm ?? EMPTY;
   const hmac =
     session === undefined
       ? EMPTY
-      : responseHmac(tpm, entry, rpHash(tpm, session.authHash, code, parameters), attributes);
-  for (const field of [session?.nonceTpm ?? EMPTY, undefined, hmac]) {
-    if (field === undefined) area.u8(attributes, 'sessionAttributes');
-    else {
-      area.u16(field.length, 'size');
-      area.put(field, 'buffer');
-    }
-  }
+      : responseHmac(tpm, entry, () => rpHash(tpm, session.authHash, code, parameters), attributes);
+  answer.u16(nonce.length, 'size');
+  if (nonce.length > 0) answer.put(nonce, 'nonce');
+  answer.u8(attributes, 'sessionAttributes');
+  answer.u16(hmac.length, 'size');
+  if (hmac.length > 0) answer.put(hmac, 'hmac');
 }
 
 function responseAttributes(tpm: Tpm, entry: Authorization): number {
@@ -285,7 +313,7 @@ function updateAudit(
   handler: Handler,
   entry: Authorization | undefined,
   auditCpHash: Uint8Array | undefined,
-  response: Response,
+  parameters: Uint8Array,
 ): void {
   const { session } = entry ?? {};
   if (entry === undefined || session === undefined || auditCpHash === undefined) {
@@ -295,7 +323,7 @@ function updateAudit(
   }
   const isFresh = session.auditDigest === undefined || isSet(entry, TPMA_SESSION.auditReset);
   const before = isFresh ? zeroDigest(session.authHash) : session.auditDigest;
-  const after = rpHash(tpm, session.authHash, handler.command.code, response.parameters);
+  const after = rpHash(tpm, session.authHash, handler.command.code, parameters);
   session.auditDigest = tpm.crypto.hash(session.authHash, before ?? EMPTY, auditCpHash, after);
   if (isFresh) tpm.volatile.exclusiveAudit = session.handle;
   else if (tpm.volatile.exclusiveAudit !== session.handle) tpm.volatile.exclusiveAudit = 0;
@@ -312,19 +340,4 @@ function rollSession(tpm: Tpm, session: Session, continues: boolean): void {
   if (session.type === 'hmac') return;
   session.policy = emptyPolicy(session.authHash);
   session.startTime = timeOf(tpm);
-}
-
-function join(tag: number, parts: readonly Uint8Array[]): Uint8Array {
-  const size = parts.reduce((sum, part) => sum + part.length, HEADER);
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, tag);
-  view.setUint32(2, size);
-  view.setUint32(6, TPM_RC.SUCCESS);
-  let offset = HEADER;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
 }

@@ -6,11 +6,42 @@ import { HASHES } from './implementation.js';
 import { assertSelectionSizes } from './pcr.js';
 import { atParameter, Refusal, refuse, refuseParameter } from './refusal.js';
 
-type Values = Readonly<Record<string, unknown>>;
+type Values = Record<string, unknown>;
 
-/** Decodes all parameters; refuses what is malformed and blames its parameter. The caller controls every byte. */
-export function decodeParameters(command: AnyCommand, bytes: Uint8Array): Values {
-  const values: Record<string, unknown> = {};
+/** Decodes all parameters of one command; refuses what is malformed and blames its parameter. The caller controls every byte. */
+export type ParameterDecoder = (bytes: Uint8Array) => Values;
+
+/** The decoder of a command. What it returns are views of the bytes where the bytes are many. */
+export function parameterDecoder(command: AnyCommand): ParameterDecoder {
+  const fields = Object.entries(command.parameters.fields);
+  const limited = fields.flatMap(([name, codec], i) => {
+    const limit = 'name' in codec ? LIST_LIMITS[codec.name] : undefined;
+    return limit === undefined ? [] : [{ name, limit, index: i + 1 }];
+  });
+  return (bytes) => {
+    const reader = new Reader(bytes, SHARED);
+    let values: Values;
+    try {
+      values = command.parameters.read(reader) as Values; // made by the codec for this call alone
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      return decodeEach(command, bytes);
+    }
+    if (reader.remaining > 0) return decodeEach(command, bytes);
+    for (const { name, limit, index } of limited) {
+      const list = values[name];
+      if (Array.isArray(list) && list.length > limit) return decodeEach(command, bytes);
+      assertSelectionSizes(list, index);
+    }
+    return values;
+  };
+}
+
+const SHARED = { shared: true } as const;
+
+// One after another, to find out which parameter is to blame and for what.
+function decodeEach(command: AnyCommand, bytes: Uint8Array): Values {
+  const values: Values = {};
   const reader = new Reader(bytes);
   Object.entries(command.parameters.fields).forEach(([name, codec], i) => {
     // No command has a union among its parameters: those stand inside of structures.

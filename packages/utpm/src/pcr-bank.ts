@@ -65,7 +65,9 @@ function isSelected(select: Uint8Array, index: number): boolean {
 
 /** The registers that a selection bitmap names, ascending; those above the last register are left out. */
 export function selectedIndexes(select: Uint8Array): number[] {
-  return Array.from({ length: PCR_COUNT }, (_, index) => index).filter((index) => isSelected(select, index));
+  const indexes: number[] = [];
+  for (let index = 0; index < PCR_COUNT; index++) if (isSelected(select, index)) indexes.push(index);
+  return indexes;
 }
 
 /** The bitmap, three bytes, of the registers for which `holds` is true. */

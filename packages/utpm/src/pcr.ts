@@ -1,5 +1,6 @@
 /** Reading, extending and resetting PCRs: Part 1, clause 17; Part 3, clause 22. */
 import { TPM_ALG, TPM_RC, type TpmsPcrSelection } from '@casemate/tpm';
+import { EMPTY } from './bytes.js';
 import { isHash } from './implementation.js';
 import { isAllowedFrom, PCR_ATTRIBUTES, PCR_COUNT, type PcrBank, selectedIndexes } from './pcr-bank.js';
 import { refuse, refuseParameter } from './refusal.js';
@@ -26,15 +27,18 @@ export function assertSelectionSizes(parameter: unknown, index: number): void {
 }
 
 /** The selections without the registers of banks that are not allocated. */
-function implemented(tpm: Tpm, selections: readonly PcrSelection[]): PcrSelection[] {
+function implemented(tpm: Tpm, selections: readonly PcrSelection[]): readonly PcrSelection[] {
+  const isBank = ({ hash }: PcrSelection): boolean => bankOf(tpm, hash) !== undefined;
+  if (selections.every(isBank)) return selections;
   return selections.map((selection) =>
-    bankOf(tpm, selection.hash) === undefined ? { ...selection, pcrSelect: new Uint8Array(SELECT_SIZE) } : selection,
+    isBank(selection) ? selection : { ...selection, pcrSelect: new Uint8Array(SELECT_SIZE) },
   );
 }
 
 /** The bank of a hash algorithm, if it is allocated. */
 function bankOf(tpm: Tpm, alg: number): PcrBank | undefined {
-  return tpm.volatile.banks.find((bank) => bank.alg === alg);
+  for (const bank of tpm.volatile.banks) if (bank.alg === alg) return bank;
+  return undefined;
 }
 
 /** The digest, under `alg`, of the selected registers in the order of the selections, and the selections as they count. */
@@ -44,10 +48,11 @@ export function pcrDigest(
   selections: readonly PcrSelection[],
 ): { readonly pcrs: readonly PcrSelection[]; readonly digest: Uint8Array } {
   const pcrs = implemented(tpm, selections);
-  const values = pcrs.flatMap(({ hash, pcrSelect }) => {
+  const values: Uint8Array[] = [];
+  for (const { hash, pcrSelect } of pcrs) {
     const bank = bankOf(tpm, hash);
-    return selectedIndexes(pcrSelect).flatMap((index) => bank?.values[index] ?? []);
-  });
+    for (const index of selectedIndexes(pcrSelect)) values.push(bank?.values[index] ?? EMPTY);
+  }
   return { pcrs, digest: tpm.crypto.hash(alg, ...values) };
 }
 

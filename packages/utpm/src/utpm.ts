@@ -9,7 +9,7 @@ import { micro } from './commands/micro.js';
 import { shutDown } from './commands/startup.js';
 import type { UtpmCrypto } from './crypto.js';
 import { UtpmError } from './error.js';
-import { execute, type Handlers } from './execute.js';
+import { execute, type Handlers, tableOf } from './execute.js';
 import type { Handler } from './handler.js';
 import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
 import { decodePermanent, encodePermanent, ORDERLY } from './permanent.js';
@@ -62,7 +62,7 @@ function assertSameSeeds(permanent: Permanent, seeds: UtpmSeeds): void {
 
 function handlersOf(profile: UtpmProfile): Handlers {
   const list: readonly Handler[] = profile === 'micro' ? micro : full;
-  return new Map(list.map((entry) => [entry.command.code, entry]));
+  return tableOf(list);
 }
 
 // Owns the state: the only one who writes it, and the one who lets go of it.
@@ -85,7 +85,8 @@ class EmbeddedTpm implements Utpm {
   async send(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> {
     this.#assertOpen();
     options.signal?.throwIfAborted();
-    const copy = command.slice();
+    // A copy of its own: what the TPM keeps of a command may be views of it. The slice() of a Buffer is no copy.
+    const copy = new Uint8Array(command);
     const run = (): Promise<Uint8Array> | Uint8Array => this.#answer(copy, options);
     // Nothing is under way most of the time, and then nothing needs to wait.
     const answer = this.#waiting === 0 ? run() : this.#enqueue(run);
