@@ -30,6 +30,7 @@ export const testTools = [
     found: () => isCommand('tpm2_quote') && isCommand('xxd') && isLibrary('libtss2-tcti-mssim.so.0'),
   },
   { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
+  { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
   { what: 'tar and util-linux', debian: ['tar', 'util-linux'], found: () => isCommand('tar') && isCommand('setpriv') },
 ];

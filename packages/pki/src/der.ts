@@ -1,5 +1,5 @@
 /** DER, the distinguished encoding of ASN.1 (ITU-T X.690 sections 8, 10 and 11): a strict cursor and a small writer. */
-import { concat, toHex } from './bytes.js';
+import { toHex } from './bytes.js';
 import { malformed, PkiError } from './error.js';
 
 /** Identifier octets that X.509 uses. */
@@ -212,8 +212,11 @@ export function oidValue(content: Uint8Array, what: string): string {
   return arcs.join('.');
 }
 
-/** The moment in UTCTime or GeneralizedTime contents (RFC 5280 4.1.2.5: Zulu, with seconds, no fraction). */
-export function timeValue(tlv: Tlv, what: string): Date {
+/**
+ * The moment in UTCTime or GeneralizedTime contents (RFC 5280 4.1.2.5: Zulu, with seconds, no fraction).
+ * With `anyYear` GeneralizedTime may be before 2050, as where a structure has no other time type.
+ */
+export function timeValue(tlv: Tlv, what: string, { anyYear = false } = {}): Date {
   const text = asciiText(tlv.content);
   const utc = tlv.tag === TAG.UTC_TIME;
   const match = (utc ? /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/).exec(
@@ -228,7 +231,8 @@ export function timeValue(tlv: Tlv, what: string): Date {
   const same = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour;
   if (!same || date.getUTCMinutes() !== minute || second > 59)
     throw malformed(what, `expected a real date, got ${text}`);
-  if (!utc && year >= 1950 && year < 2050) throw malformed(what, `expected UTCTime before 2050, got ${text}`);
+  if (!utc && !anyYear && year >= 1950 && year < 2050)
+    throw malformed(what, `expected UTCTime before 2050, got ${text}`);
   return date;
 }
 
@@ -238,8 +242,23 @@ function asciiText(content: Uint8Array): string {
 
 /** One element from its identifier octet and the concatenation of `parts`. */
 export function tlv(tag: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return concat(Uint8Array.of(tag, ...lengthOctets(length)), ...parts);
+  return tlvOf(tag, parts);
+}
+
+/** {@link tlv} for any number of parts. */
+export function tlvOf(tag: number, parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const header = lengthOctets(length);
+  const whole = new Uint8Array(1 + header.length + length);
+  whole[0] = tag;
+  whole.set(header, 1);
+  let offset = 1 + header.length;
+  for (const part of parts) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
 }
 
 /** SEQUENCE of encoded elements. */
@@ -261,15 +280,23 @@ export const utf8 = (text: string): Uint8Array<ArrayBuffer> => tlv(TAG.UTF8, new
 
 /** INTEGER, of either sign. */
 export function integer(value: bigint | number): Uint8Array<ArrayBuffer> {
-  let number = BigInt(value);
-  const octets: number[] = [];
-  for (;;) {
-    octets.unshift(Number(number & 0xffn));
-    const sign = (octets[0] ?? 0) & 0x80;
-    number >>= 8n;
-    if ((number === 0n && sign === 0) || (number === -1n && sign !== 0)) break;
+  const number = BigInt(value);
+  if (number < 0n) return tlv(TAG.INTEGER, negativeContent(number));
+  const digits = number.toString(16);
+  const length = (digits.length + 1) >> 1;
+  const isHigh = digits.length % 2 === 0 && digits.charCodeAt(0) > 0x37; // a first digit above 7 would be read as a sign
+  const content = new Uint8Array(length + (isHigh ? 1 : 0));
+  for (let at = content.length - 1, end = digits.length; end > 0; at--, end -= 2) {
+    content[at] = Number.parseInt(digits.slice(Math.max(0, end - 2), end), 16);
   }
-  return tlv(TAG.INTEGER, Uint8Array.from(octets));
+  return tlv(TAG.INTEGER, content);
+}
+
+function negativeContent(value: bigint): Uint8Array {
+  let length = 1;
+  while (value < -(1n << BigInt(8 * length - 1))) length += 1;
+  const digits = (value + (1n << BigInt(8 * length))).toString(16);
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
 
 /** OBJECT IDENTIFIER from its dotted text; throws {@link PkiError} `bad-input` where the text is not one. */
@@ -319,6 +346,16 @@ export function time(date: Date): Uint8Array<ArrayBuffer> {
     ? tlv(TAG.UTC_TIME, new TextEncoder().encode(digits.slice(2)))
     : tlv(TAG.GENERALIZED_TIME, new TextEncoder().encode(digits));
 }
+
+/** GeneralizedTime whatever the year; fractions of a second are cut off. Throws {@link PkiError} `bad-input` for no date. */
+export function generalizedTime(date: Date): Uint8Array<ArrayBuffer> {
+  if (Number.isNaN(date.getTime()))
+    throw new PkiError('bad-input', 'encode GeneralizedTime: expected a date, got none');
+  return tlv(TAG.GENERALIZED_TIME, new TextEncoder().encode(date.toISOString().replace(/[-:T]|\.\d+/g, '')));
+}
+
+/** ENUMERATED. */
+export const enumerated = (value: number): Uint8Array<ArrayBuffer> => tlv(TAG.ENUMERATED, Uint8Array.of(value));
 
 /** An ASCII string type; throws {@link PkiError} `bad-input` for other characters. */
 export function ascii(tag: number, text: string): Uint8Array<ArrayBuffer> {

@@ -4,6 +4,7 @@ import { encode } from '@casemate/wire';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { equalBytes, toHex } from './bytes.js';
 import { type CertificateInput, parseCertificate } from './certificate.js';
+import type { Crl } from './crl.js';
 import { PkiError } from './error.js';
 import { validatePath } from './path.js';
 
@@ -14,7 +15,7 @@ export interface EkTrust {
   /** Intermediates of TPM manufacturers. */
   readonly intermediates?: readonly CertificateInput[];
   /** CRLs of TPM manufacturers, DER. */
-  readonly crls?: readonly Uint8Array[];
+  readonly crls?: readonly (Uint8Array | Crl)[];
   /** Keys known from elsewhere, each as {@link ekDigest} gives it. */
   readonly trustedEks?: readonly string[];
   /** Takes any key that looks like an EK. A program can look like one: nothing then says that there is a TPM at all. */

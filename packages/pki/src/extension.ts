@@ -337,9 +337,13 @@ export function authorityKeyIdentifier(identifier: Uint8Array): Extension {
 
 /** cRLDistributionPoints with one location of the whole list. */
 export function crlDistributionPoint(uri: string): Extension {
+  return { oid: EXTENSION.cRLDistributionPoints, critical: false, value: crlDistributionPointValue(uri) };
+}
+
+/** CRLDistributionPoints with one location, as freshestCRL has it too. */
+export function crlDistributionPointValue(uri: string): Uint8Array {
   const fullName = tlv(constructed(0), encodeGeneralName({ type: 'uri', value: uri }));
-  const value = sequence(sequence(tlv(constructed(0), fullName)));
-  return { oid: EXTENSION.cRLDistributionPoints, critical: false, value };
+  return sequence(sequence(tlv(constructed(0), fullName)));
 }
 
 /** authorityInfoAccess with the location of the issuer's certificate (id-ad-caIssuers). */

@@ -2,6 +2,10 @@
 export type { HashName, RsaBits, SignatureAlgorithm } from './algorithm.js';
 export type { AlternativeNames, AlternativeNameType, NameConstraintsInput, NameSubtrees } from './alternative-name.js';
 export { type Certificate, type CertificateInput, parseCertificate, parseCertificatePem } from './certificate.js';
+export { type Crl, parseCrl } from './crl.js';
+export { type CrlRequest, createCrl, type RevokedCertificate } from './crl-build.js';
+export { CRL_REASONS, type CrlEntries, type CrlEntry, type CrlReason } from './crl-entries.js';
+export type { CrlScope } from './crl-scope.js';
 export { buildCsr, type Csr, type CsrOptions, type IssueOptions, issueFromCsr, parseCsr, verifyCsr } from './csr.js';
 export {
   type DocumentOptions,

@@ -3,13 +3,14 @@ import { parseSignatureIdentifier } from './algorithm.js';
 import { equalBytes } from './bytes.js';
 import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
 import { certificateProblem, isSelfIssued, mayHaveIssued } from './certificate-rules.js';
-import { type Crl, parseCrl, revocationStatus } from './crl.js';
+import { type Crl, parseCrl } from './crl.js';
 import { PkiError } from './error.js';
 import { nameText } from './name.js';
 import { type ComparisonBudget, nameConstraintProblem } from './name-constraints.js';
 import { type PathProblem, problemOf } from './path-problem.js';
 import { isForName, type PeerName } from './peer-name.js';
 import { issuerPurposeProblem, leafPurposeProblem, type Purpose } from './purpose.js';
+import { revocationStatus } from './revocation.js';
 import { verifySignature } from './signature.js';
 
 /** What a path must be good for. */
@@ -20,8 +21,11 @@ export interface PathOptions {
   readonly time: Date;
   /** The name that the leaf must be for; any without it. */
   readonly name?: PeerName;
-  /** CRLs, DER. Where there is one of an issuer in the path, it decides; an unusable one is a refusal. */
-  readonly crls?: readonly Uint8Array[];
+  /**
+   * CRLs and delta CRLs, DER or already read. Where there is one of an issuer in the path, the newest decides; where none of them
+   * may be used, that is a refusal.
+   */
+  readonly crls?: readonly (Uint8Array | Crl)[];
   /** Whether every issuer in the path must have a usable CRL. */
   readonly requireCrl?: boolean;
   /** How many intermediates that are not self-issued there may be; 8 without it. */
@@ -69,7 +73,7 @@ export async function validatePath(
   const search: Search = {
     intermediates: allReadable(intermediates),
     anchors: allReadable(anchors),
-    crls: (options.crls ?? []).map(parseCrl),
+    crls: (options.crls ?? []).map((each) => (each instanceof Uint8Array ? parseCrl(each) : each)),
     options,
     budget: { signatures: MAX_SIGNATURES },
     comparisons: { left: MAX_COMPARISONS },
@@ -250,7 +254,7 @@ async function revocationProblem(path: readonly Certificate[], search: Search): 
       return problemOf(
         certificate,
         'revoked',
-        `expected a certificate in force, got one revoked at ${answer.since.toISOString()}`,
+        `expected a certificate in force, got one revoked at ${answer.since.toISOString()} (${answer.reason})`,
       );
     }
     if (answer.status === 'unusable') return problemOf(certificate, 'revocation-unknown', answer.reason);

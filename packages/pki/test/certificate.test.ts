@@ -419,39 +419,4 @@ describe.skipIf(missing !== undefined)(`OpenSSL${missing === undefined ? '' : ` 
     });
     expect(nameText(parseCertificate(certificate).subject)).toBe('CN=edge 0002,O=Maker,C=DE');
   });
-
-  it('makes a CRL by which we refuse exactly the revoked certificate', async () => {
-    using work = openWorkshop();
-    const authority = hierarchy.get('device-ca');
-    const [good, bad] = [await issueDevice(), await issueDevice()];
-    work.file('ca-key.pem', encodePem('PRIVATE KEY', await authority.signer.unsafeExportKey()));
-    work.certificates('ca.pem', authority.certificate);
-    work.certificates('bad.pem', bad);
-    work.file('index.txt', '');
-    work.file('crlnumber', '01\n');
-    work.file(
-      'ca.cnf',
-      '[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\ncrlnumber=crlnumber\ndefault_md=sha256\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n',
-    );
-    const ca = ['ca', '-config', 'ca.cnf', '-keyfile', 'ca-key.pem', '-cert', 'ca.pem'];
-    work.openssl(...ca, '-revoke', 'bad.pem', '-crl_reason', 'keyCompromise');
-    work.openssl(
-      ...ca,
-      '-gencrl',
-      '-crl_lastupdate',
-      '20260501000000Z',
-      '-crl_nextupdate',
-      '20260701000000Z',
-      '-out',
-      'crl.pem',
-    );
-    const crls = [decodePem('X509 CRL', readFileSync(join(work.path, 'crl.pem'), 'utf8'))];
-    const check = (leaf: Uint8Array, at: Date) =>
-      validatePath(leaf, [authority.certificate], [authority.root], { purpose: 'client-auth', time: at, crls });
-    expect(await check(good, time)).toMatchObject({ ok: true });
-    expect(await check(bad, time)).toMatchObject({ problem: { code: 'revoked' } });
-    expect(await check(good, new Date('2026-07-02T00:00:00Z'))).toMatchObject({
-      problem: { code: 'revocation-unknown' },
-    });
-  });
 });

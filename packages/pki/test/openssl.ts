@@ -7,10 +7,14 @@ import { encodePem } from '../src/index.js';
 
 /** Why OpenSSL cannot be asked; undefined where it can. MUST_RUN turns the reason into an error. */
 export function opensslMissing(): string | undefined {
-  const { status } = spawnSync('openssl', ['version']);
-  if (status === 0) return undefined;
-  if (process.env.MUST_RUN === '1') throw new Error('openssl is not installed, and MUST_RUN=1');
-  return 'openssl is not installed';
+  return programMissing('openssl');
+}
+
+/** Why a program cannot be asked; undefined where it can. MUST_RUN turns the reason into an error. */
+export function programMissing(program: string): string | undefined {
+  if (spawnSync('which', [program]).status === 0) return undefined;
+  if (process.env.MUST_RUN === '1') throw new Error(`${program} is not installed, and MUST_RUN=1`);
+  return `${program} is not installed`;
 }
 
 /** A directory for one test with OpenSSL in it. */
