@@ -3,8 +3,9 @@ import { closeSync, fdatasyncSync, fsyncSync, openSync, renameSync, writeSync } 
 import { mkdir, open, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UtpmError } from './error.js';
-import type { UtpmState } from './state.js';
+import type { UtpmState, VolatileStore } from './state.js';
 import { nextRecord, readLog, type StateLog, startLog } from './state-log.js';
+import { volatileFile } from './volatile-file.js';
 
 const FILE = 'utpm.state';
 const LOCK = /^utpm\.lock\.(\d+)\.(\d+)\.([0-9a-f-]+)\.(\d+)$/;
@@ -29,7 +30,7 @@ export interface DirectoryStateOptions {
  * moment the file holds the state before or after the write, whole.
  * `load` throws `UtpmError` `state-locked` where a living process has the directory open, and `state-damaged` or `state-version`.
  */
-export function directoryState(path: string, options: DirectoryStateOptions = {}): UtpmState {
+export function directoryState(path: string, options: DirectoryStateOptions = {}): UtpmState & VolatileStore {
   const isFlushed = (options.durability ?? 'power-failure') === 'power-failure';
   let held: Held | undefined;
   const hold = async (): Promise<Held> => {
@@ -37,6 +38,7 @@ export function directoryState(path: string, options: DirectoryStateOptions = {}
     return held;
   };
   return {
+    ...volatileFile(path),
     async load() {
       await hold();
       return read(join(path, FILE));
