@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+import type { Plugin } from 'esbuild';
 import { library } from '../../tsup.base.js';
 
 const entries = [
@@ -7,12 +9,32 @@ const entries = [
   'src/mssim.ts',
   'src/node-crypto.ts',
   'src/recorder.ts',
+  'src/tpm12.ts',
+  'src/noble-crypto.ts',
 ];
 
 /** What only Node can use stays out of the modules for bundlers. */
-const nodeOnly = ['device', 'swtpm', 'mssim', 'stream', 'node-crypto', 'recorder', 'recorder/*', 'cli', 'cli/*'].map(
-  (name) => `!src/${name}.ts`,
-);
+const nodeOnly = [
+  'device',
+  'swtpm',
+  'mssim',
+  'stream',
+  'node-crypto',
+  'default-crypto-node',
+  'recorder',
+  'recorder/*',
+  'cli',
+  'cli/*',
+].map((name) => `!src/${name}.ts`);
+
+/** On Node, OpenSSL is the default provider, and @noble is loaded only where somebody uses it. */
+const nodeDefaults: Plugin = {
+  name: 'default-crypto-node',
+  setup(build) {
+    const path = fileURLToPath(new URL('src/default-crypto-node.ts', import.meta.url));
+    build.onResolve({ filter: /\/default-crypto\.js$/ }, () => ({ path }));
+  },
+};
 
 /**
  * One file for Node, which loads it fastest, and one module a file for bundlers, which can then leave out what an
@@ -20,6 +42,6 @@ const nodeOnly = ['device', 'swtpm', 'mssim', 'stream', 'node-crypto', 'recorder
  */
 export default [
   // Both run at once, so neither clears what the other writes.
-  library(entries, { clean: ['!modules/**'] }),
+  library(entries, { clean: ['!modules/**'], esbuildPlugins: [nodeDefaults] }),
   library(['src/**/*.ts', ...nodeOnly], { bundle: false, dts: false, treeshake: false, outDir: 'dist/modules' }),
 ];

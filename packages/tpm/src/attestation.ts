@@ -5,7 +5,7 @@ import { equalBytes } from './bytes.js';
 import { Certify, Quote } from './commands/attestation.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_ST } from './constants/sessions.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import { entityName } from './name.js';
 import type { TpmObject } from './object.js';
 import { orderedPcrValues, type PcrIndexes, type PcrValues, pcrSelection, readPcrs } from './pcr.js';
@@ -77,7 +77,7 @@ function coversValues(tpm: Tpm, result: QuoteResult, nonce: Uint8Array, hash: nu
   if (attest.type !== TPM_ST.ATTEST_QUOTE || !equalBytes(attest.extraData, nonce)) {
     throw new TpmError('integrity', 'quote: the TPM signed another statement than the one that was asked for');
   }
-  const digest = (tpm.crypto ?? nobleHashes).hash(hash, ...orderedPcrValues(result.pcrs));
+  const digest = (tpm.crypto ?? defaultHashes).hash(hash, ...orderedPcrValues(result.pcrs));
   return equalBytes(attest.attested.pcrDigest, digest);
 }
 

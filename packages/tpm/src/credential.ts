@@ -6,8 +6,8 @@ import { TPM_ALG } from './constants/algorithms.js';
 import { TPMA_OBJECT } from './constants/attributes.js';
 import { TPM_RH } from './constants/handles.js';
 import type { TpmCrypto } from './crypto.js';
+import { defaultCrypto } from './default-crypto.js';
 import { hashSize } from './hashes.js';
-import { nobleCrypto } from './noble-crypto.js';
 import type { TpmObject } from './object.js';
 import { wrapOuter } from './outer-wrap.js';
 import { type Policy, satisfyPolicy } from './policy.js';
@@ -49,7 +49,7 @@ export function makeCredential(
   ekPublic: TpmtPublic,
   name: Uint8Array,
   secret: Uint8Array,
-  crypto: TpmCrypto = nobleCrypto,
+  crypto: TpmCrypto = defaultCrypto,
 ): Credential {
   const room = hashSize(ekPublic.nameAlg);
   if (secret.length === 0 || secret.length > room) {

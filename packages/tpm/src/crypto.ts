@@ -45,7 +45,7 @@ export interface EcdhExchange {
   readonly z: Uint8Array;
 }
 
-/** A synchronous crypto provider. `nobleCrypto` runs anywhere; `nodeCrypto` of `@casemate/tpm/node-crypto` is OpenSSL. */
+/** A synchronous crypto provider. `nobleCrypto` runs anywhere; `nodeCrypto` of `@casemate/tpm/node-crypto` is OpenSSL, and Node's default. */
 export interface TpmCrypto extends TpmHashes {
   /** `length` bytes from the platform's cryptographic random generator. */
   random(length: number): Uint8Array;

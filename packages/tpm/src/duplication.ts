@@ -6,9 +6,9 @@ import { Duplicate, Import, Rewrap } from './commands/duplication.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_RH } from './constants/handles.js';
 import type { TpmCrypto } from './crypto.js';
-import { hashSize, nobleHashes } from './hashes.js';
+import { defaultCrypto, defaultHashes } from './default-crypto.js';
+import { hashSize } from './hashes.js';
 import { nameOf } from './name.js';
-import { nobleCrypto } from './noble-crypto.js';
 import type { TpmObject, WrappedKey } from './object.js';
 import { joinDigest, splitDigest, unwrapOuter, wrapOuter } from './outer-wrap.js';
 import { TpmError } from './response-code.js';
@@ -96,7 +96,7 @@ export async function rewrap(
   },
 ): Promise<DuplicateObject> {
   const handles = { oldParent: options.oldParent ?? NO_PARENT, newParent: options.newParent ?? NO_PARENT };
-  const name = nameOf(object.public, tpm.crypto ?? nobleHashes);
+  const name = nameOf(object.public, tpm.crypto ?? defaultHashes);
   const request = { inDuplicate: object.duplicate, name, inSymSeed: object.encryptedSeed };
   const { outDuplicate, outSymSeed } = await tpm.execute(Rewrap, { ...handles, ...request }, options);
   return { ...object, duplicate: outDuplicate, encryptedSeed: outSymSeed };
@@ -106,7 +106,7 @@ export async function rewrap(
 export interface WrapOptions {
   /** The inner layer. Default: none. */
   readonly inner?: InnerWrap;
-  /** Default `nobleCrypto`. */
+  /** Default {@link defaultCrypto}. */
   readonly crypto?: TpmCrypto;
 }
 
@@ -119,7 +119,7 @@ export function wrapForImport(
   object: SoftwareObject,
   options: WrapOptions = {},
 ): DuplicateObject {
-  const crypto = options.crypto ?? nobleCrypto;
+  const crypto = options.crypto ?? defaultCrypto;
   const name = nameOf(object.public, crypto);
   const innerKey = options.inner && innerKeyOf(options.inner, crypto);
   const inner = wrapInner(object, name, innerKey, crypto);
@@ -136,7 +136,7 @@ export interface UnwrapOptions {
   readonly parent?: SoftwareObject;
   /** Operations with the parent's private key: `nodeRecovery` of `@casemate/tpm/node-crypto`. */
   readonly recovery?: SecretRecovery;
-  /** Default `nobleCrypto`. */
+  /** Default {@link defaultCrypto}. */
   readonly crypto?: TpmCrypto;
 }
 
@@ -145,7 +145,7 @@ export interface UnwrapOptions {
  * `integrity` where a layer is not intact, `usage` where parent or inner key is missing.
  */
 export function unwrapDuplicate(object: DuplicateObject, options: UnwrapOptions = {}): SoftwareObject {
-  const crypto = options.crypto ?? nobleCrypto;
+  const crypto = options.crypto ?? defaultCrypto;
   const name = nameOf(object.public, crypto);
   const inner = openOuter(object, name, options, crypto);
   const sensitive = openInner(object, inner, name, crypto);

@@ -487,6 +487,7 @@ export type {
   TpmHashes,
   TpmSignature,
 } from './crypto.js';
+export { defaultCrypto, defaultHashes, nobleCrypto, nobleHashes } from './default-crypto.js';
 export {
   type DuplicateObject,
   type DuplicateOptions,
@@ -500,7 +501,7 @@ export {
   wrapForImport,
 } from './duplication.js';
 export { readEkCertificate } from './ek-certificate.js';
-export { hashSize, nobleHashes } from './hashes.js';
+export { hashSize } from './hashes.js';
 export { type KdfAInput, type KdfEInput, kdfA, kdfE } from './kdf.js';
 export {
   encodeKeyFile,
@@ -521,7 +522,6 @@ export {
 export { type KeyFilePolicyOptions, keyFileAuthPolicy, keyFileCommands, keyFilePolicy } from './key-file-policy.js';
 export { ecdhWith, hmacWith, type RsaEncryption, rsaDecryptWith, rsaEncryptWith } from './key-use.js';
 export { nameOf, nvNameOf } from './name.js';
-export { nobleCrypto } from './noble-crypto.js';
 export {
   type NvDefineOptions,
   NvIndex,

@@ -1,7 +1,9 @@
 /** The key derivation functions KDFa and KDFe (Part 1, sections 11.4.10.2 and 11.4.10.3). */
+
 import { concat, labelBytes, u32Bytes } from './bytes.js';
 import type { TpmHashes } from './crypto.js';
-import { hashSize, nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
+import { hashSize } from './hashes.js';
 
 /** What {@link kdfA} derives from. */
 export interface KdfAInput {
@@ -20,7 +22,7 @@ export interface KdfAInput {
 }
 
 /** SP 800-108 counter mode over HMAC. The result has `bits` bits, rounded up to bytes with the surplus high bits clear. */
-export function kdfA(input: KdfAInput, hashes: TpmHashes = nobleHashes): Uint8Array {
+export function kdfA(input: KdfAInput, hashes: TpmHashes = defaultHashes): Uint8Array {
   const { hash, key, label, contextU = NONE, contextV = NONE, bits } = input;
   const fixed = [labelBytes(label), contextU, contextV, u32Bytes(bits)];
   return derive(hash, bits, (counter) => hashes.hmac(hash, key, counter, ...fixed));
@@ -43,7 +45,7 @@ export interface KdfEInput {
 }
 
 /** SP 800-56A concatenation KDF. The result has `bits` bits, rounded up to bytes with the surplus high bits clear. */
-export function kdfE(input: KdfEInput, hashes: TpmHashes = nobleHashes): Uint8Array {
+export function kdfE(input: KdfEInput, hashes: TpmHashes = defaultHashes): Uint8Array {
   const { hash, z, label, partyUInfo, partyVInfo, bits } = input;
   const fixed = [z, labelBytes(label), partyUInfo, partyVInfo];
   return derive(hash, bits, (counter) => hashes.hash(hash, counter, ...fixed));

@@ -16,7 +16,7 @@ import {
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_CC } from './constants/commands.js';
 import type { TpmHashes } from './crypto.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import type { KeyFile, KeyFileAuthPolicy, KeyFileCommand } from './key-file.js';
 import { entityName } from './name.js';
 import { orderedPcrValues, PCR_BANKS, type PcrBank, pcrIndexesOf, pcrSelection, selectedIndexes } from './pcr.js';
@@ -82,7 +82,7 @@ function decodeCommands(commands: readonly KeyFileCommand[]): Policy {
 function encodeElement(element: PolicyElement, options: KeyFilePolicyOptions): KeyFileCommand {
   switch (element.type) {
     case 'pcr': {
-      const { hash = 'sha256', hashes = nobleHashes } = options;
+      const { hash = 'sha256', hashes = defaultHashes } = options;
       const pcrDigest = hashes.hash(PCR_BANKS[hash], ...orderedPcrValues(element.values));
       return commandOf(PolicyPcr, { pcrDigest, pcrs: pcrSelection(pcrIndexesOf(element.values)) });
     }

@@ -5,7 +5,7 @@ import type { Entity } from './authorization.js';
 import { concat, equalBytes, hex, u16Bytes, u32Bytes } from './bytes.js';
 import { TPM_HT } from './constants/handles.js';
 import type { TpmHashes } from './crypto.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import { TpmError } from './response-code.js';
 import { TpmsNvPublic } from './structures/nv.js';
 import { TpmtPublic } from './structures/public.js';
@@ -27,12 +27,12 @@ function isNamedByHandle(handle: number): boolean {
 }
 
 /** The Name of an object: its name algorithm and the hash of its public area (Part 1, section 16). */
-export function nameOf(publicArea: TpmtPublic, hashes: Pick<TpmHashes, 'hash'> = nobleHashes): Uint8Array {
+export function nameOf(publicArea: TpmtPublic, hashes: Pick<TpmHashes, 'hash'> = defaultHashes): Uint8Array {
   return named(publicArea.nameAlg, encode(TpmtPublic, publicArea), hashes);
 }
 
 /** The Name of an NV index. It changes when the index is first written or locked, because its attributes change. */
-export function nvNameOf(publicArea: TpmsNvPublic, hashes: Pick<TpmHashes, 'hash'> = nobleHashes): Uint8Array {
+export function nvNameOf(publicArea: TpmsNvPublic, hashes: Pick<TpmHashes, 'hash'> = defaultHashes): Uint8Array {
   return named(publicArea.nameAlg, encode(TpmsNvPublic, publicArea), hashes);
 }
 

@@ -4,7 +4,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js';
 import { concat, padTo } from './bytes.js';
 import { TPM_ECC_CURVE } from './constants/algorithms.js';
 import type { EccPublicKey, EcdhExchange, RsaPublicKey, TpmCrypto, TpmSignature } from './crypto.js';
-import { nobleHashes } from './hashes.js';
+import { nobleHashes } from './noble-hashes.js';
 import { TpmError } from './response-code.js';
 import { oaepEncrypt, pkcs1Verify, pssVerify } from './rsa.js';
 

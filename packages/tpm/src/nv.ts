@@ -1,4 +1,5 @@
 /** NV indexes: defining, reading, writing (Part 1, section 37; Part 3, chapter 31). */
+
 import { type Authorization, authBytes, type Entity, type HandleInput } from './authorization.js';
 import { concat } from './bytes.js';
 import { GetCapability } from './commands/capability.js';
@@ -19,7 +20,7 @@ import { TPM_CAP, TPM_PT } from './constants/capabilities.js';
 import { TPM_RH } from './constants/handles.js';
 import { TPM_NT, TPMA_NV } from './constants/nv.js';
 import type { TpmHashes } from './crypto.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import { assertName, nvNameOf } from './name.js';
 import { TpmError } from './response-code.js';
 import type { TpmsNvPublic } from './structures/nv.js';
@@ -105,7 +106,7 @@ export interface NvUseOptions extends ExecuteOptions {
 /** Defines an index. Throws what {@link Tpm.execute} throws; `TPM_RC_NV_DEFINED` where it is there already. */
 export async function nvDefine(tpm: Tpm, options: NvDefineOptions): Promise<NvIndex> {
   const { index: nvIndex, type = 'ordinary', hierarchy = 'owner', policy = new Uint8Array(0) } = options;
-  const hashes = tpm.crypto ?? nobleHashes;
+  const hashes = tpm.crypto ?? defaultHashes;
   const attributes = (options.attributes ?? defaultAttributes(hierarchy, policy.length > 0)) | typeBits(type);
   const dataSize = type === 'ordinary' ? (options.size ?? 0) : SIZES[type];
   const publicInfo = { nvIndex, nameAlg: TPM_ALG.SHA256, attributes: attributes >>> 0, authPolicy: policy, dataSize };
@@ -133,7 +134,7 @@ export async function nvReadPublic(
   options: ExecuteOptions = {},
 ): Promise<{ readonly public: TpmsNvPublic; readonly name: Uint8Array }> {
   const { nvPublic, nvName } = await tpm.execute(NvReadPublic, { nvIndex: index }, options);
-  assertName('read NV public', nvNameOf(nvPublic, tpm.crypto ?? nobleHashes), nvName);
+  assertName('read NV public', nvNameOf(nvPublic, tpm.crypto ?? defaultHashes), nvName);
   if (nvPublic.nvIndex === index) return { public: nvPublic, name: nvName };
   throw new TpmError('integrity', `read NV public: expected index 0x${index.toString(16)}, got another one`);
 }
@@ -145,7 +146,7 @@ export async function openNv(
   options: ExecuteOptions & { readonly authValue?: Uint8Array | string } = {},
 ): Promise<NvIndex> {
   const found = await nvReadPublic(tpm, index, options);
-  return new NvIndex(found.public, { authValue: authBytes(options.authValue), hashes: tpm.crypto ?? nobleHashes });
+  return new NvIndex(found.public, { authValue: authBytes(options.authValue), hashes: tpm.crypto ?? defaultHashes });
 }
 
 /** Reads bytes of an index, by default all of them, in as many commands as the TPM's buffer asks for. */

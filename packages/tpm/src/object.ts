@@ -6,7 +6,7 @@ import { CreatePrimary } from './commands/hierarchy.js';
 import { Create, Load, LoadExternal, ObjectChangeAuth, ReadPublic } from './commands/object.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_RH } from './constants/handles.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import { assertName, nameOf } from './name.js';
 import { type PcrIndexes, pcrSelection } from './pcr.js';
 import { TpmError } from './response-code.js';
@@ -233,7 +233,7 @@ function tracked(
   authValue: Uint8Array,
   flush: () => Promise<void>,
 ): TpmObject {
-  const expected = nameOf(publicArea, tpm.crypto ?? nobleHashes);
+  const expected = nameOf(publicArea, tpm.crypto ?? defaultHashes);
   assertName(subject, expected, name);
   return { handle, name: expected, public: publicArea, authValue, flush, [Symbol.asyncDispose]: flush };
 }

@@ -26,7 +26,8 @@ import { VerifySignature } from './commands/signing.js';
 import { TPM_CC } from './constants/commands.js';
 import type { TPM_EO } from './constants/sessions.js';
 import type { TpmHashes } from './crypto.js';
-import { hashSize, nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
+import { hashSize } from './hashes.js';
 import { entityName, nameOf } from './name.js';
 import { loadPublic } from './object.js';
 import {
@@ -142,7 +143,7 @@ export interface SatisfyOptions {
 export function policyDigest(
   policy: Policy,
   hash: PcrBank = 'sha256',
-  hashes: Pick<TpmHashes, 'hash'> = nobleHashes,
+  hashes: Pick<TpmHashes, 'hash'> = defaultHashes,
 ): Uint8Array {
   const algorithm = PCR_BANKS[hash];
   return extendAll(policy, { algorithm, hashes, digest: new Uint8Array(hashSize(algorithm)) }).digest;
@@ -166,7 +167,7 @@ export async function satisfyPolicy(
   policy: Policy,
   options: SatisfyOptions = {},
 ): Promise<void> {
-  const hashes = tpm.crypto ?? nobleHashes;
+  const hashes = tpm.crypto ?? defaultHashes;
   const digest = new Uint8Array(hashSize(session.hash));
   await replayAll(policy, { algorithm: session.hash, hashes, digest }, { tpm, session, options });
 }
@@ -399,7 +400,7 @@ async function pcrsHash(
   hash: number,
 ): Promise<boolean> {
   const now = await readPcrs(tpm, element.pcrs);
-  return equalBytes((tpm.crypto ?? nobleHashes).hash(hash, ...orderedPcrValues(now)), element.digest);
+  return equalBytes((tpm.crypto ?? defaultHashes).hash(hash, ...orderedPcrValues(now)), element.digest);
 }
 
 async function pcrsAre(tpm: Tpm, values: PcrValues): Promise<boolean> {

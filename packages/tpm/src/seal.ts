@@ -1,7 +1,8 @@
 /** Sealing: data that a TPM gives back only under an authorization value or a policy (Part 1, section 27.6). */
+
 import { Unseal } from './commands/object.js';
 import { TPM_ALG } from './constants/algorithms.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import { createKey, loadKey, type TpmObject, type WrappedKey } from './object.js';
 import { type Policy, policyDigest, type SatisfyOptions, satisfyPolicy } from './policy.js';
 import { startSession } from './start-session.js';
@@ -35,7 +36,7 @@ export interface UnsealOptions extends SatisfyOptions {
 /** Seals data; the data go to the TPM encrypted to the parent. Throws what {@link Tpm.execute} throws. */
 export async function seal(tpm: Tpm, options: SealOptions): Promise<WrappedKey> {
   const { parent, data, policy, auth } = options;
-  const digest = policy && policyDigest(policy, 'sha256', tpm.crypto ?? nobleHashes);
+  const digest = policy && policyDigest(policy, 'sha256', tpm.crypto ?? defaultHashes);
   // A guess at an empty value is worth nothing, so only a value that was given is protected against guessing.
   const template = sealedTemplate({ ...(digest && { policy: digest }), noDA: auth === undefined });
   await using session = await startSession(tpm, { type: 'hmac', ...saltOf(parent), decrypt: true });

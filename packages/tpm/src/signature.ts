@@ -3,8 +3,8 @@ import { decode, encode } from '@casemate/wire';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_GENERATED_VALUE } from './constants/specification.js';
 import type { TpmCrypto, TpmSignature } from './crypto.js';
+import { defaultCrypto } from './default-crypto.js';
 import { derInteger, derSequence } from './der.js';
-import { nobleCrypto } from './noble-crypto.js';
 import { publicKeyOf } from './public-key.js';
 import { TpmError } from './response-code.js';
 import type { TpmtPublic } from './structures/public.js';
@@ -46,7 +46,7 @@ export function verifySignature(
   publicArea: TpmtPublic,
   message: Uint8Array,
   signature: Uint8Array,
-  crypto: TpmCrypto = nobleCrypto,
+  crypto: TpmCrypto = defaultCrypto,
 ): boolean {
   const decoded = decode(TpmtSignature, signature);
   if (!isSchemeOf(publicArea, decoded)) return false;
@@ -63,7 +63,7 @@ export function verifyAttestSignature(
   akPublic: TpmtPublic,
   quoted: Uint8Array,
   signature: Uint8Array,
-  crypto: TpmCrypto = nobleCrypto,
+  crypto: TpmCrypto = defaultCrypto,
 ): boolean {
   const magic = quoted.length >= 4 ? new DataView(quoted.buffer, quoted.byteOffset).getUint32(0) : 0;
   return magic === TPM_GENERATED_VALUE && verifySignature(akPublic, quoted, signature, crypto);

@@ -1,4 +1,5 @@
 /** Signing with a key in the TPM, in the forms that X.509 and CMS take (Part 3, section 20.2). */
+
 import { FlushContext } from './commands/context.js';
 import { HashSequenceStart, SequenceComplete, SequenceUpdate } from './commands/sequence.js';
 import { Sign } from './commands/signing.js';
@@ -7,7 +8,7 @@ import { TPMA_OBJECT } from './constants/attributes.js';
 import { TPM_RH } from './constants/handles.js';
 import { TPM_ST } from './constants/sessions.js';
 import { TPM_GENERATED_VALUE } from './constants/specification.js';
-import { nobleHashes } from './hashes.js';
+import { defaultHashes } from './default-crypto.js';
 import type { TpmObject } from './object.js';
 import { publicKeySpki } from './public-key.js';
 import { TpmError } from './response-code.js';
@@ -63,7 +64,7 @@ interface SigningPlan {
 async function signData(tpm: Tpm, key: TpmObject, plan: SigningPlan, data: Uint8Array): Promise<Uint8Array> {
   const { digest, validation } = plan.restricted
     ? await hashInTpm(tpm, plan.hash, data)
-    : { digest: (tpm.crypto ?? nobleHashes).hash(plan.hash, data), validation: NO_TICKET };
+    : { digest: (tpm.crypto ?? defaultHashes).hash(plan.hash, data), validation: NO_TICKET };
   const inScheme = { scheme: plan.scheme, details: { hashAlg: plan.hash } };
   const { signature } = await tpm.execute(Sign, { keyHandle: key, digest, inScheme, validation });
   return encodeSignature(signature);

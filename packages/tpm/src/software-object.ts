@@ -1,11 +1,12 @@
 /** Objects made outside a TPM, public and sensitive area, to import or to load (Part 1, sections 23.3 and 27; Part 2, sections 12.2 and 12.3). */
+
 import { authBytes } from './authorization.js';
 import { padTo, trimAuth } from './bytes.js';
 import { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
 import { TPMA_OBJECT } from './constants/attributes.js';
 import type { TpmCrypto } from './crypto.js';
+import { defaultCrypto } from './default-crypto.js';
 import { hashSize } from './hashes.js';
-import { nobleCrypto } from './noble-crypto.js';
 import { PCR_BANKS, type PcrBank } from './pcr.js';
 import { curveSize } from './public-key.js';
 import { TpmError } from './response-code.js';
@@ -31,7 +32,7 @@ export interface SoftwareObjectOptions {
   readonly nameAlg?: PcrBank;
   /** Bits of `TPMA_OBJECT` in place of the usual ones. Objects from outside are never `fixedTPM` or `sensitiveDataOrigin`. */
   readonly attributes?: number;
-  /** Draws the value that hides a symmetric key in its public area. Default `nobleCrypto`. */
+  /** Draws the value that hides a symmetric key in its public area. Default {@link defaultCrypto}. */
   readonly crypto?: TpmCrypto;
 }
 
@@ -155,11 +156,11 @@ function eccAreas(key: EccPrivateKey, symmetric: Symmetric) {
 
 /** The public area of a symmetric object commits to its key without showing it (Part 1, section 27.5.3.4). */
 function hiddenUnique(options: SoftwareObjectOptions, seedValue: Uint8Array, key: Uint8Array): Uint8Array {
-  return (options.crypto ?? nobleCrypto).hash(PCR_BANKS[options.nameAlg ?? 'sha256'], seedValue, key);
+  return (options.crypto ?? defaultCrypto).hash(PCR_BANKS[options.nameAlg ?? 'sha256'], seedValue, key);
 }
 
 function randomSeed(options: SoftwareObjectOptions): Uint8Array {
-  return (options.crypto ?? nobleCrypto).random(hashSize(PCR_BANKS[options.nameAlg ?? 'sha256']));
+  return (options.crypto ?? defaultCrypto).random(hashSize(PCR_BANKS[options.nameAlg ?? 'sha256']));
 }
 
 function authValue(options: SoftwareObjectOptions): Uint8Array {

@@ -1,4 +1,5 @@
 /** Starting sessions (Part 1, section 19.6; Part 3, section 11.1). */
+
 import { authBytes, type Entity } from './authorization.js';
 import { concat, trimAuth } from './bytes.js';
 import { FlushContext } from './commands/context.js';
@@ -7,9 +8,9 @@ import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_RH } from './constants/handles.js';
 import { TPM_SE } from './constants/sessions.js';
 import type { TpmCrypto } from './crypto.js';
+import { defaultCrypto } from './default-crypto.js';
 import { hashSize } from './hashes.js';
 import { kdfA } from './kdf.js';
-import { nobleCrypto } from './noble-crypto.js';
 import type { TpmObject } from './object.js';
 import { shareSecret } from './secret.js';
 import { Session, type SessionAttributes, type SessionCipher, type SessionType } from './session.js';
@@ -39,7 +40,7 @@ export interface SessionOptions extends SessionAttributes {
  * `await using` flushes it. Throws what {@link Tpm.execute} throws.
  */
 export async function startSession(tpm: Tpm, options: SessionOptions, execute: ExecuteOptions = {}): Promise<Session> {
-  const crypto = tpm.crypto ?? nobleCrypto;
+  const crypto = tpm.crypto ?? defaultCrypto;
   const hash = SESSION_HASHES[options.hash ?? 'sha256'];
   const cipher = options.cipher ?? (options.encrypt || options.decrypt ? AES_128 : NO_CIPHER);
   const salt = options.salt && shareSecret(options.salt.public, 'SECRET', crypto);

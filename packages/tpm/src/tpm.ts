@@ -27,7 +27,7 @@ export type Request<C extends AnyCommand> = { readonly [N in HandleName<C>]: Han
 
 /** How a {@link Tpm} works. */
 export interface TpmOptions {
-  /** Used by sessions, Names and everything else that computes. Default: `nobleCrypto`, which is loaded only where it is needed. */
+  /** Used by sessions, Names and everything else that computes. Default: {@link defaultCrypto}. */
   readonly crypto?: TpmCrypto;
   /** Milliseconds that a command may take, time in the queue left out. Default 300 000, the longest that the PC Client profile allows. */
   readonly timeout?: number;
