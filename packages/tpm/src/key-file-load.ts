@@ -47,21 +47,15 @@ export async function keyFileParent(
   file: Pick<KeyFile, 'parent' | 'rsaParent'>,
   options: Omit<KeyFileOptions, 'parent' | 'auth'> = {},
 ): Promise<TpmObject> {
-  const { parentAuth, hierarchyAuth } = options;
-  const auth = parentAuth === undefined ? {} : { auth: parentAuth };
-  if (file.parent >>> 24 === 0x81) return await openObject(tpm, file.parent, { ...options, ...auth });
+  const { parentAuth: auth = '', hierarchyAuth } = options;
+  const execute = executeOptions(options);
+  if (file.parent >>> 24 === 0x81) return await openObject(tpm, file.parent, { ...execute, auth });
   const hierarchy = HIERARCHIES[file.parent];
   if (!hierarchy) {
     throw new TpmError('usage', `open parent: expected a hierarchy, got 0x${file.parent.toString(16)}`);
   }
   const template = keyFileParentTemplate(file.rsaParent ? 'rsa-2048' : 'ecc-p256');
-  return await createPrimary(tpm, {
-    ...options,
-    hierarchy,
-    template,
-    ...auth,
-    ...(hierarchyAuth && { hierarchyAuth }),
-  });
+  return await createPrimary(tpm, { ...execute, hierarchy, template, auth, ...(hierarchyAuth && { hierarchyAuth }) });
 }
 
 /**
@@ -107,6 +101,11 @@ export async function unsealKeyFile(
   } finally {
     if (!options.parent) await parent.flush();
   }
+}
+
+/** Without the authorization values, which belong to one of the two objects. */
+function executeOptions({ sessions, signal }: ExecuteOptions): ExecuteOptions {
+  return { ...(sessions && { sessions }), ...(signal && { signal }) };
 }
 
 async function wrappedIn(tpm: Tpm, parent: TpmObject, file: KeyFile, options: ExecuteOptions): Promise<WrappedKey> {

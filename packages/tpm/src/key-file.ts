@@ -64,7 +64,8 @@ export function encodeKeyFileDer(file: KeyFile): Uint8Array {
   if (problem !== undefined) throw new TpmError('usage', `encode key file: ${problem}`);
   return derSequence(
     TYPES[file.type],
-    file.emptyAuth ? derExplicit(0, derBoolean(true)) : NONE,
+    // The draft allows false to be left out, but tpm2-openssl 1.1 takes that for true.
+    derExplicit(0, derBoolean(file.emptyAuth)),
     file.policy ? derExplicit(1, encodeCommands(file.policy)) : NONE,
     file.secret ? derExplicit(2, derOctetString(encode(Tpm2bEncryptedSecret, file.secret))) : NONE,
     file.authPolicy ? derExplicit(3, derSequence(...file.authPolicy.map(encodeAuthPolicy))) : NONE,
