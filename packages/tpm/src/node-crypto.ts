@@ -22,9 +22,10 @@ import { publicKeyJwk } from './public-key.js';
 import { TpmError } from './response-code.js';
 import type { EccPrivateKey, RsaPrivateKey, SecretRecovery } from './secret.js';
 import type { TpmtPublic } from './structures/public.js';
+import type { AesModes } from './tpm12/crypto.js';
 
-/** Node's own crypto as a {@link TpmCrypto}. */
-export const nodeCrypto: TpmCrypto = {
+/** Node's own crypto as a {@link TpmCrypto}, and as the provider of `Tpm12`. */
+export const nodeCrypto: TpmCrypto & AesModes = {
   random: (length) => randomFillSync(new Uint8Array(length)),
   hash(algorithm, ...parts) {
     const hasher = createHash(hashName(algorithm));
@@ -42,6 +43,22 @@ export const nodeCrypto: TpmCrypto = {
   },
   aesCfbDecrypt(key, iv, data) {
     const cipher = createDecipheriv(`aes-${key.length * 8}-cfb`, key, iv);
+    return concat(cipher.update(data), cipher.final());
+  },
+  aesCbcEncrypt(key, iv, data) {
+    const cipher = createCipheriv(`aes-${key.length * 8}-cbc`, key, iv);
+    return concat(cipher.update(data), cipher.final());
+  },
+  aesCbcDecrypt(key, iv, data) {
+    const cipher = createDecipheriv(`aes-${key.length * 8}-cbc`, key, iv);
+    try {
+      return concat(cipher.update(data), cipher.final());
+    } catch (cause) {
+      throw new TpmError('integrity', 'decrypt by AES-CBC: the key is wrong, or the data are damaged', { cause });
+    }
+  },
+  aesCtr(key, iv, data) {
+    const cipher = createCipheriv(`aes-${key.length * 8}-ctr`, key, iv);
     return concat(cipher.update(data), cipher.final());
   },
   rsaOaepEncrypt(key, hash, label, message) {

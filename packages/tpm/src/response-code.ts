@@ -86,6 +86,8 @@ export interface TpmErrorDetails {
   readonly cause?: unknown;
   /** The response code, all 32 bits: what the TPM answered, or what a TPM answers to bytes like these. */
   readonly responseCode?: number;
+  /** The response code taken apart already, where it is not one of TPM 2.0; it goes before `responseCode`. */
+  readonly response?: ResponseCode;
 }
 
 /** The one error class of this package; switch on {@link TpmError.code}. */
@@ -104,7 +106,8 @@ export class TpmError extends Error {
   constructor(code: TpmErrorCode, message: string, details: TpmErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     this.code = code;
-    this.response = details.responseCode === undefined ? undefined : parseResponseCode(details.responseCode);
+    const { responseCode } = details;
+    this.response = details.response ?? (responseCode === undefined ? undefined : parseResponseCode(responseCode));
   }
 
   /**
