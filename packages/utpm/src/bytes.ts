@@ -31,9 +31,11 @@ export function u64Bytes(value: bigint): Uint8Array {
   return bytes;
 }
 
-/** The big-endian u32 at `offset`. */
+/** The big-endian u32 at `offset`, which is there. */
 export function readU32(bytes: Uint8Array, offset: number): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(offset);
+  const high = ((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0);
+  const low = ((bytes[offset + 2] ?? 0) << 8) | (bytes[offset + 3] ?? 0);
+  return high * 0x10000 + low;
 }
 
 /** The big-endian u64 at `offset`. */

@@ -1,5 +1,7 @@
 /** One client connection: requests cut off a byte stream, answered one after another. */
 import type { Socket } from 'node:net';
+import { concat, EMPTY } from '../bytes.js';
+import { onBytes } from './one-buffer.js';
 
 /** How requests are told apart and answered. */
 export interface Protocol {
@@ -41,7 +43,7 @@ class Connection implements PendingConnection {
   readonly #socket: Socket;
   readonly #detect: Detect;
   readonly #endsAfterAnswer: boolean;
-  #buffered: Buffer = Buffer.alloc(0);
+  #buffered: Uint8Array = EMPTY;
   /** Is a request being answered, or is it not this connection's turn yet? */
   #isBusy = true;
   #timer: NodeJS.Timeout | undefined;
@@ -53,18 +55,20 @@ class Connection implements PendingConnection {
     socket.setNoDelay?.(true);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => clearTimeout(this.#timer));
-    socket.on('data', (chunk: Buffer) => this.#take(chunk));
-    socket.resume();
+    onBytes(socket, (bytes) => this.#take(bytes));
   }
 
   start(): void {
     void this.#pump();
   }
 
-  #take(chunk: Buffer): void {
-    this.#buffered = this.#buffered.length === 0 ? chunk : Buffer.concat([this.#buffered, chunk]);
+  #take(bytes: Uint8Array): void {
+    // What is answered at once need not be copied, and that is nearly all.
+    const isWhole = this.#buffered.length === 0 && !this.#isBusy;
+    this.#buffered = isWhole ? bytes : concat(this.#buffered, bytes);
     if (this.#buffered.length > MAX_BUFFERED) this.#socket.destroy();
     else if (!this.#isBusy) void this.#pump();
+    if (isWhole && this.#buffered.length > 0) this.#buffered = new Uint8Array(this.#buffered);
   }
 
   async #pump(): Promise<void> {
@@ -96,14 +100,13 @@ class Connection implements PendingConnection {
     const request = new Uint8Array(this.#buffered.subarray(0, length));
     this.#buffered = this.#buffered.subarray(length);
     const answer = await protocol?.answer(request);
-    if (answer !== undefined) await this.#send(answer);
+    if (answer !== undefined && answer.length > 0 && !this.#socket.write(answer)) await this.#drained();
     if (answer === undefined || this.#endsAfterAnswer) this.#socket.end();
     return answer !== undefined && !this.#endsAfterAnswer;
   }
 
   // A client that does not read its answers gets no further ones: they are not collected here.
-  async #send(answer: Uint8Array): Promise<void> {
-    if (answer.length === 0 || this.#socket.write(answer)) return;
+  async #drained(): Promise<void> {
     const socket = this.#socket;
     socket.pause();
     await new Promise<void>((resolve) => {

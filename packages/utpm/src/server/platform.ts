@@ -133,9 +133,9 @@ class TpmPlatform implements Platform {
     await this.run(commandOf(TPM_CC.Startup, encode(Startup.parameters, { startupType })), 0);
   }
 
-  async run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined> {
-    if (!this.#isOn) return undefined;
-    if (command.length > this.bufferSize) return responseOf(TPM_RC.COMMAND_SIZE);
+  run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined> {
+    if (!this.#isOn) return Promise.resolve(undefined);
+    if (command.length > this.bufferSize) return Promise.resolve(responseOf(TPM_RC.COMMAND_SIZE));
     if (command.length >= 10) this.#lastCommand = readU32(command, 6);
     return this.#tpm.send(command, { locality });
   }

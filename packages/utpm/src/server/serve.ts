@@ -11,6 +11,7 @@ import { dataChannel } from './data-channel.js';
 import { receiveDescriptors } from './descriptor.js';
 import { type ListenAddress, type Listener, listen } from './listen.js';
 import { mssim } from './mssim.js';
+import { withOneBuffer } from './one-buffer.js';
 import { openPlatform, type Platform } from './platform.js';
 import { detectCommands, detectControl, type ServerProtocol } from './protocols.js';
 import type { BlobKeys } from './state-blob.js';
@@ -141,7 +142,8 @@ class TpmServer implements UtpmServer {
     return listener.address;
   }
 
-  #acceptData(socket: Socket): void {
+  #acceptData(accepted: Socket): void {
+    const socket = withOneBuffer(accepted);
     this.#keep(socket);
     const { endOnDisconnect, data } = this.#options;
     if (endOnDisconnect === true || data?.type === 'connection') socket.once('close', () => void this.close());
