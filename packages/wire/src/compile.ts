@@ -6,7 +6,7 @@
  * may give up too often, never too seldom. Where a page or process forbids code from strings, everything stays interpreted.
  */
 import type { Codec } from './codec.js';
-import type { Reader } from './reader.js';
+import { NOTHING, type Reader } from './reader.js';
 import { type Shape, type ShapeField, shapeOf } from './shape.js';
 import type { Writer } from './writer.js';
 
@@ -41,7 +41,7 @@ export function compileWriter(codec: Part): CompiledWriter | undefined {
 function build(unit: Unit, source: string): unknown {
   if (!isAllowed) return undefined;
   try {
-    return new Function('K', 'X', `'use strict';${source}`)(unit.constants, GAVE_UP);
+    return new Function('K', 'X', 'N', `'use strict';${source}`)(unit.constants, GAVE_UP, NOTHING);
   } catch {
     isAllowed = false;
     return undefined;
@@ -90,7 +90,7 @@ class Unit {
 const READ_PRELUDE = `let r,b,o,e,m,k;
 function u8(){const p=o;o=p+8;
 return BigInt((b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0)<<32n|BigInt((b[p+4]<<24|b[p+5]<<16|b[p+6]<<8|b[p+7])>>>0)}
-function take(n){const p=o;if(e-p<n)throw X;o=p+n;return m===undefined?b.slice(p,o):new Uint8Array(m,k+p,n)}
+function take(n){const p=o;if(e-p<n)throw X;o=p+n;return m===undefined?b.slice(p,o):n===0?N:new Uint8Array(m,k+p,n)}
 function out(f,v){const R=r,O=o,E=e;const x=f(v);enter(R,O,E);return x}
 function foreign(c){const R=r,E=e;if(o>E)throw X;R.move(o,E);const v=c.read(R);enter(R,R.offset,E);return v}
 function enter(R,O,E){r=R;b=R.bytes;m=R.memory;k=b.byteOffset;o=O;e=E}
