@@ -79,8 +79,10 @@ function outcome(what: string, work: () => string): string {
   try {
     return `${work()} decoded`;
   } catch (error) {
-    if (error instanceof TpmError || error instanceof WireError) return `${what} ${error.code}`;
-    throw error;
+    if (error instanceof WireError) return `${what} ${error.code}`;
+    if (!(error instanceof TpmError) || error.code !== 'decode') throw error;
+    if (what === 'response' && error.offset === undefined) throw error; // a fault in a response has its place
+    return `${what} ${error.code}`;
   }
 }
 

@@ -201,7 +201,8 @@ function encryptFirst(plan: CommandPlan, sessions: readonly SessionSlot[]): Uint
 function replaceFirst(parameters: Uint8Array, change: (data: Uint8Array) => Uint8Array): Uint8Array {
   const size = ((parameters[0] ?? 0) << 8) | (parameters[1] ?? 0);
   if (parameters.length < 2 + size) {
-    throw new TpmError('decode', `decrypt parameter: expected ${size} bytes, got ${parameters.length - 2}`);
+    const at = { path: 'parameters', offset: parameters.length };
+    throw new TpmError('decode', `decrypt parameter: expected ${size} bytes, got ${parameters.length - 2}`, { at });
   }
   return concat(u16Bytes(size), change(parameters.slice(2, 2 + size)), parameters.subarray(2 + size));
 }

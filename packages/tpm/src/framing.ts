@@ -3,9 +3,10 @@
  * Part 3, clause 5.
  */
 import { type Codec, type Infer, Reader, repeated, sized, struct, u32, WireError, Writer } from '@casemate/wire';
+import { u32At } from './bytes.js';
 import { TPM_RC } from './constants/responses.js';
 import { TPM_ST } from './constants/sessions.js';
-import { TpmError } from './response-code.js';
+import { TpmError, type TpmErrorDetails } from './response-code.js';
 import { LIMITS } from './structures/limits.js';
 import { TpmsAuthCommand, TpmsAuthResponse } from './structures/sessions.js';
 
@@ -133,8 +134,8 @@ export function encodeResponse(frame: ResponseFrame, limits: FrameLimits = {}): 
  * caller must not change any more. Throws `TpmError` (`decode`).
  */
 export function decodeResponse(command: ResponseShape, bytes: Uint8Array, limits?: FrameLimits): ResponseFrame {
-  const frame = decodeWith(command, bytes, limits, (r) => r.take(r.remaining, 'parameters'));
-  return { ...frame, parameters: frame.parameters ?? new Uint8Array() };
+  const { responseCode, handles, parameters, auths } = decodeWith(command, bytes, limits, takeRest);
+  return { responseCode, handles, parameters: parameters ?? new Uint8Array(), auths };
 }
 
 /** What {@link decodeAnswer} must know of the command that was sent. */
@@ -162,10 +163,19 @@ export function decodeAnswer<C extends AnswerShape>(
   options?: AnswerOptions,
 ): AnswerFrame<C> {
   // The command's codec reads what Infer says it reads.
-  return decodeWith(command, bytes, options, (r) => command.response.read(r) as Infer<C['response']>);
+  return decodeWith(command, bytes, options, readParameters) as AnswerFrame<C>;
+}
+
+function takeRest(r: Reader): Uint8Array {
+  return r.take(r.remaining, 'parameters');
+}
+
+function readParameters(r: Reader, command: AnswerShape): unknown {
+  return command.response.read(r);
 }
 
 const SHARED = { shared: true } as const;
+const NONE: readonly never[] = [];
 
 const CommandAuths = repeated('authorizations', TpmsAuthCommand, { max: LIMITS.MAX_SESSION_NUM });
 // Structures and not bare lists, so that they are compiled with what they hold.
@@ -176,62 +186,76 @@ const ResponseAuthArea = struct('authorization area', {
 
 type Decoded<P> = Omit<ResponseFrame, 'parameters'> & { readonly parameters: P | undefined };
 
-function decodeWith<P>(
-  command: ResponseShape,
+function decodeWith<C extends ResponseShape, P>(
+  command: C,
   bytes: Uint8Array,
   options: AnswerOptions | undefined,
-  readParameters: (r: Reader) => P,
+  readBody: (r: Reader, command: C) => P,
 ): Decoded<P> {
   const maxSize = options?.maxSize ?? LIMITS.MAX_COMMAND_SIZE;
   if (bytes.length > maxSize)
-    throw malformedResponse(command, `expected at most ${maxSize} bytes, got ${bytes.length}`);
+    throw malformedResponse(command, `expected at most ${maxSize} bytes, got ${bytes.length}`, at('', maxSize));
   try {
     const reader = options?.copy === true ? new Reader(bytes) : new Reader(bytes, SHARED);
-    return readResponse(reader, command, readParameters);
+    return readResponse(reader, command, readBody);
   } catch (error) {
-    throw error instanceof WireError ? malformedResponse(command, error.message, error) : error;
+    throw error instanceof WireError ? malformedResponse(command, error.message, { cause: error }) : error;
   }
 }
 
-function readResponse<P>(r: Reader, command: ResponseShape, readParameters: (r: Reader) => P): Decoded<P> {
-  const tag = r.u16('tag');
-  const size = r.u32('responseSize');
+function readResponse<C extends ResponseShape, P>(
+  r: Reader,
+  command: C,
+  readBody: (r: Reader, command: C) => P,
+): Decoded<P> {
+  const { tag, size, responseCode } = readHeader(r);
   if (size !== r.bytes.length) {
-    throw malformedResponse(command, `expected ${size} bytes as the header says, got ${r.bytes.length}`);
+    throw malformedResponse(command, `expected ${size} bytes as the header says, got ${r.bytes.length}`, SIZE);
   }
-  const responseCode = r.u32('responseCode');
   if (responseCode !== TPM_RC.SUCCESS) {
     // The second is how a TPM 1.2 answers, and a TPM that cannot tell which family spoke to it.
     if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.RSP_COMMAND) {
-      throw malformedResponse(command, `expected tag 0x8001 or 0x00c4 without success, got 0x${tag.toString(16)}`);
+      throw malformedResponse(command, `expected tag 0x8001 or 0x00c4 without success, got 0x${tag.toString(16)}`, TAG);
     }
     r.finish('a response without success');
-    return { responseCode, handles: [], parameters: undefined, auths: [] };
+    return { responseCode, handles: NONE, parameters: undefined, auths: NONE };
   }
   if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) {
-    throw malformedResponse(command, `expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`);
+    throw malformedResponse(command, `expected tag 0x8001 or 0x8002, got 0x${tag.toString(16)}`, TAG);
   }
   const handles = readHandles(r, command.responseHandles.length);
   const length = tag === TPM_ST.SESSIONS ? r.u32('parameterSize') : r.remaining;
-  const parameters = r.bounded(length, 'parameters', () => readParameters(r));
-  const auths = tag === TPM_ST.SESSIONS ? readResponseAuths(r, command) : [];
+  const end = r.enter(length, 'parameters');
+  const parameters = readBody(r, command);
+  r.leave(end, 'parameters');
+  const auths = tag === TPM_ST.SESSIONS ? readResponseAuths(r, command) : NONE;
   return { responseCode, handles, parameters, auths };
+}
+
+function readHeader(r: Reader): { readonly tag: number; readonly size: number; readonly responseCode: number } {
+  r.need(HEADER_SIZE, 'header');
+  const { bytes } = r;
+  r.move(HEADER_SIZE, bytes.length);
+  return { tag: u32At(bytes, 0) >>> 16, size: u32At(bytes, 2), responseCode: u32At(bytes, 6) };
 }
 
 function readResponseAuths(r: Reader, command: ResponseShape): readonly TpmsAuthResponse[] {
   const { auths } = ResponseAuthArea.read(r);
   r.finish('authorizations');
-  if (auths.length === 0) throw malformedResponse(command, 'expected authorisations as tag 0x8002 says, got none');
+  if (auths.length === 0) {
+    throw malformedResponse(command, 'expected authorisations as tag 0x8002 says, got none', at('auths', r.offset));
+  }
   return auths;
 }
 
-function readHandles(r: Reader, count: number): number[] {
+function readHandles(r: Reader, count: number): readonly number[] {
+  if (count === 0) return NONE;
   const handles: number[] = [];
   while (handles.length < count) handles.push(r.u32('handle'));
   return handles;
 }
 
-function readCommandHandles(r: Reader, count: number): number[] {
+function readCommandHandles(r: Reader, count: number): readonly number[] {
   const there = Math.floor(r.remaining / 4);
   if (there < count) {
     const rc = TPM_RC.INSUFFICIENT | ((there + 1) << 8);
@@ -270,9 +294,16 @@ function assertCommandSize(bytes: Uint8Array, limits: FrameLimits): void {
   throw malformed(`expected ${HEADER_SIZE} to ${maxSize} bytes, got ${bytes.length}`, TPM_RC.COMMAND_SIZE);
 }
 
-function malformedResponse(command: ResponseShape, problem: string, cause?: unknown): TpmError {
-  return new TpmError('decode', `decode response to ${command.name}: ${problem}`, cause === undefined ? {} : { cause });
+function malformedResponse(command: ResponseShape, problem: string, details: TpmErrorDetails): TpmError {
+  return new TpmError('decode', `decode response to ${command.name}: ${problem}`, details);
 }
+
+function at(path: string, offset: number): TpmErrorDetails {
+  return { at: { path, offset } };
+}
+
+const TAG = at('tag', 0);
+const SIZE = at('responseSize', 2);
 
 function malformed(problem: string, responseCode: number, cause?: unknown): TpmError {
   return new TpmError(

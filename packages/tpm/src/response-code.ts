@@ -2,6 +2,7 @@
  * What a response code means and which handle, session or parameter it blames. TPM 2.0 Part 1, clause 39; Part 2,
  * clause 6.6.
  */
+import { WireError } from '@casemate/wire';
 import { TPM_RC, TPM_RC_PART } from './constants/responses.js';
 
 /** The part of a command that a TPM blames; `index` counts from 1 as in the specification. */
@@ -88,6 +89,8 @@ export interface TpmErrorDetails {
   readonly responseCode?: number;
   /** The response code taken apart already, where it is not one of TPM 2.0; it goes before `responseCode`. */
   readonly response?: ResponseCode;
+  /** Where in received bytes the fault is. Default: where `cause` has it, if that is a `WireError`. */
+  readonly at?: { readonly path: string; readonly offset: number };
 }
 
 /** The one error class of this package; switch on {@link TpmError.code}. */
@@ -101,6 +104,13 @@ export class TpmError extends Error {
    * TPM answers.
    */
   readonly response: ResponseCode | undefined;
+  /** For malformed bytes: the field at fault, from the outermost inwards, joined by `/`. */
+  readonly path: string | undefined;
+  /**
+   * For malformed bytes: where, counted from the start of the response, or of its parameters where a session took part,
+   * because those may have been decrypted.
+   */
+  readonly offset: number | undefined;
 
   /** `message` says verb, object, expected and got. */
   constructor(code: TpmErrorCode, message: string, details: TpmErrorDetails = {}) {
@@ -108,6 +118,9 @@ export class TpmError extends Error {
     this.code = code;
     const { responseCode } = details;
     this.response = details.response ?? (responseCode === undefined ? undefined : parseResponseCode(responseCode));
+    const at = details.at ?? (details.cause instanceof WireError ? details.cause : undefined);
+    this.path = at?.path;
+    this.offset = at?.offset;
   }
 
   /**

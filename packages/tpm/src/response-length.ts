@@ -10,5 +10,6 @@ export function responseLength(received: Uint8Array): number | undefined {
   if (received.length < 6) return undefined;
   const size = u32At(received, 2);
   if (size >= 10 && size <= MAX_RESPONSE) return size;
-  throw new TpmError('transport', `read the response: expected a size from 10 to ${MAX_RESPONSE}, got ${size}`);
+  const problem = `expected a size from 10 to ${MAX_RESPONSE}, got ${size}`;
+  throw new TpmError('transport', `read the response: ${problem}`, { at: { path: 'responseSize', offset: 2 } });
 }

@@ -51,9 +51,11 @@ export class Stream {
   }
 
   async #connected(signal: AbortSignal | undefined): Promise<Connection> {
-    if (this.#closed) throw new TpmError('closed', `connect to ${describe(this.#address)}: the transport was closed`);
+    this.#assertOpen();
     if (this.#connection?.isOpen) return this.#connection;
     const connection = new Connection(await connectTo(this.#address, signal));
+    if (this.#closed) connection.destroy(); // closed while it connected
+    this.#assertOpen();
     this.#connection = connection;
     try {
       await this.#greet((request, length) => connection.exchange(request, length, signal));
@@ -62,6 +64,10 @@ export class Stream {
       throw error;
     }
     return connection;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new TpmError('closed', `connect to ${describe(this.#address)}: the transport was closed`);
   }
 }
 
@@ -183,7 +189,8 @@ function lost(): TpmError {
 }
 
 function surplus(expected: number, got: number): TpmError {
-  return new TpmError('transport', `read the reply: expected ${expected} bytes, got ${got}`);
+  const at = { path: '', offset: expected };
+  return new TpmError('transport', `read the reply: expected ${expected} bytes, got ${got}`, { at });
 }
 
 const LOOPBACK = '127.0.0.1';

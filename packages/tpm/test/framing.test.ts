@@ -177,6 +177,8 @@ describe('a response', () => {
         name: 'TpmError',
         code: 'decode',
         message: expect.stringContaining('TPM2_PCR_Extend'),
+        path: expect.any(String),
+        offset: expect.any(Number),
       }),
     );
   });

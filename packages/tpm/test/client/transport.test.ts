@@ -149,6 +149,67 @@ describe('a TPM server that misbehaves', () => {
     expect(randomBytes).toEqual(Uint8Array.of(2, 2));
   });
 
+  it('that answers twice is cut off, whether both answers come at once or one by one', async () => {
+    for (const pause of [0, 20]) {
+      const port = await serve(async (socket, _command, connection) => {
+        if (connection > 1) return void socket.write(random(2, 2));
+        if (pause === 0) return void socket.write(Buffer.concat([random(1, 1), random(9, 9)]));
+        socket.write(random(1, 1));
+        await new Promise((resolve) => setTimeout(resolve, pause));
+        socket.write(random(9, 9));
+      });
+      await using tpm = new Tpm(await connectSwtpm({ port }));
+      const first = await tpm.execute(GetRandom, { bytesRequested: 2 }).catch((error: unknown) => error);
+      if (pause === 0) expect(first).toMatchObject({ code: 'transport', offset: 14 });
+      else expect(first).toEqual({ randomBytes: Uint8Array.of(1, 1) });
+      await new Promise((resolve) => setTimeout(resolve, 3 * pause));
+      const { randomBytes } = await tpm.execute(GetRandom, { bytesRequested: 2 });
+      expect(randomBytes).toEqual(Uint8Array.of(2, 2));
+    }
+  });
+
+  it('that stops in the middle of a response gives a timeout, and the rest of it reaches no later caller', async () => {
+    const port = await serve((socket, _command, connection) => {
+      if (connection > 1) return void socket.write(random(2, 2));
+      socket.write(random(1, 1).subarray(0, 11));
+      setTimeout(() => socket.write(random(1, 1).subarray(11)), 120);
+    });
+    await using tpm = new Tpm(await connectSwtpm({ port }), { timeout: 60 });
+    await expect(tpm.execute(GetRandom, { bytesRequested: 2 })).rejects.toMatchObject({ code: 'timeout' });
+    const later = await Promise.all([1, 2, 3].map(() => tpm.execute(GetRandom, { bytesRequested: 2 })));
+    for (const { randomBytes } of later) expect(randomBytes).toEqual(Uint8Array.of(2, 2));
+  });
+
+  it('that closes after each answer is connected to again', async () => {
+    const port = await serve((socket, _command, connection) => socket.end(random(connection)));
+    await using tpm = new Tpm(await connectSwtpm({ port }));
+    for (let i = 1; i < 4; i++) {
+      const { randomBytes } = await tpm.execute(GetRandom, { bytesRequested: 1 });
+      expect(randomBytes).toEqual(Uint8Array.of(i));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+
+  it('that a session talks to loses that session with its response, and no more', async () => {
+    const start = Buffer.from(`8001000000300000000002000000 0020${'11'.repeat(32)}`.replace(' ', ''), 'hex');
+    const port = await serve((socket, command, connection) => {
+      if (command.readUInt32BE(6) === 0x176) socket.write(start);
+      else if (connection > 1) socket.write(random(7));
+    });
+    await using tpm = new Tpm(await connectSwtpm({ port }), { timeout: 50 });
+    const session = await startSession(tpm, { type: 'hmac' });
+    const hung = tpm.execute(GetRandom, { bytesRequested: 1 }, { sessions: [session] });
+    await expect(hung).rejects.toMatchObject({ code: 'timeout' });
+    expect(session.isOpen).toBe(false);
+    const again = tpm.execute(GetRandom, { bytesRequested: 1 }, { sessions: [session] });
+    await expect(again).rejects.toMatchObject({ code: 'usage' });
+    // An answer without the session's HMAC is no answer to a command in a session.
+    const other = await startSession(tpm, { type: 'hmac' });
+    const bare = tpm.execute(GetRandom, { bytesRequested: 1 }, { sessions: [other] });
+    await expect(bare).rejects.toMatchObject({ code: 'integrity' });
+    expect((await tpm.execute(GetRandom, { bytesRequested: 1 })).randomBytes).toEqual(Uint8Array.of(7));
+  });
+
   it('that closes in the middle of a response gives code closed', async () => {
     const port = await serve((socket) => socket.end(random(1, 2, 3).subarray(0, 9)));
     await using tpm = new Tpm(await connectSwtpm({ port }));
