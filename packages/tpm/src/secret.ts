@@ -56,9 +56,10 @@ export function recoverSecret(
   if (key.type === 'rsa') return recovery.rsaOaepDecrypt(key, key.nameAlg, labelBytes(label), encrypted);
   const ephemeral = decode(TpmsEccPoint, encrypted); // whoever sent it controls the point
   const size = curveSize(key.curve);
-  const partyUInfo = padTo(ephemeral.x, size);
   const partyVInfo = padTo(key.x, size);
-  if (!partyUInfo || !partyVInfo) throw new TpmError('usage', `recover secret: expected coordinates of ${size} bytes`);
+  if (!partyVInfo) throw new TpmError('usage', `recover secret: expected coordinates of ${size} bytes`);
+  // As it came: TPMs hash it so, and tpm2-tools leaves leading zeros out.
+  const partyUInfo = ephemeral.x;
   const z = recovery.ecdhWith(key, ephemeral);
   const bits = hashSize(key.nameAlg) * 8;
   const secret = kdfE({ hash: key.nameAlg, z, label, partyUInfo, partyVInfo, bits });

@@ -1,8 +1,9 @@
 /** How sensitive areas, duplicates and credentials are protected: Part 1, clauses 22 to 24 and annex B.10/C.6. */
 import { kdfA, kdfE, TPM_ALG, TPM_RC, TpmsEccPoint, type TpmtPublicOrNull } from '@casemate/tpm';
 import { encode, Reader } from '@casemate/wire';
+import { blockSize, cfb, zeroIv } from './block-cipher.js';
 import { concat, isEqual, label, padStart, u16Bytes } from './bytes.js';
-import { curveOf } from './curve.js';
+import { curveOf, padPoint } from './curve.js';
 import { readOrRefuse } from './decoding.js';
 import { digesterOf, digestSize } from './implementation.js';
 import { toInteger } from './integer.js';
@@ -11,10 +12,13 @@ import type { TpmObject } from './object.js';
 import { symmetricOf } from './public-area.js';
 import { refuse } from './refusal.js';
 import { decodeOaep, encodeOaep, rsaPublic } from './rsa.js';
+import { randomScalar } from './scalar.js';
 import type { Tpm } from './tpm.js';
 
-/** AES-CFB with a key of some bits: the only cipher that parents of this TPM have. */
+/** A block cipher in CFB mode, which is how parents protect whatever mode their public area names. */
 export interface Cipher {
+  /** The TPM_ALG_ID of the cipher. */
+  readonly algorithm: number;
   /** The key size in bits. */
   readonly bits: number;
 }
@@ -41,15 +45,16 @@ export function protectorOf(parent: TpmObject): Protector {
 /** The cipher of a storage key's public area. */
 export function parentCipher(area: TpmtPublicOrNull): Cipher {
   const symmetric = symmetricOf(area);
-  if (symmetric?.algorithm !== TPM_ALG.AES || symmetric.keyBits === undefined) return refuse(TPM_RC.TYPE);
-  return { bits: symmetric.keyBits };
+  if (symmetric?.keyBits === undefined) return refuse(TPM_RC.TYPE);
+  return { algorithm: symmetric.algorithm, bits: symmetric.keyBits };
 }
 
 /** TPM2B_PRIVATE of a child: outer HMAC over an IV and the encrypted sensitive area, bound to the child's Name. */
 export function wrap(tpm: Tpm, protector: Protector, name: Uint8Array, plain: Uint8Array): Uint8Array {
-  const iv = tpm.crypto.random(16);
+  const { algorithm } = protector.cipher;
+  const iv = tpm.crypto.random(blockSize(algorithm));
   const key = storageKey(tpm, protector, name);
-  const body = concat(sized(iv), tpm.crypto.aesCfbEncrypt(key, iv, sized(plain)));
+  const body = concat(sized(iv), cfb(tpm.crypto, 'encrypt', algorithm, key, iv, sized(plain)));
   key.fill(0);
   return concat(sized(integrity(tpm, protector, body, name)), body);
 }
@@ -59,9 +64,10 @@ export function unwrap(tpm: Tpm, protector: Protector, name: Uint8Array, blob: U
   const body = checkIntegrity(tpm, protector, name, blob);
   const reader = new Reader(body);
   const iv = takeSized(reader);
-  if (iv.length !== 16) refuse(TPM_RC.SIZE);
+  const { algorithm } = protector.cipher;
+  if (iv.length !== blockSize(algorithm)) refuse(TPM_RC.VALUE);
   const key = storageKey(tpm, protector, name);
-  const plain = tpm.crypto.aesCfbDecrypt(key, iv, reader.take(reader.remaining, 'sensitive'));
+  const plain = cfb(tpm.crypto, 'decrypt', algorithm, key, iv, reader.take(reader.remaining, 'sensitive'));
   key.fill(0);
   return unsized(plain);
 }
@@ -69,7 +75,8 @@ export function unwrap(tpm: Tpm, protector: Protector, name: Uint8Array, blob: U
 /** The outer wrap of a duplicate or a credential: as `wrap`, but the key is used once and so the IV is zero and not sent. */
 export function wrapOnce(tpm: Tpm, protector: Protector, name: Uint8Array, plain: Uint8Array): Uint8Array {
   const key = storageKey(tpm, protector, name);
-  const body = tpm.crypto.aesCfbEncrypt(key, new Uint8Array(16), plain);
+  const { algorithm } = protector.cipher;
+  const body = cfb(tpm.crypto, 'encrypt', algorithm, key, zeroIv(algorithm), plain);
   key.fill(0);
   return concat(sized(integrity(tpm, protector, body, name)), body);
 }
@@ -78,20 +85,29 @@ export function wrapOnce(tpm: Tpm, protector: Protector, name: Uint8Array, plain
 export function unwrapOnce(tpm: Tpm, protector: Protector, name: Uint8Array, blob: Uint8Array): Uint8Array {
   const body = checkIntegrity(tpm, protector, name, blob);
   const key = storageKey(tpm, protector, name);
-  const plain = tpm.crypto.aesCfbDecrypt(key, new Uint8Array(16), body);
+  const { algorithm } = protector.cipher;
+  const plain = cfb(tpm.crypto, 'decrypt', algorithm, key, zeroIv(algorithm), body);
   key.fill(0);
   return plain;
 }
 
+/** The caller's cipher and key for the inner wrap of a duplicate. */
+export interface InnerKey {
+  /** The TPM_ALG_ID of the cipher. */
+  readonly algorithm: number;
+  /** Its key. */
+  readonly key: Uint8Array;
+}
+
 /** The inner wrap of a duplicate (Part 1, 23.3.2.3): a digest over sensitive area and Name, both encrypted with the caller's key. */
-export function wrapInner(tpm: Tpm, hash: number, key: Uint8Array, name: Uint8Array, plain: Uint8Array): Uint8Array {
+export function wrapInner(tpm: Tpm, hash: number, inner: InnerKey, name: Uint8Array, plain: Uint8Array): Uint8Array {
   const whole = concat(sized(tpm.crypto.hash(hash, plain, name)), plain);
-  return tpm.crypto.aesCfbEncrypt(key, new Uint8Array(16), whole);
+  return cfb(tpm.crypto, 'encrypt', inner.algorithm, inner.key, zeroIv(inner.algorithm), whole);
 }
 
 /** Undoes `wrapInner`; refuses with TPM_RC_INTEGRITY where anything was changed. */
-export function unwrapInner(tpm: Tpm, hash: number, key: Uint8Array, name: Uint8Array, blob: Uint8Array): Uint8Array {
-  const reader = new Reader(tpm.crypto.aesCfbDecrypt(key, new Uint8Array(16), blob));
+export function unwrapInner(tpm: Tpm, hash: number, inner: InnerKey, name: Uint8Array, blob: Uint8Array): Uint8Array {
+  const reader = new Reader(cfb(tpm.crypto, 'decrypt', inner.algorithm, inner.key, zeroIv(inner.algorithm), blob));
   const digest = takeSized(reader);
   const plain = reader.take(reader.remaining, 'sensitive');
   if (!isEqual(digest, tpm.crypto.hash(hash, plain, name))) refuse(TPM_RC.INTEGRITY);
@@ -157,11 +173,15 @@ export function shareSecret(tpm: Tpm, key: TpmtPublicOrNull, use: string): Share
   }
   if (key.type !== TPM_ALG.ECC) return refuse(TPM_RC.KEY);
   const curve = curveOf(key.parameters.curveID) ?? refuse(TPM_RC.CURVE);
-  const peer = { curve: curve.id, x: padStart(key.unique.x, curve.size), y: padStart(key.unique.y, curve.size) };
-  const { x, y, z } = tpm.crypto.ecdh({ type: 'ecc', ...peer });
-  const seed = kdfE({ hash, z, label: use, partyUInfo: x, partyVInfo: peer.x, bits: digestSize(hash) * 8 }, tpm.crypto);
+  const peer = padPoint(curve, key.unique);
+  const scalar = randomScalar(tpm.crypto, curve);
+  const own = tpm.crypto.eccMultiply(curve.id, scalar) ?? refuse(TPM_RC.NO_RESULT);
+  const { x: z } = tpm.crypto.eccMultiply(curve.id, scalar, peer) ?? refuse(TPM_RC.KEY);
+  const parties = { partyUInfo: own.x, partyVInfo: peer.x };
+  const seed = kdfE({ hash, z, label: use, ...parties, bits: digestSize(hash) * 8 }, tpm.crypto);
+  scalar.fill(0);
   z.fill(0);
-  return { seed, encrypted: encode(TpmsEccPoint, { x, y }) };
+  return { seed, encrypted: encode(TpmsEccPoint, own) };
 }
 
 /** Reads a seed that was encrypted to a loaded key; refuses where it is malformed. */
@@ -190,7 +210,8 @@ function receiveByEcc(tpm: Tpm, key: TpmObject, use: string, encrypted: Uint8Arr
   const peer = { x: padStart(sent.x, size), y: padStart(sent.y, size) };
   const shared = tpm.crypto.eccMultiply(own.curve, own.d, peer) ?? refuse(TPM_RC.ECC_POINT);
   const hash = key.public.nameAlg;
-  const parties = { partyUInfo: peer.x, partyVInfo: own.x };
+  // The reference implementation hashes the coordinate as it came, and tpm2-tools leaves leading zeros out.
+  const parties = { partyUInfo: sent.x, partyVInfo: own.x };
   const seed = kdfE({ hash, z: shared.x, label: use, ...parties, bits: digestSize(hash) * 8 }, tpm.crypto);
   shared.x.fill(0);
   return seed;
