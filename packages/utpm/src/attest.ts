@@ -11,13 +11,13 @@ import {
   type TpmtSigSchemeOrNull,
 } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
-import { readU32, readU64 } from './bytes.js';
+import { EMPTY, readU32, readU64 } from './bytes.js';
 import { useClock } from './clock.js';
 import { objectAt } from './entity.js';
 import { IMPLEMENTATION } from './implementation.js';
 import { handleName, type TpmObject } from './object.js';
 import { blameParameter, refuseHandle } from './refusal.js';
-import { isSigningKey, NO_SIGNATURE, type Scheme, selectScheme, signDigest } from './signing.js';
+import { isAnonymous, isSigningKey, NO_SIGNATURE, type Scheme, selectScheme, signDigest } from './signing.js';
 import type { Tpm } from './tpm.js';
 import { FIRMWARE_VERSION } from './version.js';
 
@@ -54,14 +54,21 @@ export interface Attestation {
 
 /** Makes and signs an attestation. */
 export function attest(tpm: Tpm, signer: Signer | undefined, extraData: Uint8Array, attested: Attested): Attestation {
-  const qualifiedSigner = signer?.object.qualifiedName ?? handleName(TPM_RH.NULL);
+  // An anonymous signature tells neither its signer nor, in clear, what qualifies it.
+  const isHidden = signer !== undefined && isAnonymous(signer.scheme);
+  const qualifiedSigner = isHidden ? EMPTY : (signer?.object.qualifiedName ?? handleName(TPM_RH.NULL));
   const shown = obscure(tpm, signer, qualifiedSigner);
-  const structure = { magic: TPM_GENERATED_VALUE, qualifiedSigner, extraData, ...shown, ...attested } as TpmsAttest; // type and attested belong together
+  const fields = { magic: TPM_GENERATED_VALUE, qualifiedSigner, extraData: isHidden ? EMPTY : extraData, ...shown };
+  const structure = { ...fields, ...attested } as TpmsAttest; // type and attested belong together
   const info = encode(TpmsAttest, structure);
   if (signer === undefined) return { info, signature: NO_SIGNATURE };
   const { hash } = signer.scheme;
   const digest = tpm.crypto.hash(hash, info);
-  return { info, signature: signDigest(tpm, signer.object, signer.scheme, { hash, digest, message: info }) };
+  const input =
+    isHidden && extraData.length > 0
+      ? { hash, digest: tpm.crypto.hash(hash, extraData, digest) }
+      : { hash, digest, message: info };
+  return { info, signature: signDigest(tpm, signer.object, signer.scheme, input) };
 }
 
 /** TPMS_CLOCK_INFO as it is. */

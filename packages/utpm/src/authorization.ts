@@ -15,6 +15,7 @@ import {
   TpmsAuthCommand,
 } from '@casemate/tpm';
 import { type Reader, WireError } from '@casemate/wire';
+import { blockSize, cfb } from './block-cipher.js';
 import { concat, EMPTY, isEqual, trimAuth, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
 import { responseCodeOf } from './decoding.js';
@@ -365,15 +366,17 @@ export function cryptParameter(
     contextU: isCommand ? entry.nonceCaller : session.nonceTpm,
     contextV: isCommand ? session.nonceTpm : entry.nonceCaller,
   };
-  if (session.cipher.kind === 'xor') {
-    const mask = kdfA({ hash: session.cipher.hash, key, label: 'XOR', ...nonces, bits: data.length * 8 }, tpm.crypto);
+  const { cipher, authHash: hash } = session;
+  if (cipher.kind === 'xor') {
+    // With the session's hash, not that of its symmetric definition, as the reference implementation does it.
+    const mask = kdfA({ hash, key, label: 'XOR', ...nonces, bits: data.length * 8 }, tpm.crypto);
     for (let i = 0; i < data.length; i++) data[i] = (data[i] ?? 0) ^ (mask[i] ?? 0);
-  } else if (session.cipher.kind === 'aes') {
-    const { bits } = session.cipher;
-    const derived = kdfA({ hash: session.authHash, key, label: 'CFB', ...nonces, bits: bits + 128 }, tpm.crypto);
-    const [aesKey, iv] = [derived.slice(0, bits / 8), derived.slice(bits / 8)];
-    data.set(isCommand ? tpm.crypto.aesCfbDecrypt(aesKey, iv, data) : tpm.crypto.aesCfbEncrypt(aesKey, iv, data));
-    aesKey.fill(0);
+  } else if (cipher.kind === 'block') {
+    const { algorithm, bits } = cipher;
+    const derived = kdfA({ hash, key, label: 'CFB', ...nonces, bits: bits + 8 * blockSize(algorithm) }, tpm.crypto);
+    const [cipherKey, iv] = [derived.slice(0, bits / 8), derived.slice(bits / 8)];
+    data.set(cfb(tpm.crypto, isCommand ? 'decrypt' : 'encrypt', algorithm, cipherKey, iv, data));
+    cipherKey.fill(0);
     derived.fill(0);
   }
   key.fill(0);

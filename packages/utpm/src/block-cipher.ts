@@ -76,3 +76,20 @@ function addTo(counter: Uint8Array, blocks: number): Uint8Array {
   }
   return sum;
 }
+
+/** Full-block CFB, the mode in which the TPM protects what is its own; `iv` is a block. */
+export function cfb(
+  crypto: UtpmCrypto,
+  direction: CipherRequest['direction'],
+  algorithm: number,
+  key: Uint8Array,
+  iv: Uint8Array,
+  data: Uint8Array,
+): Uint8Array {
+  return crypto.cipher({ algorithm, mode: TPM_ALG.CFB, direction, key, iv, data });
+}
+
+/** An initial vector of zeros, for keys that are used once. */
+export function zeroIv(algorithm: number): Uint8Array {
+  return new Uint8Array(blockSize(algorithm));
+}

@@ -75,7 +75,8 @@ const SessionContext = struct('session context', {
   type: u8,
   authHash: u16,
   cipherKind: u8,
-  cipherValue: u16,
+  cipherAlg: u16,
+  cipherBits: u16,
   key: bytes16,
   nonceTpm: bytes16,
   boundTo: bytes16,
@@ -112,16 +113,20 @@ export function encodeSession(session: Session): Uint8Array {
   });
 }
 
-function encodeCipher(cipher: SessionCipher): { readonly cipherKind: number; readonly cipherValue: number } {
-  if (cipher.kind === 'none') return { cipherKind: 0, cipherValue: 0 };
+type CipherFields = Pick<Infer<typeof SessionContext>, 'cipherKind' | 'cipherAlg' | 'cipherBits'>;
+
+function encodeCipher(cipher: SessionCipher): CipherFields {
+  if (cipher.kind === 'none') return { cipherKind: 0, cipherAlg: 0, cipherBits: 0 };
   return cipher.kind === 'xor'
-    ? { cipherKind: 1, cipherValue: cipher.hash }
-    : { cipherKind: 2, cipherValue: cipher.bits };
+    ? { cipherKind: 1, cipherAlg: cipher.hash, cipherBits: 0 }
+    : { cipherKind: 2, cipherAlg: cipher.algorithm, cipherBits: cipher.bits };
 }
 
-function decodeCipher(kind: number, value: number): SessionCipher {
-  if (kind === 0) return { kind: 'none' };
-  return kind === 1 ? { kind: 'xor', hash: value } : { kind: 'aes', bits: value };
+function decodeCipher({ cipherKind, cipherAlg, cipherBits }: CipherFields): SessionCipher {
+  if (cipherKind === 0) return { kind: 'none' };
+  return cipherKind === 1
+    ? { kind: 'xor', hash: cipherAlg }
+    : { kind: 'block', algorithm: cipherAlg, bits: cipherBits };
 }
 
 function encodePolicy(policy: PolicyState): Infer<typeof Policy> {
@@ -166,7 +171,7 @@ export function decodeSession(handle: number, plain: Uint8Array): Session {
     handle,
     type: TYPES[context.type] ?? 'trial',
     authHash: context.authHash,
-    cipher: decodeCipher(context.cipherKind, context.cipherValue),
+    cipher: decodeCipher(context),
     key: context.key,
     nonceTpm: context.nonceTpm,
     boundTo: (context.flags & 4) !== 0 ? context.boundTo : undefined,

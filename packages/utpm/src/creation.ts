@@ -14,13 +14,14 @@ import type { UtpmCrypto } from './crypto.js';
 import { curveOf } from './curve.js';
 import { openDrbg } from './drbg.js';
 import { digestSize } from './implementation.js';
-import { bitLength, toBytes, toInteger } from './integer.js';
+import { toBytes } from './integer.js';
 import { handleName, has, isStorageParent, nameOfPublic, type TpmObject } from './object.js';
 import { type PcrSelection, pcrDigest } from './pcr.js';
 import type { ByteSource } from './prime.js';
 import { maxKeyedHashData } from './public-area.js';
 import { refuse, refuseParameter } from './refusal.js';
 import { generateRsaKey } from './rsa.js';
+import { scalarFrom } from './scalar.js';
 import { creationTicket } from './ticket.js';
 import type { Tpm } from './tpm.js';
 
@@ -89,13 +90,10 @@ function generateRsa(crypto: UtpmCrypto, template: Area<typeof TPM_ALG.RSA>, sec
   };
 }
 
-// FIPS 186-5, A.2.1: 64 extra bits make the bias of the reduction negligible.
 function generateEcc(crypto: UtpmCrypto, template: Area<typeof TPM_ALG.ECC>, secret: Secret, source: ByteSource): Made {
-  const { id, size, order } = curveOf(template.parameters.curveID) ?? refuse(TPM_RC.CURVE);
-  const extra = source(Math.ceil((bitLength(order) + 64) / 8));
-  const d = toBytes((toInteger(extra) % (order - 1n)) + 1n, size);
-  extra.fill(0);
-  const unique = crypto.eccMultiply(id, d) ?? refuse(TPM_RC.NO_RESULT);
+  const curve = curveOf(template.parameters.curveID) ?? refuse(TPM_RC.CURVE);
+  const d = scalarFrom(source, curve);
+  const unique = crypto.eccMultiply(curve.id, d) ?? refuse(TPM_RC.NO_RESULT);
   return {
     public: { ...template, unique },
     sensitive: {

@@ -67,6 +67,8 @@ export interface UtpmCrypto extends TpmCrypto {
    * `undefined` where the point is not on the curve or the product is the point at infinity.
    */
   eccMultiply(curve: number, scalar: Uint8Array, point?: CurvePoint): CurvePoint | undefined;
+  /** The sum of two points of a curve; `undefined` where one is not on the curve or the sum is the point at infinity. */
+  eccAdd(curve: number, p: CurvePoint, q: CurvePoint): CurvePoint | undefined;
   /** An ECDSA signature over `input.digest`. */
   ecdsaSign(key: EccPrivateKey, input: SigningInput): EcdsaSignature;
   /** Does the signature verify over `digest`? False, too, for a point or a signature that is malformed. */

@@ -67,6 +67,3 @@ export function digesterOf(crypto: UtpmCrypto, alg: number): Digester {
 
 /** Key sizes of RSA in bits. */
 export const RSA_BITS: readonly number[] = [1024, 2048, 3072];
-
-/** Key sizes of AES in bits. */
-export const AES_BITS: readonly number[] = [128, 192, 256];

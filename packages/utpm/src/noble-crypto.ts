@@ -15,6 +15,7 @@ export const nobleUtpmCrypto: UtpmCrypto = {
   isProbablePrime: (candidate) => isProbablePrime(candidate, nobleCrypto.random),
   rsaPrivate: (key, input) => rsaPrivate(key, input, nobleCrypto.random),
   eccMultiply,
+  eccAdd,
   ecdsaSign(key, input) {
     const { noble, size } = needCurve(key.curve);
     const options = { prehash: false, lowS: false, format: 'compact', extraEntropy: nobleCrypto.random(size) } as const;
@@ -53,8 +54,18 @@ function eccMultiply(id: number, scalar: Uint8Array, point?: CurvePoint): CurveP
   const factor = toInteger(scalar) % curve.order;
   const base = point === undefined ? curve.noble.Point.BASE : pointOf(curve, point);
   if (base === undefined || factor === 0n) return undefined;
-  const { x, y } = base.multiply(factor).toAffine();
-  return { x: toBytes(x, curve.size), y: toBytes(y, curve.size) };
+  return encoded(curve, base.multiply(factor));
+}
+
+function eccAdd(id: number, p: CurvePoint, q: CurvePoint): CurvePoint | undefined {
+  const curve = needCurve(id);
+  const sum = pointOf(curve, q) && pointOf(curve, p)?.add(pointOf(curve, q) ?? curve.noble.Point.ZERO);
+  return sum === undefined || sum.is0() ? undefined : encoded(curve, sum);
+}
+
+function encoded({ size }: Curve, point: InstanceType<Curve['noble']['Point']>): CurvePoint {
+  const { x, y } = point.toAffine();
+  return { x: toBytes(x, size), y: toBytes(y, size) };
 }
 
 function ecdsaVerify(id: number, point: CurvePoint, digest: Uint8Array, signature: EcdsaSignature): boolean {

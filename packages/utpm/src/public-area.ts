@@ -1,30 +1,32 @@
 /** Which public areas are acceptable: Part 1, clause 25 and 27, and Part 3, 12.1.1 to 12.1.3. */
 import { TPM_ALG, TPM_RC, TPMA_OBJECT, type TpmtPublicOrNull } from '@casemate/tpm';
+import { cipherKeyBits } from './block-cipher.js';
+import type { UtpmCrypto } from './crypto.js';
 import { curveOf } from './curve.js';
 import { isPolicySize } from './entity.js';
-import { AES_BITS, IMPLEMENTATION, isHash, RSA_BITS } from './implementation.js';
+import { IMPLEMENTATION, isHash, RSA_BITS } from './implementation.js';
 import { has, isDerivationParent, isStorageParent } from './object.js';
 import { refuse } from './refusal.js';
 
 const { fixedTPM, fixedParent, encryptedDuplication, restricted, decrypt, sign, sensitiveDataOrigin } = TPMA_OBJECT;
 
 /** Refuses algorithms, key sizes and curves that this TPM does not have, wherever they stand in the area. */
-export function assertSupported(area: TpmtPublicOrNull): void {
+export function assertSupported(crypto: UtpmCrypto, area: TpmtPublicOrNull): void {
   if (area.nameAlg !== TPM_ALG.NULL && !isHash(area.nameAlg)) refuse(TPM_RC.HASH);
   switch (area.type) {
     case TPM_ALG.RSA:
-      assertSymmetric(area.parameters.symmetric);
+      assertSymmetric(crypto, area.parameters.symmetric);
       assertScheme(area.parameters.scheme);
       if (!RSA_BITS.includes(area.parameters.keyBits)) refuse(TPM_RC.VALUE);
       return;
     case TPM_ALG.ECC:
-      assertSymmetric(area.parameters.symmetric);
+      assertSymmetric(crypto, area.parameters.symmetric);
       assertScheme(area.parameters.scheme);
       if (curveOf(area.parameters.curveID) === undefined) refuse(TPM_RC.CURVE);
       assertKdf(area.parameters.kdf);
       return;
     case TPM_ALG.SYMCIPHER:
-      assertSymmetric(area.parameters.sym);
+      assertSymmetric(crypto, area.parameters.sym);
       return;
     default:
       assertScheme(area.parameters.scheme);
@@ -38,10 +40,11 @@ export interface Symmetric {
   readonly mode?: number | undefined;
 }
 
-function assertSymmetric({ algorithm, keyBits }: Symmetric): void {
+/** Refuses ciphers and key sizes that this TPM does not have. */
+export function assertSymmetric(crypto: UtpmCrypto, { algorithm, keyBits = 0 }: Symmetric): void {
   if (algorithm === TPM_ALG.NULL) return;
-  if (algorithm !== TPM_ALG.AES) refuse(TPM_RC.SYMMETRIC);
-  if (keyBits === undefined || !AES_BITS.includes(keyBits)) refuse(TPM_RC.VALUE);
+  if (!crypto.ciphers.includes(algorithm)) refuse(TPM_RC.SYMMETRIC);
+  if (!cipherKeyBits(algorithm).includes(keyBits)) refuse(TPM_RC.VALUE);
 }
 
 interface Scheme {
@@ -56,7 +59,11 @@ const SCHEMES: readonly number[] = [
   TPM_ALG.RSAES,
   TPM_ALG.OAEP,
   TPM_ALG.ECDSA,
+  TPM_ALG.ECDAA,
+  TPM_ALG.SM2,
+  TPM_ALG.ECSCHNORR,
   TPM_ALG.ECDH,
+  TPM_ALG.ECMQV,
   TPM_ALG.HMAC,
   TPM_ALG.XOR,
 ];
@@ -72,6 +79,7 @@ function assertKdf({ scheme, details }: Scheme): void {
 
 /** Refuses attributes that contradict each other or the parent's, and then schemes; `parent` is undefined for a primary object. */
 export function assertAttributes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined): void {
+  if (area.nameAlg === TPM_ALG.NULL) refuse(TPM_RC.HASH);
   if (!isPolicySize(area.nameAlg, area.authPolicy.length)) refuse(TPM_RC.SIZE);
   if (parent === undefined || has(parent, fixedTPM)) {
     if (has(area, fixedTPM) !== has(area, fixedParent)) refuse(TPM_RC.ATTRIBUTES);
@@ -114,6 +122,7 @@ export function assertCreatable(area: TpmtPublicOrNull, parent: TpmtPublicOrNull
 export function assertSchemes(area: TpmtPublicOrNull, parent: TpmtPublicOrNull | undefined): void {
   switch (area.type) {
     case TPM_ALG.SYMCIPHER:
+      if (has(area, decrypt) && area.parameters.sym.mode === TPM_ALG.CMAC) refuse(TPM_RC.SCHEME);
       assertProtection(area, area.parameters.sym, parent);
       return;
     case TPM_ALG.KEYEDHASH:
@@ -152,15 +161,15 @@ function assertAsymmetric(area: AsymmetricArea, parent: TpmtPublicOrNull | undef
 }
 
 // A storage key that cannot leave its parent must protect as its parent does (Part 1, 23.2). Sensitive areas are encrypted in CFB mode
-// whatever the template says, so another mode is refused.
+// whatever mode is named, which libtpms does not mind either.
 function assertProtection(area: TpmtPublicOrNull, symmetric: Symmetric, parent: TpmtPublicOrNull | undefined): void {
   if (!isStorageParent(area)) return;
   if (symmetric.algorithm === TPM_ALG.NULL) refuse(TPM_RC.SYMMETRIC);
-  if (symmetric.mode !== TPM_ALG.CFB) refuse(TPM_RC.MODE);
   if (parent === undefined || !has(area, fixedParent)) return;
   if (area.nameAlg !== parent.nameAlg) refuse(TPM_RC.HASH);
   const above = symmetricOf(parent);
-  if (above?.algorithm !== symmetric.algorithm || above.keyBits !== symmetric.keyBits) refuse(TPM_RC.SYMMETRIC);
+  const isSame = above?.algorithm === symmetric.algorithm && above.keyBits === symmetric.keyBits;
+  if (!isSame || above.mode !== symmetric.mode) refuse(TPM_RC.SYMMETRIC);
 }
 
 /** The symmetric definition of a public area that has one. */
@@ -176,16 +185,19 @@ export function symmetricOf(area: TpmtPublicOrNull): Symmetric | undefined {
   }
 }
 
+const ECC_SIGNING: readonly number[] = [TPM_ALG.ECDSA, TPM_ALG.ECDAA, TPM_ALG.SM2, TPM_ALG.ECSCHNORR];
+const ECC_DECRYPTING: readonly number[] = [TPM_ALG.ECDH, TPM_ALG.SM2, TPM_ALG.ECMQV];
+
 /** Is `scheme` one that keys of `type` sign with? */
 export function isSigningScheme(type: number, scheme: number): boolean {
   if (type === TPM_ALG.RSA) return scheme === TPM_ALG.RSASSA || scheme === TPM_ALG.RSAPSS;
-  if (type === TPM_ALG.ECC) return scheme === TPM_ALG.ECDSA;
+  if (type === TPM_ALG.ECC) return ECC_SIGNING.includes(scheme);
   return type === TPM_ALG.KEYEDHASH && scheme === TPM_ALG.HMAC;
 }
 
 function isDecryptingScheme(type: number, scheme: number): boolean {
   if (type === TPM_ALG.RSA) return scheme === TPM_ALG.RSAES || scheme === TPM_ALG.OAEP;
-  return scheme === TPM_ALG.ECDH;
+  return ECC_DECRYPTING.includes(scheme);
 }
 
 /** The longest data that a sealed object may hold, and the longest key of a hash, in bytes. */

@@ -2,11 +2,11 @@
 import { EMPTY } from './bytes.js';
 import { zeroDigest } from './implementation.js';
 
-/** The symmetric definition of a session (TPMT_SYM_DEF): none, XOR with a hash, or AES-CFB with a key size. */
+/** The symmetric definition of a session (TPMT_SYM_DEF): none, XOR with a hash, or a block cipher in CFB mode with a key size. */
 export type SessionCipher =
   | { readonly kind: 'none' }
   | { readonly kind: 'xor'; readonly hash: number }
-  | { readonly kind: 'aes'; readonly bits: number };
+  | { readonly kind: 'block'; readonly algorithm: number; readonly bits: number };
 
 /** What kind of session it is (TPM_SE). */
 export type SessionType = 'hmac' | 'policy' | 'trial';

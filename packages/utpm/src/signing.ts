@@ -8,9 +8,11 @@ import {
   type TpmtSignatureOrNull,
   type TpmtSigSchemeOrNull,
 } from '@casemate/tpm';
-import { isEqual, padStart } from './bytes.js';
-import type { SigningInput } from './crypto.js';
-import { curveOf } from './curve.js';
+import { isEqual } from './bytes.js';
+import { committedSecret, endCommit } from './commit.js';
+import type { EcdsaSignature, SigningInput } from './crypto.js';
+import { curveOf, padPoint } from './curve.js';
+import { signEcdaa, signSchnorr, signSm2, verifySchnorr, verifySm2 } from './ecc-signature.js';
 import { digesterOf, digestSize, isHash } from './implementation.js';
 import { bitLength } from './integer.js';
 import { eccKeyOf, rsaKeyOf, rsaPublicOf } from './key.js';
@@ -24,6 +26,8 @@ import type { Tpm } from './tpm.js';
 export interface Scheme {
   readonly scheme: number;
   readonly hash: number;
+  /** The number of the commitment that an anonymous signature uses. */
+  readonly count?: number;
 }
 
 /** No signature. */
@@ -34,25 +38,34 @@ export function isSigningKey(object: TpmObject): boolean {
   return has(object.public, TPMA_OBJECT.sign) && object.public.type !== TPM_ALG.SYMCIPHER;
 }
 
-/** The scheme of a signature by `object`: its own, or the caller's where the key leaves it open. Refuses with TPM_RC_SCHEME. */
+/**
+ * The scheme of a signature by `object`: its own, or the caller's where the key leaves it open. Refuses with TPM_RC_SCHEME, but whether the
+ * key can sign in the caller's scheme shows only when it does.
+ */
 export function selectScheme(object: TpmObject, asked: TpmtSigSchemeOrNull): Scheme {
   const own = ownScheme(object);
   const wanted = asScheme(asked);
   if (wanted !== undefined && !isHash(wanted.hash)) refuse(TPM_RC.HASH);
-  if (own === undefined) {
-    return wanted !== undefined && isSigningScheme(object.public.type, wanted.scheme) ? wanted : refuse(TPM_RC.SCHEME);
-  }
-  if (wanted === undefined) return own;
-  return wanted.scheme === own.scheme && wanted.hash === own.hash ? own : refuse(TPM_RC.SCHEME);
+  if (own === undefined) return wanted ?? refuse(TPM_RC.SCHEME);
+  // An anonymous signature needs its commitment, which only the caller knows.
+  if (wanted === undefined) return own.scheme === TPM_ALG.ECDAA ? refuse(TPM_RC.SCHEME) : own;
+  return wanted.scheme === own.scheme && wanted.hash === own.hash ? wanted : refuse(TPM_RC.SCHEME);
+}
+
+/** Is it a scheme whose signatures do not tell who signed? */
+export function isAnonymous({ scheme }: Scheme): boolean {
+  return scheme === TPM_ALG.ECDAA;
 }
 
 interface Detailed {
   readonly scheme: number;
-  readonly details?: { readonly hashAlg?: number } | undefined;
+  readonly details?: { readonly hashAlg?: number; readonly count?: number } | undefined;
 }
 
 function asScheme({ scheme, details }: Detailed): Scheme | undefined {
-  return scheme === TPM_ALG.NULL ? undefined : { scheme, hash: details?.hashAlg ?? TPM_ALG.NULL };
+  if (scheme === TPM_ALG.NULL) return undefined;
+  const { hashAlg: hash = TPM_ALG.NULL, count = 0 } = details ?? {};
+  return { scheme, hash, count };
 }
 
 function ownScheme({ public: area }: TpmObject): Scheme | undefined {
@@ -60,16 +73,28 @@ function ownScheme({ public: area }: TpmObject): Scheme | undefined {
 }
 
 /** Signs `input.digest`; the key and the scheme have been checked. */
-export function signDigest(tpm: Tpm, object: TpmObject, { scheme }: Scheme, input: SigningInput): TpmtSignature {
+export function signDigest(
+  tpm: Tpm,
+  object: TpmObject,
+  { scheme, count = 0 }: Scheme,
+  input: SigningInput,
+): TpmtSignature {
+  if (!isSigningScheme(object.public.type, scheme)) refuse(TPM_RC.SCHEME);
   const hash = input.hash as TpmtHa['hashAlg']; // isHash has been asked by selectScheme
+  const ecc = ({ r, s }: EcdsaSignature): TpmtSignature =>
+    ({ sigAlg: scheme, signature: { hash, signatureR: r, signatureS: s } }) as TpmtSignature; // scheme is one of the cases below
   switch (scheme) {
     case TPM_ALG.RSASSA:
     case TPM_ALG.RSAPSS:
       return { sigAlg: scheme, signature: { hash, sig: signRsa(tpm, object, scheme, input) } };
-    case TPM_ALG.ECDSA: {
-      const { r, s } = tpm.crypto.ecdsaSign(eccKeyOf(object), input);
-      return { sigAlg: scheme, signature: { hash, signatureR: r, signatureS: s } };
-    }
+    case TPM_ALG.ECDSA:
+      return ecc(tpm.crypto.ecdsaSign(eccKeyOf(object), input));
+    case TPM_ALG.ECSCHNORR:
+      return ecc(signSchnorr(tpm.crypto, eccKeyOf(object), input));
+    case TPM_ALG.SM2:
+      return ecc(signSm2(tpm.crypto, eccKeyOf(object), input));
+    case TPM_ALG.ECDAA:
+      return ecc(signAnonymously(tpm, object, input, count));
     case TPM_ALG.HMAC: {
       const digest = tpm.crypto.hmac(input.hash, hmacKeyOf(object), input.digest);
       return { sigAlg: scheme, signature: { hashAlg: hash, digest } as TpmtHa }; // as long as its hash makes it
@@ -77,6 +102,16 @@ export function signDigest(tpm: Tpm, object: TpmObject, { scheme }: Scheme, inpu
     default:
       return refuse(TPM_RC.SCHEME);
   }
+}
+
+function signAnonymously(tpm: Tpm, object: TpmObject, input: SigningInput, count: number): EcdsaSignature {
+  const key = eccKeyOf(object);
+  const curve = curveOf(key.curve) ?? refuse(TPM_RC.VALUE);
+  const r = committedSecret(tpm, count, curve, object.name) ?? refuse(TPM_RC.VALUE);
+  const signature = signEcdaa(tpm.crypto, key, input, r) ?? refuse(TPM_RC.NO_RESULT);
+  r.fill(0);
+  endCommit(tpm, count);
+  return signature;
 }
 
 function hmacKeyOf({ sensitive }: TpmObject): Uint8Array {
@@ -118,7 +153,12 @@ function isAuthentic(tpm: Tpm, object: TpmObject, digest: Uint8Array, signature:
     case TPM_ALG.RSAPSS:
       return isRsaAuthentic(tpm, object, digest, signature.sigAlg, signature.signature);
     case TPM_ALG.ECDSA:
-      return isEcdsaAuthentic(tpm, object, digest, signature.signature);
+    case TPM_ALG.ECSCHNORR:
+    case TPM_ALG.SM2:
+      return isEccAuthentic(tpm, object, digest, signature.sigAlg, signature.signature);
+    case TPM_ALG.ECDAA:
+      // Only the group's issuer and verifiers can tell.
+      return refuse(TPM_RC.SCHEME);
     case TPM_ALG.HMAC: {
       const { hashAlg, digest: given } = signature.signature;
       if (!isHash(hashAlg)) return false;
@@ -155,20 +195,25 @@ function isRsaAuthentic(
 }
 
 interface EccSignature {
+  readonly hash: number;
   readonly signatureR: Uint8Array;
   readonly signatureS: Uint8Array;
 }
 
-function isEcdsaAuthentic(
+function isEccAuthentic(
   tpm: Tpm,
   object: TpmObject,
   digest: Uint8Array,
-  { signatureR, signatureS }: EccSignature,
+  scheme: number,
+  { hash, signatureR, signatureS }: EccSignature,
 ): boolean {
   const { public: area } = object;
   const curve = area.type === TPM_ALG.ECC ? curveOf(area.parameters.curveID) : undefined;
   if (area.type !== TPM_ALG.ECC || curve === undefined) return false;
   if (signatureR.length > curve.size || signatureS.length > curve.size) return false;
-  const point = { x: padStart(area.unique.x, curve.size), y: padStart(area.unique.y, curve.size) };
-  return tpm.crypto.ecdsaVerify(curve.id, point, digest, { r: signatureR, s: signatureS });
+  const point = padPoint(curve, area.unique);
+  const signature = { r: signatureR, s: signatureS };
+  if (scheme === TPM_ALG.ECDSA) return tpm.crypto.ecdsaVerify(curve.id, point, digest, signature);
+  if (scheme === TPM_ALG.SM2) return verifySm2(tpm.crypto, curve.id, point, { hash, digest }, signature);
+  return isHash(hash) && verifySchnorr(tpm.crypto, curve.id, point, { hash, digest }, signature);
 }

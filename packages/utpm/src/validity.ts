@@ -1,8 +1,7 @@
 /** Whether a public and a sensitive area belong together: Part 1, 27.7, and Part 3, 12.2 and 12.3. */
 import { TPM_ALG, TPM_RC, type TpmtPublicOrNull, type TpmtSensitive } from '@casemate/tpm';
 import { isEqual, padStart } from './bytes.js';
-import type { CurvePoint } from './crypto.js';
-import { curveOf, type NobleCurve } from './curve.js';
+import { curveOf, isOnCurve } from './curve.js';
 import { digestSize, isHash } from './implementation.js';
 import { bitLength, toInteger } from './integer.js';
 import { isStorageParent } from './object.js';
@@ -67,12 +66,12 @@ function assertEcc(
   sensitive: TpmtSensitive | undefined,
   places: Places,
 ): void {
-  const { id, size, order, noble, prime } =
-    curveOf(area.parameters.curveID) ?? refuseParameter(TPM_RC.CURVE, places.publicAt);
+  const curve = curveOf(area.parameters.curveID) ?? refuseParameter(TPM_RC.CURVE, places.publicAt);
+  const { id, size, order } = curve;
   const { x, y } = area.unique;
   if (x.length > size || y.length > size) refuseParameter(TPM_RC.KEY, places.publicAt);
   if (sensitive === undefined) {
-    if (!isOnCurve(area.unique, noble, prime)) refuseParameter(TPM_RC.ECC_POINT, places.publicAt);
+    if (!isOnCurve(curve, area.unique)) refuseParameter(TPM_RC.ECC_POINT, places.publicAt);
     return;
   }
   if (sensitive.sensitive.length > size) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
@@ -80,16 +79,6 @@ function assertEcc(
   if (d === 0n || d >= order) refuse(TPM_RC.KEY_SIZE);
   const point = tpm.crypto.eccMultiply(id, padStart(sensitive.sensitive, size));
   if (!point || !isEqual(point.x, padStart(x, size)) || !isEqual(point.y, padStart(y, size))) refuse(TPM_RC.BINDING);
-}
-
-function isOnCurve({ x, y }: CurvePoint, noble: NobleCurve, prime: bigint): boolean {
-  if (toInteger(x) >= prime || toInteger(y) >= prime) return false;
-  try {
-    noble.Point.fromAffine({ x: toInteger(x), y: toInteger(y) }).assertValidity();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function assertSymmetric(

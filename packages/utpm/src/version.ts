@@ -6,5 +6,5 @@ export const FIRMWARE_VERSION = 0x0000_0001_0000_0000n;
 /** TPM_PT_MANUFACTURER: four ASCII letters, of no manufacturer that the TCG has registered. */
 export const MANUFACTURER = 'CSMT';
 
-/** TPM_PT_VENDOR_STRING_1 to _4, four letters each. Tools take `SW  ` for a complete simulator; this is not one yet. */
-export const VENDOR_STRINGS = ['case', 'mate', ' uTP', 'M\0\0\0'] as const;
+/** TPM_PT_VENDOR_STRING_1 to _4, four letters each. Tools take a first one of `SW  ` for a simulator that has everything. */
+export const VENDOR_STRINGS = ['SW  ', ' uTP', 'M\0\0\0', '\0\0\0\0'] as const;

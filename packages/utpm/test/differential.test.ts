@@ -108,8 +108,6 @@ function createPrimary(inPublic: unknown, data: Uint8Array = NONE): Uint8Array {
   return cb(T.CreatePrimary, [OWNER], request);
 }
 
-// The curves P-192, P-224, BN and SM2 are not implemented: identifier 2 is one bit away from P-256.
-const OTHER_CURVE = /: (2e6|1e6|1c4) instead of/;
 // A persistent object needs no transient slot here, so a full TPM still finds out that there is none.
 const NO_SLOT_NEEDED = /: [12]8b instead of 902/;
 
@@ -161,7 +159,7 @@ describe('swtpm answers the same to', () => {
     await mutate('TestParms', cb(T.TestParms, [], { parameters: { type: ECC, parameters: ecc.parameters } }));
     const property = { capability: 6, property: 0x10d, propertyCount: 3 };
     await both('GetCapability', cb(T.GetCapability, [], property), true);
-    expect(unexplained([OTHER_CURVE])).toEqual([]);
+    expect(unexplained()).toEqual([]);
   });
 
   it('extends of every register in every bank, and the update counter agrees', async () => {
@@ -233,8 +231,8 @@ describe('swtpm answers the same to', () => {
     await flushAll();
     const start = { ...session, symmetric: aes, sessionType: 0 };
     await mutate('StartAuthSession', cb(T.StartAuthSession, [NULL, OWNER], start), flushAll);
-    // An expiration of one second, which one of the two may have passed since its start and the other not.
-    expect(unexplained([/PolicySecret byte 41 \^ 1: 4e3 instead of 0/])).toEqual([]);
+    // An expiration of one second, or a comparison with a time of that size, which one of the two may have passed and the other not.
+    expect(unexplained([/PolicySecret byte 41 \^ 1: /, /PolicyCounterTimer byte 2\d \^ /])).toEqual([]);
   }, 120_000);
 
   it('templates with every combination of attributes and schemes', async () => {
@@ -310,8 +308,7 @@ describe('swtpm answers the same to', () => {
     await mutate('ContextSave', cb(T.ContextSave, [S]));
     await load(keyedHash);
     await mutate('MAC', cb(T.Mac, [S], { buffer: Uint8Array.of(1, 2), inScheme: ALG_NULL }));
-    // The one difference left in what a storage key may be: its mode is always CFB, so that another one is refused.
-    expect(unexplained([OTHER_CURVE, NO_SLOT_NEEDED, /CreatePrimary byte \d+ \^ \w+: 2c9 instead of 0/])).toEqual([]);
+    expect(unexplained([NO_SLOT_NEEDED])).toEqual([]);
   }, 120_000);
 
   it('external objects of every kind, and their names agree', async () => {

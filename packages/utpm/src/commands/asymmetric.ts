@@ -8,18 +8,24 @@ import {
   TPM_ALG,
   TPM_RC,
   TPMA_OBJECT,
+  type TpmiAlgHash,
+  type TpmtKdfSchemeOrNull,
   type TpmtRsaDecryptOrNull,
+  ZGen2Phase,
 } from '@casemate/tpm';
 import { padStart } from '../bytes.js';
-import { type Curve, curveOf } from '../curve.js';
+import { committedSecret, endCommit } from '../commit.js';
+import { type Curve, curveOf, isOnCurve, padPoint } from '../curve.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
 import { digesterOf, isHash } from '../implementation.js';
-import { bitLength, toBytes, toInteger } from '../integer.js';
+import { toBytes, toInteger } from '../integer.js';
 import { eccKeyOf, rsaKeyOf, rsaPublicOf } from '../key.js';
+import { exchangeTwice } from '../key-exchange.js';
 import { has, type TpmObject } from '../object.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { decodeOaep, decodeRsaes, encodeOaep, encodeRsaes, rsaPublic } from '../rsa.js';
+import { randomScalar } from '../scalar.js';
 import type { Tpm } from '../tpm.js';
 
 /** How a message is padded. */
@@ -109,17 +115,12 @@ export const ecdhKeyGen = handler(EcdhKeyGen, (tpm, { keyHandle }) => {
   const { public: area } = objectAt(tpm, keyHandle);
   if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
   const curve = curveOf(area.parameters.curveID) ?? refuseHandle(TPM_RC.KEY, 1);
-  const extra = tpm.crypto.random(Math.ceil((bitLength(curve.order) + 64) / 8));
-  const scalar = toBytes((toInteger(extra) % (curve.order - 1n)) + 1n, curve.size);
+  const scalar = randomScalar(tpm.crypto, curve);
   const pubPoint = tpm.crypto.eccMultiply(curve.id, scalar) ?? refuse(TPM_RC.NO_RESULT);
   const zPoint = tpm.crypto.eccMultiply(curve.id, scalar, padPoint(curve, area.unique)) ?? refuse(TPM_RC.NO_RESULT);
   scalar.fill(0);
   return { zPoint, pubPoint };
 });
-
-function padPoint(curve: Curve, point: { readonly x: Uint8Array; readonly y: Uint8Array }): typeof point {
-  return { x: padStart(point.x, curve.size), y: padStart(point.y, curve.size) };
-}
 
 /** TPM2_ECDH_ZGen (14.5). */
 export const ecdhZGen = handler(EcdhZGen, (tpm, { keyHandle, inPoint }) => {
@@ -143,10 +144,11 @@ export const eccParameters = handler(EccParameters, (_, { curveID }) => {
   const parameters = {
     curveID,
     keySize: curve.bits,
-    kdf: { scheme: TPM_ALG.KDF1_SP800_56A, details: { hashAlg: curve.hash } },
+    kdf: kdfOf(curve),
     sign: { scheme: TPM_ALG.NULL, details: undefined },
     p: bytes(curve.prime),
-    a: bytes(a),
+    // Zero has one byte.
+    a: a === 0n ? toBytes(a, 1) : bytes(a),
     b: bytes(b),
     gX: bytes(Gx),
     gY: bytes(Gy),
@@ -154,4 +156,28 @@ export const eccParameters = handler(EccParameters, (_, { curveID }) => {
     h: toBytes(h, 1),
   };
   return { parameters };
+});
+
+function kdfOf({ hash }: Curve): TpmtKdfSchemeOrNull {
+  if (hash === TPM_ALG.NULL) return { scheme: TPM_ALG.NULL, details: undefined };
+  return { scheme: TPM_ALG.KDF1_SP800_56A, details: { hashAlg: hash as TpmiAlgHash } }; // as the table of curves has it
+}
+
+/** TPM2_ZGen_2Phase (14.7): a key exchange with a static and an ephemeral key on each side. */
+export const zGen2Phase = handler(ZGen2Phase, (tpm, { keyA, inQsB, inQeB, inScheme, counter }) => {
+  const object = objectAt(tpm, keyA);
+  const { public: area } = object;
+  if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
+  if (has(area, TPMA_OBJECT.restricted) || !has(area, TPMA_OBJECT.decrypt)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  const { scheme } = area.parameters.scheme;
+  if (scheme !== TPM_ALG.NULL && scheme !== inScheme) refuseParameter(TPM_RC.SCHEME, 3);
+  const curve = curveOf(area.parameters.curveID) ?? refuseHandle(TPM_RC.KEY, 1);
+  if (!isOnCurve(curve, inQsB)) refuseParameter(TPM_RC.ECC_POINT, 1);
+  if (!isOnCurve(curve, inQeB)) refuseParameter(TPM_RC.ECC_POINT, 2);
+  const ephemeral = committedSecret(tpm, counter, curve) ?? refuseParameter(TPM_RC.VALUE, 4);
+  const peer = { fixed: padPoint(curve, inQsB), ephemeral: padPoint(curve, inQeB) };
+  const own = { fixed: eccKeyOf(object).d, ephemeral };
+  const [outZ1, outZ2] = exchangeTwice(tpm.crypto, curve, inScheme, own, peer) ?? refuse(TPM_RC.NO_RESULT);
+  endCommit(tpm, counter);
+  return { outZ1, outZ2 };
 });

@@ -46,7 +46,7 @@ interface List {
 function listOf(tpm: Tpm, capability: number, property: number, count: number): List {
   switch (capability) {
     case TPM_CAP.ALGS: {
-      const { data, moreData } = cut(ALGORITHMS, ({ alg }) => alg, property, Math.min(count, MAX.algorithms));
+      const { data, moreData } = cut(algorithmsOf(tpm), ({ alg }) => alg, property, Math.min(count, MAX.algorithms));
       return { moreData, capabilityData: { capability, data } };
     }
     case TPM_CAP.HANDLES: {
@@ -131,6 +131,7 @@ const { asymmetric, symmetric, hash, object, signing, encrypting, method } = TPM
 
 const ALGORITHMS: readonly { readonly alg: number; readonly algProperties: number }[] = [
   { alg: TPM_ALG.RSA, algProperties: asymmetric | object },
+  { alg: TPM_ALG.TDES, algProperties: symmetric },
   { alg: TPM_ALG.SHA1, algProperties: hash },
   { alg: TPM_ALG.HMAC, algProperties: hash | signing },
   { alg: TPM_ALG.AES, algProperties: symmetric },
@@ -146,16 +147,34 @@ const ALGORITHMS: readonly { readonly alg: number; readonly algProperties: numbe
   { alg: TPM_ALG.OAEP, algProperties: asymmetric | encrypting },
   { alg: TPM_ALG.ECDSA, algProperties: asymmetric | signing },
   { alg: TPM_ALG.ECDH, algProperties: asymmetric | method },
+  { alg: TPM_ALG.ECDAA, algProperties: asymmetric | signing },
+  { alg: TPM_ALG.SM2, algProperties: asymmetric | signing | method },
+  { alg: TPM_ALG.ECSCHNORR, algProperties: asymmetric | signing },
+  { alg: TPM_ALG.ECMQV, algProperties: asymmetric | method },
   { alg: TPM_ALG.KDF1_SP800_56A, algProperties: hash | method },
+  { alg: TPM_ALG.KDF2, algProperties: hash | method },
   { alg: TPM_ALG.KDF1_SP800_108, algProperties: hash | method },
   { alg: TPM_ALG.ECC, algProperties: asymmetric | object },
   { alg: TPM_ALG.SYMCIPHER, algProperties: object },
+  { alg: TPM_ALG.CAMELLIA, algProperties: symmetric },
+  { alg: TPM_ALG.CMAC, algProperties: symmetric | signing },
+  { alg: TPM_ALG.CTR, algProperties: symmetric | encrypting },
+  { alg: TPM_ALG.OFB, algProperties: symmetric | encrypting },
+  { alg: TPM_ALG.CBC, algProperties: symmetric | encrypting },
   { alg: TPM_ALG.CFB, algProperties: symmetric | encrypting },
+  { alg: TPM_ALG.ECB, algProperties: symmetric | encrypting },
 ];
 
+const CIPHERS: readonly number[] = [TPM_ALG.TDES, TPM_ALG.AES, TPM_ALG.CAMELLIA];
+
+// Which block ciphers there are is the provider's.
+function algorithmsOf(tpm: Tpm): typeof ALGORITHMS {
+  return ALGORITHMS.filter(({ alg }) => !CIPHERS.includes(alg) || tpm.crypto.ciphers.includes(alg));
+}
+
 /** Has the TPM this algorithm? */
-export function isAlgorithm(alg: number): boolean {
-  return ALGORITHMS.some((entry) => entry.alg === alg);
+export function isAlgorithm(tpm: Tpm, alg: number): boolean {
+  return algorithmsOf(tpm).some((entry) => entry.alg === alg);
 }
 
 /** TPMA_CC of a command. */
@@ -349,11 +368,11 @@ function policyHash({ alg, digest }: AuthPolicy): TpmtHaOrNull {
 }
 
 /** TPM2_TestParms (30.3). */
-export const testParms = handler(TestParms, (_, { parameters }) => {
+export const testParms = handler(TestParms, (tpm, { parameters }) => {
   const unique = new Uint8Array(0);
   const area = { ...parameters, nameAlg: TPM_ALG.SHA256, objectAttributes: 0, authPolicy: unique };
   blameParameter(1, () =>
-    assertSupported({ ...area, unique: { x: unique, y: unique } } as Parameters<typeof assertSupported>[0]),
+    assertSupported(tpm.crypto, { ...area, unique: { x: unique, y: unique } } as Parameters<typeof assertSupported>[1]),
   );
   return {};
 });

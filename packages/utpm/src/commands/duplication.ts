@@ -18,6 +18,7 @@ import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION } from '../implementation.js';
 import { has, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
 import {
+  type InnerKey,
   parentCipher,
   protectorOf,
   receiveSecret,
@@ -30,7 +31,7 @@ import {
   wrapInner,
   wrapOnce,
 } from '../protection.js';
-import { assertAttributes, assertSupported } from '../public-area.js';
+import { assertAttributes, assertSupported, assertSymmetric } from '../public-area.js';
 import { blameParameter, Refusal, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import type { Tpm } from '../tpm.js';
 import { assertKeysMatch } from '../validity.js';
@@ -51,34 +52,44 @@ export const duplicate = handler(Duplicate, (tpm, request) => {
   const plain = sized(encodeSensitive(object.sensitive ?? refuse(TPM_RC.AUTH_UNAVAILABLE), object.public.nameAlg));
   const { nameAlg } = object.public;
   const wrapped = inner === undefined ? plain : wrapInner(tpm, nameAlg, inner, object.name, plain);
-  const encryptionKeyOut = inner !== undefined && encryptionKeyIn.length === 0 ? inner : EMPTY;
+  const encryptionKeyOut = inner !== undefined && encryptionKeyIn.length === 0 ? inner.key : EMPTY;
   if (parent === undefined) return { encryptionKeyOut, duplicate: wrapped, outSymSeed: EMPTY };
   const { seed, encrypted } = shareSecret(tpm, parent.public, 'DUPLICATE');
   const protector = { seed, hash: parent.public.nameAlg, cipher: parentCipher(parent.public) };
   return { encryptionKeyOut, duplicate: wrapOnce(tpm, protector, object.name, wrapped), outSymSeed: encrypted };
 });
 
-function innerKey(tpm: Tpm, symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): Uint8Array | undefined {
-  if (symmetric.algorithm === TPM_ALG.NULL) {
-    if (given.length > 0) refuseParameter(TPM_RC.SIZE, 1);
-    return undefined;
-  }
-  if (symmetric.algorithm !== TPM_ALG.AES) return refuseParameter(TPM_RC.SYMMETRIC, 2);
-  if (symmetric.mode !== TPM_ALG.CFB) refuseParameter(TPM_RC.MODE, 2);
-  if (given.length > 0 && given.length !== symmetric.keyBits / 8) refuseParameter(TPM_RC.SIZE, 1);
-  return given.length > 0 ? given : tpm.crypto.random(symmetric.keyBits / 8);
+function innerKey(tpm: Tpm, symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): InnerKey | undefined {
+  const cipher = cipherOf(tpm, symmetric, 2);
+  if (cipher === undefined) return given.length > 0 ? refuseParameter(TPM_RC.SIZE, 1) : undefined;
+  if (given.length > 0 && given.length !== cipher.size) refuseParameter(TPM_RC.SIZE, 1);
+  return { algorithm: cipher.algorithm, key: given.length > 0 ? given : tpm.crypto.random(cipher.size) };
+}
+
+/** The cipher of an inner wrap with the length of its key; `index` is the parameter's number. It is used in CFB mode whatever it names. */
+function cipherOf(
+  tpm: Tpm,
+  symmetric: TpmtSymDefObjectOrNull,
+  index: number,
+): { readonly algorithm: number; readonly size: number } | undefined {
+  if (symmetric.algorithm === TPM_ALG.NULL) return undefined;
+  blameParameter(index, () => assertSymmetric(tpm.crypto, symmetric));
+  return { algorithm: symmetric.algorithm, size: symmetric.keyBits / 8 };
 }
 
 /** TPM2_Import (13.3). */
 export const importObject = handler(Import, (tpm, request) => {
   const { parentHandle, encryptionKey, objectPublic, inSymSeed, symmetricAlg } = request;
   const parent = objectAt(tpm, parentHandle);
-  blameParameter(2, () => assertSupported(objectPublic));
+  blameParameter(2, () => assertSupported(tpm.crypto, objectPublic));
   if (has(objectPublic, TPMA_OBJECT.fixedTPM) || has(objectPublic, TPMA_OBJECT.fixedParent)) {
     refuseParameter(TPM_RC.ATTRIBUTES, 2);
   }
   if (!isStorageParent(parent.public) || parent.sensitive === undefined) refuseHandle(TPM_RC.TYPE, 1);
-  const inner = importKey(symmetricAlg, encryptionKey);
+  const inner = importKey(tpm, symmetricAlg, encryptionKey);
+  const needsWraps = has(objectPublic, TPMA_OBJECT.encryptedDuplication);
+  if (needsWraps && inner === undefined) refuseParameter(TPM_RC.ATTRIBUTES, 1);
+  if (needsWraps && inSymSeed.length === 0) refuseParameter(TPM_RC.ATTRIBUTES, 4);
   const name = nameOfPublic(tpm.crypto, objectPublic);
   const outer = openOuter(tpm, parent, inSymSeed, name, request.duplicate);
   const { nameAlg } = objectPublic;
@@ -92,14 +103,10 @@ export const importObject = handler(Import, (tpm, request) => {
   return { outPrivate: wrap(tpm, protectorOf(parent), name, encodeSensitive(sensitive, nameAlg)) };
 });
 
-function importKey(symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): Uint8Array | undefined {
-  if (symmetric.algorithm === TPM_ALG.NULL) {
-    if (given.length > 0) refuseParameter(TPM_RC.SIZE, 1);
-    return undefined;
-  }
-  if (symmetric.algorithm !== TPM_ALG.AES) return refuseParameter(TPM_RC.SYMMETRIC, 5);
-  if (given.length !== symmetric.keyBits / 8) refuseParameter(TPM_RC.SIZE, 1);
-  return given;
+function importKey(tpm: Tpm, symmetric: TpmtSymDefObjectOrNull, given: Uint8Array): InnerKey | undefined {
+  const cipher = cipherOf(tpm, symmetric, 5);
+  if (given.length !== (cipher?.size ?? 0)) refuseParameter(TPM_RC.SIZE, 1);
+  return cipher && { algorithm: cipher.algorithm, key: given };
 }
 
 function openOuter(tpm: Tpm, parent: TpmObject, secret: Uint8Array, name: Uint8Array, blob: Uint8Array): Uint8Array {

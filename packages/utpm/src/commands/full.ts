@@ -1,6 +1,6 @@
 /** The full command set: everything that is implemented, in the order of Part 3. */
 import type { Handler } from '../handler.js';
-import { eccParameters, ecdhKeyGen, ecdhZGen, rsaDecrypt, rsaEncrypt } from './asymmetric.js';
+import { eccParameters, ecdhKeyGen, ecdhZGen, rsaDecrypt, rsaEncrypt, zGen2Phase } from './asymmetric.js';
 import {
   certify,
   certifyCreation,
@@ -15,6 +15,7 @@ import { clockRateAdjust, clockSet, readClock } from './clock.js';
 import { contextLoad, contextSave, evictControl, flushContext } from './context.js';
 import { dictionaryAttackLockReset, dictionaryAttackParameters } from './dictionary-attack.js';
 import { duplicate, importObject, rewrap } from './duplication.js';
+import { commit, ecEphemeral } from './ephemeral.js';
 import {
   changeEps,
   changePps,
@@ -101,11 +102,12 @@ export const full: readonly Handler[] = [
     createLoaded,
   ],
   ...[duplicate, rewrap, importObject],
-  ...[rsaEncrypt, rsaDecrypt, ecdhKeyGen, ecdhZGen, eccParameters],
+  ...[rsaEncrypt, rsaDecrypt, ecdhKeyGen, ecdhZGen, eccParameters, zGen2Phase],
   ...[encryptDecrypt, encryptDecrypt2, hash, mac],
   ...[getRandom, stirRandom],
   ...[macStart, hashSequenceStart, sequenceUpdate, sequenceComplete, eventSequenceComplete],
   ...[certify, certifyCreation, quote, getSessionAuditDigest, getCommandAuditDigest, getTime],
+  ...[commit, ecEphemeral],
   ...[verifySignature, sign],
   setCommandCodeAuditStatus,
   ...[pcrExtend, pcrEvent, pcrRead, pcrAllocate, pcrSetAuthPolicy, pcrSetAuthValue, pcrReset],

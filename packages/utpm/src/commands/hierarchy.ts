@@ -31,7 +31,7 @@ import { hierarchySecrets, markDirty, NO_POLICY, newHierarchy, type Tpm } from '
 /** TPM2_CreatePrimary (24.1). */
 export const createPrimary = handler(CreatePrimary, (tpm, request, invocation) => {
   const { primaryHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
-  blameParameter(2, () => assertSupported(inPublic));
+  blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertSelections(creationPCR, 4);
   blameParameter(2, () => assertCreatable(inPublic, undefined, inSensitive.data));
   assertRoom(tpm);

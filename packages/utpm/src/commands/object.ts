@@ -67,7 +67,7 @@ function wrapFor(tpm: Tpm, parent: TpmObject, made: NewObject): Uint8Array {
 export const create = handler(Create, (tpm, request, invocation) => {
   const { parentHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
   const parent = storageParent(tpm, parentHandle);
-  blameParameter(2, () => assertSupported(inPublic));
+  blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertSelections(creationPCR, 4);
   blameParameter(2, () => assertCreatable(inPublic, parent.public, inSensitive.data));
   assertTemplateAllowed(tpm, invocation, encodeTemplate(inPublic));
@@ -83,7 +83,7 @@ export const create = handler(Create, (tpm, request, invocation) => {
 export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) => {
   const parent = storageParent(tpm, parentHandle);
   if (inPrivate.length === 0) refuseParameter(TPM_RC.SIZE, 1);
-  blameParameter(2, () => assertSupported(inPublic));
+  blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   const name = nameOfPublic(tpm.crypto, inPublic);
   const plain = blameParameter(1, () => unwrap(tpm, protectorOf(parent), name, inPrivate));
   const sensitive = trimmed(blameParameter(1, () => decodeOrRefuse(TpmtSensitive, plain)));
@@ -104,7 +104,7 @@ function trimmed(sensitive: TpmtSensitive): TpmtSensitive {
 /** TPM2_LoadExternal (12.3). */
 export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
   if (hierarchy !== TPM_RH.NULL && !isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
-  blameParameter(2, () => assertSupported(inPublic));
+  blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   const { fixedTPM, fixedParent, restricted } = TPMA_OBJECT;
   if (inPrivate !== undefined) {
     if (hierarchy !== TPM_RH.NULL) refuseParameter(TPM_RC.HIERARCHY, 3);
@@ -214,7 +214,7 @@ export const createLoaded = handler(CreateLoaded, (tpm, { parentHandle, inSensit
   if (parent !== undefined && (!isStorageParent(parent.public) || parent.sensitive === undefined))
     refuseHandle(TPM_RC.TYPE, 1);
   const template = blameParameter(2, () => decodeOrRefuse(TpmtPublic, inPublic));
-  blameParameter(2, () => assertSupported(template));
+  blameParameter(2, () => assertSupported(tpm.crypto, template));
   blameParameter(2, () => assertCreatable(template, parent?.public, inSensitive.data));
   assertTemplateAllowed(tpm, invocation, inPublic);
   assertRoom(tpm);

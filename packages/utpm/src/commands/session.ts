@@ -15,9 +15,10 @@ import { concat, EMPTY } from '../bytes.js';
 import { timeOf } from '../clock.js';
 import { entityAuth, entityName, findObject, handleType, isDaExempt } from '../entity.js';
 import { handler } from '../handler.js';
-import { AES_BITS, digestSize, IMPLEMENTATION, isHash } from '../implementation.js';
+import { digestSize, IMPLEMENTATION, isHash } from '../implementation.js';
 import { has } from '../object.js';
 import { receiveSecret } from '../protection.js';
+import { assertSymmetric, type Symmetric } from '../public-area.js';
 import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { bindingOf, emptyPolicy, type Session, type SessionCipher, type SessionType } from '../session.js';
 import type { Tpm } from '../tpm.js';
@@ -29,7 +30,7 @@ const MIN_NONCE = 16;
 export const startAuthSession = handler(StartAuthSession, (tpm, request) => {
   const { tpmKey, bind, nonceCaller, encryptedSalt, sessionType, authHash } = request;
   if (!isHash(authHash)) refuseParameter(TPM_RC.HASH, 5);
-  const cipher = blameParameter(4, () => cipherOf(request.symmetric));
+  const cipher = blameParameter(4, () => cipherOf(tpm, request.symmetric));
   if (nonceCaller.length < MIN_NONCE || nonceCaller.length > digestSize(authHash)) refuseParameter(TPM_RC.SIZE, 1);
   const salt = saltOf(tpm, tpmKey, encryptedSalt);
   const auth = bindAuth(tpm, bind);
@@ -58,18 +59,11 @@ export const startAuthSession = handler(StartAuthSession, (tpm, request) => {
   return { sessionHandle: handle, nonceTPM: nonceTpm };
 });
 
-interface Symmetric {
-  readonly algorithm: number;
-  readonly keyBits?: number | undefined;
-  readonly mode?: number | undefined;
-}
-
-function cipherOf({ algorithm, keyBits = 0, mode }: Symmetric): SessionCipher {
+function cipherOf(tpm: Tpm, { algorithm, keyBits = 0, mode }: Symmetric): SessionCipher {
   if (algorithm === TPM_ALG.NULL) return { kind: 'none' };
   if (algorithm === TPM_ALG.XOR) return isHash(keyBits) ? { kind: 'xor', hash: keyBits } : refuse(TPM_RC.HASH);
-  if (algorithm !== TPM_ALG.AES) return refuse(TPM_RC.SYMMETRIC);
-  if (!AES_BITS.includes(keyBits)) refuse(TPM_RC.VALUE);
-  return mode === TPM_ALG.CFB ? { kind: 'aes', bits: keyBits } : refuse(TPM_RC.MODE);
+  assertSymmetric(tpm.crypto, { algorithm, keyBits });
+  return mode === TPM_ALG.CFB ? { kind: 'block', algorithm, bits: keyBits } : refuse(TPM_RC.MODE);
 }
 
 function typeOf(sessionType: number): SessionType {

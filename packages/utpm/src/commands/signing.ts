@@ -5,7 +5,7 @@ import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
 import { digestSize } from '../implementation.js';
 import { has } from '../object.js';
-import { blameHandle, blameParameter, refuseHandle, refuseParameter } from '../refusal.js';
+import { blameParameter, refuseHandle, refuseParameter } from '../refusal.js';
 import { isSigningKey, selectScheme, signDigest, verifySignature as verify } from '../signing.js';
 import { hashcheckTicket, verifiedTicket } from '../ticket.js';
 
@@ -28,5 +28,5 @@ export const sign = handler(Sign, (tpm, { keyHandle, digest, inScheme, validatio
     if (expected.digest.length === 0 || !isEqual(expected.digest, validation.digest)) refuseParameter(TPM_RC.TICKET, 3);
   }
   if (digest.length !== digestSize(scheme.hash)) refuseParameter(TPM_RC.SIZE, 1);
-  return { signature: blameHandle(1, () => signDigest(tpm, object, scheme, { hash: scheme.hash, digest })) };
+  return { signature: signDigest(tpm, object, scheme, { hash: scheme.hash, digest }) };
 });

@@ -32,7 +32,7 @@ export const selfTest = handler(SelfTest, (tpm) => {
 
 /** TPM2_IncrementalSelfTest (10.3): all tests at once, so nothing is left to do. */
 export const incrementalSelfTest = handler(IncrementalSelfTest, (tpm, { toTest }) => {
-  if (toTest.some((alg) => !isAlgorithm(alg))) refuseParameter(TPM_RC.VALUE, 1);
+  if (toTest.some((alg) => !isAlgorithm(tpm, alg))) refuseParameter(TPM_RC.VALUE, 1);
   runSelfTest(tpm);
   return { toDoList: [] };
 });
