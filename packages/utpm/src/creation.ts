@@ -15,13 +15,14 @@ import { curveOf } from './curve.js';
 import { openDrbg } from './drbg.js';
 import { digestSize } from './implementation.js';
 import { toBytes } from './integer.js';
-import { handleName, has, isStorageParent, nameOfPublic, type TpmObject } from './object.js';
+import { handleName, has, isStorageParent, nameOfPublic, symmetricUnique, type TpmObject } from './object.js';
 import { type PcrSelection, pcrDigest } from './pcr.js';
 import type { ByteSource } from './prime.js';
-import { maxKeyedHashData } from './public-area.js';
+import { hashBlockSize, maxKeyedHashData } from './public-area.js';
 import { refuse, refuseParameter } from './refusal.js';
 import { generateRsaKey } from './rsa.js';
 import { scalarFrom } from './scalar.js';
+import { isTdesKey, withOddParity } from './tdes.js';
 import { creationTicket } from './ticket.js';
 import type { Tpm } from './tpm.js';
 
@@ -116,15 +117,31 @@ function generateSymmetric(
   secret: Secret,
   source: ByteSource,
 ): Made {
-  const sensitive = has(template, TPMA_OBJECT.sensitiveDataOrigin)
-    ? source(symmetricSize(template))
-    : secret.data.slice();
-  assertSymmetricSize(template, sensitive.length);
+  const isGiven = !has(template, TPMA_OBJECT.sensitiveDataOrigin) && secret.data.length > 0;
+  const sensitive = isGiven ? secret.data.slice() : generateSecret(template, source);
+  assertSymmetricSize(template, sensitive);
   const seedValue = source(digestSize(template.nameAlg));
   return {
-    public: { ...template, unique: crypto.hash(template.nameAlg, seedValue, sensitive) },
+    public: { ...template, unique: symmetricUnique(crypto, template, seedValue, sensitive) },
     sensitive: { sensitiveType: template.type, authValue: secret.authValue, seedValue, sensitive },
   };
+}
+
+// A key of TDES is drawn until it is one that may be used.
+function generateSecret(
+  template: Area<typeof TPM_ALG.KEYEDHASH | typeof TPM_ALG.SYMCIPHER>,
+  source: ByteSource,
+): Uint8Array {
+  const size = symmetricSize(template);
+  if (!isTdes(template)) return source(size);
+  for (;;) {
+    const key = withOddParity(source(size));
+    if (isTdesKey(key)) return key;
+  }
+}
+
+function isTdes(template: TpmtPublicOrNull): boolean {
+  return template.type === TPM_ALG.SYMCIPHER && template.parameters.sym.algorithm === TPM_ALG.TDES;
 }
 
 function symmetricSize(template: Area<typeof TPM_ALG.KEYEDHASH | typeof TPM_ALG.SYMCIPHER>): number {
@@ -133,10 +150,21 @@ function symmetricSize(template: Area<typeof TPM_ALG.KEYEDHASH | typeof TPM_ALG.
   return digestSize(scheme.scheme === TPM_ALG.NULL ? template.nameAlg : scheme.details.hashAlg);
 }
 
-function assertSymmetricSize(template: Area<typeof TPM_ALG.KEYEDHASH | typeof TPM_ALG.SYMCIPHER>, size: number): void {
+function assertSymmetricSize(
+  template: Area<typeof TPM_ALG.KEYEDHASH | typeof TPM_ALG.SYMCIPHER>,
+  secret: Uint8Array,
+): void {
   if (template.type === TPM_ALG.SYMCIPHER) {
-    if (size !== symmetricSize(template)) refuse(TPM_RC.KEY_SIZE);
-  } else if (size > maxKeyedHashData(template)) refuse(TPM_RC.SIZE);
+    if (secret.length !== symmetricSize(template)) refuse(TPM_RC.KEY_SIZE);
+    if (isTdes(template) && !isTdesKey(secret)) refuse(TPM_RC.KEY);
+  } else if (secret.length > maxCreatedData(template)) refuse(TPM_RC.SIZE);
+}
+
+// Where the template names no hash, that of the name limits a key that is given.
+function maxCreatedData(template: Area<typeof TPM_ALG.KEYEDHASH>): number {
+  const isKey = has(template, TPMA_OBJECT.sign) || has(template, TPMA_OBJECT.decrypt);
+  const isOpen = template.parameters.scheme.scheme === TPM_ALG.NULL;
+  return isKey && isOpen ? hashBlockSize(template.nameAlg) : maxKeyedHashData(template);
 }
 
 /** The random stream of a primary object: the same for the same seed, template and sensitive data. */

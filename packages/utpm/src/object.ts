@@ -66,3 +66,14 @@ export function isStorageParent(area: TpmtPublicOrNull): boolean {
 export function isDerivationParent(area: TpmtPublicOrNull): boolean {
   return has(area, TPMA_OBJECT.restricted) && has(area, TPMA_OBJECT.decrypt) && area.type === TPM_ALG.KEYEDHASH;
 }
+
+/** What sets a symmetric object apart: a digest of its secret values, and an HMAC where it is a parent (Part 1, 27.5.3). */
+export function symmetricUnique(
+  crypto: UtpmCrypto,
+  area: TpmtPublicOrNull,
+  seed: Uint8Array,
+  secret: Uint8Array,
+): Uint8Array {
+  const isParent = has(area, TPMA_OBJECT.restricted) && has(area, TPMA_OBJECT.decrypt);
+  return isParent ? crypto.hmac(area.nameAlg, seed, secret) : crypto.hash(area.nameAlg, seed, secret);
+}

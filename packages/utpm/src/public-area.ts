@@ -97,6 +97,9 @@ export function assertAttributes(area: TpmtPublicOrNull, parent: TpmtPublicOrNul
   ) {
     refuse(TPM_RC.ATTRIBUTES);
   }
+  if (parent !== undefined && isDerivationParent(parent)) {
+    if (has(area, fixedTPM) !== has(parent, fixedTPM) || !has(area, fixedParent)) refuse(TPM_RC.ATTRIBUTES);
+  }
   assertSchemes(area, parent);
 }
 
@@ -203,11 +206,11 @@ function isDecryptingScheme(type: number, scheme: number): boolean {
 /** The longest data that a sealed object may hold, and the longest key of a hash, in bytes. */
 export function maxKeyedHashData(area: TpmtPublicOrNull): number {
   if (area.type !== TPM_ALG.KEYEDHASH) return IMPLEMENTATION.MAX_SYM_DATA;
-  if (!has(area, sign) && !has(area, decrypt)) return IMPLEMENTATION.MAX_SYM_DATA;
   const { scheme, details } = area.parameters.scheme;
-  return blockSize(scheme === TPM_ALG.NULL ? area.nameAlg : details.hashAlg);
+  return scheme === TPM_ALG.NULL ? IMPLEMENTATION.MAX_SYM_DATA : hashBlockSize(details.hashAlg);
 }
 
-function blockSize(alg: number): number {
+/** The block of a hash algorithm in bytes: the longest useful key of its HMAC. */
+export function hashBlockSize(alg: number): number {
   return alg === TPM_ALG.SHA384 || alg === TPM_ALG.SHA512 ? 128 : 64;
 }

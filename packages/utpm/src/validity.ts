@@ -1,12 +1,13 @@
 /** Whether a public and a sensitive area belong together: Part 1, 27.7, and Part 3, 12.2 and 12.3. */
-import { TPM_ALG, TPM_RC, type TpmtPublicOrNull, type TpmtSensitive } from '@casemate/tpm';
-import { isEqual, padStart } from './bytes.js';
+import { TPM_ALG, TPM_RC, TPMA_OBJECT, type TpmtPublicOrNull, type TpmtSensitive } from '@casemate/tpm';
+import { isEqual } from './bytes.js';
 import { curveOf, isOnCurve } from './curve.js';
 import { digestSize, isHash } from './implementation.js';
-import { bitLength, toInteger } from './integer.js';
-import { isStorageParent } from './object.js';
+import { bitLength, toBytes, toInteger } from './integer.js';
+import { has, symmetricUnique } from './object.js';
 import { maxKeyedHashData } from './public-area.js';
 import { refuse, refuseParameter } from './refusal.js';
+import { isTdesKey } from './tdes.js';
 import type { Tpm } from './tpm.js';
 
 /** Where the two areas stand among the parameters, to blame the right one. */
@@ -28,36 +29,41 @@ export function assertKeysMatch(
   switch (area.type) {
     case TPM_ALG.RSA:
       assertRsa(area, sensitive, places);
-      return;
+      break;
     case TPM_ALG.ECC:
       assertEcc(tpm, area, sensitive, places);
-      return;
+      break;
     default:
       assertSymmetric(tpm, area, sensitive, places);
   }
+  if (sensitive !== undefined) assertParentSeed(area, sensitive, places);
 }
 
 function assertSensitive(area: TpmtPublicOrNull, sensitive: TpmtSensitive, { sensitiveAt }: Places): void {
   if (sensitive.sensitiveType !== area.type) refuseParameter(TPM_RC.TYPE, sensitiveAt);
   const size = digestSize(area.nameAlg);
   if (size > 0 && sensitive.authValue.length > size) refuseParameter(TPM_RC.SIZE, sensitiveAt);
-  const isSeeded = isStorageParent(area) || area.type === TPM_ALG.KEYEDHASH || area.type === TPM_ALG.SYMCIPHER;
-  if (isSeeded && isHash(area.nameAlg)) {
-    if (isStorageParent(area) && sensitive.seedValue.length !== size) refuseParameter(TPM_RC.SIZE, sensitiveAt);
-    if (sensitive.seedValue.length > size) refuseParameter(TPM_RC.SIZE, sensitiveAt);
-  }
+}
+
+// A parent's seed has at least half of the strength that its name has.
+function assertParentSeed(area: TpmtPublicOrNull, { seedValue }: TpmtSensitive, { sensitiveAt }: Places): void {
+  if (!has(area, TPMA_OBJECT.restricted) || !has(area, TPMA_OBJECT.decrypt) || !isHash(area.nameAlg)) return;
+  const size = digestSize(area.nameAlg);
+  if (seedValue.length < size / 2 || seedValue.length > size) refuseParameter(TPM_RC.SIZE, sensitiveAt);
 }
 
 type Area<T extends number> = Extract<TpmtPublicOrNull, { readonly type: T }>;
 
 function assertRsa(area: Area<typeof TPM_ALG.RSA>, sensitive: TpmtSensitive | undefined, places: Places): void {
-  const { keyBits } = area.parameters;
+  const { keyBits, exponent } = area.parameters;
   const n = toInteger(area.unique);
   if (area.unique.length !== keyBits / 8 || bitLength(n) !== keyBits) refuseParameter(TPM_RC.KEY, places.publicAt);
+  if (exponent !== 0 && exponent < 7) refuseParameter(TPM_RC.VALUE, places.publicAt);
   if (sensitive === undefined) return;
-  if (sensitive.sensitive.length * 2 !== keyBits / 8) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
   const p = toInteger(sensitive.sensitive);
-  if (p < 3n || n % p !== 0n || p === n) refuse(TPM_RC.BINDING);
+  const isWhole = sensitive.sensitive.length * 16 === keyBits && bitLength(p) * 2 === keyBits;
+  if (!isWhole) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
+  if (n % p !== 0n) refuse(TPM_RC.BINDING);
 }
 
 function assertEcc(
@@ -69,16 +75,17 @@ function assertEcc(
   const curve = curveOf(area.parameters.curveID) ?? refuseParameter(TPM_RC.CURVE, places.publicAt);
   const { id, size, order } = curve;
   const { x, y } = area.unique;
-  if (x.length > size || y.length > size) refuseParameter(TPM_RC.KEY, places.publicAt);
+  const isNamed = isHash(area.nameAlg);
   if (sensitive === undefined) {
-    if (!isOnCurve(curve, area.unique)) refuseParameter(TPM_RC.ECC_POINT, places.publicAt);
+    if (x.length !== size || y.length !== size) refuseParameter(TPM_RC.KEY, places.publicAt);
+    if (isNamed && !isOnCurve(curve, area.unique)) refuseParameter(TPM_RC.ECC_POINT, places.publicAt);
     return;
   }
-  if (sensitive.sensitive.length > size) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
   const d = toInteger(sensitive.sensitive);
   if (d === 0n || d >= order) refuse(TPM_RC.KEY_SIZE);
-  const point = tpm.crypto.eccMultiply(id, padStart(sensitive.sensitive, size));
-  if (!point || !isEqual(point.x, padStart(x, size)) || !isEqual(point.y, padStart(y, size))) refuse(TPM_RC.BINDING);
+  if (!isNamed) return;
+  const point = tpm.crypto.eccMultiply(id, toBytes(d, size)) ?? refuse(TPM_RC.BINDING);
+  if (toInteger(point.x) !== toInteger(x) || toInteger(point.y) !== toInteger(y)) refuse(TPM_RC.BINDING);
 }
 
 function assertSymmetric(
@@ -88,17 +95,20 @@ function assertSymmetric(
   places: Places,
 ): void {
   const size = digestSize(area.nameAlg);
-  if (area.unique.length !== size) refuseParameter(TPM_RC.KEY, places.publicAt);
-  if (sensitive === undefined) return;
-  const secret = sensitive.sensitive;
-  if (area.type === TPM_ALG.SYMCIPHER && secret.length !== area.parameters.sym.keyBits / 8) {
-    refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
+  if (sensitive === undefined) {
+    if (area.unique.length !== size) refuseParameter(TPM_RC.KEY, places.publicAt);
+    return;
   }
-  if (area.type === TPM_ALG.KEYEDHASH && secret.length > maxKeyedHashData(area)) {
-    refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
-  }
+  const { sensitive: secret, seedValue } = sensitive;
+  if (area.type === TPM_ALG.SYMCIPHER) assertCipherKey(area, secret, places);
+  else if (secret.length > maxKeyedHashData(area)) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
   if (size === 0) return;
-  if (!isEqual(area.unique, tpm.crypto.hash(area.nameAlg, sensitive.seedValue, secret))) {
-    refuseParameter(TPM_RC.BINDING, places.publicAt);
-  }
+  if (seedValue.length !== size) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
+  if (!isEqual(area.unique, symmetricUnique(tpm.crypto, area, seedValue, secret))) refuse(TPM_RC.BINDING);
+}
+
+function assertCipherKey(area: Area<typeof TPM_ALG.SYMCIPHER>, key: Uint8Array, { sensitiveAt }: Places): void {
+  const { algorithm, keyBits } = area.parameters.sym;
+  if (key.length !== keyBits / 8) refuseParameter(TPM_RC.KEY_SIZE, sensitiveAt);
+  if (algorithm === TPM_ALG.TDES && !isTdesKey(key)) refuseParameter(TPM_RC.KEY, sensitiveAt);
 }

@@ -1,6 +1,8 @@
 /** Objects: Part 3, clause 12. */
 import {
   ActivateCredential,
+  type CommandRequest,
+  type CommandResponse,
   Create,
   CreateLoaded,
   Load,
@@ -29,8 +31,9 @@ import {
   proveCreation,
 } from '../creation.js';
 import { decodeOrRefuse } from '../decoding.js';
+import { type Derivation, derivationSource, labelAndContext } from '../derivation.js';
 import { handleType, objectAt } from '../entity.js';
-import { handler } from '../handler.js';
+import { handler, type Invocation } from '../handler.js';
 import { digestSize } from '../implementation.js';
 import { has, isDerivationParent, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
 import { addExternal, addObject, assertRoom } from '../object-slots.js';
@@ -203,21 +206,20 @@ export const objectChangeAuth = handler(ObjectChangeAuth, (tpm, { objectHandle, 
   return { outPrivate };
 });
 
-/** TPM2_CreateLoaded (12.9): a primary object or a child, by what the parent is. Derived objects (11.4.10.4) are not implemented. */
-export const createLoaded = handler(CreateLoaded, (tpm, { parentHandle, inSensitive, inPublic }, invocation) => {
+/** TPM2_CreateLoaded (12.9): a primary object, a child or a derived object, by what the parent is. */
+export const createLoaded = handler(CreateLoaded, (tpm, request, invocation) => {
+  const { parentHandle, inSensitive, inPublic } = request;
   const isPrimary = handleType(parentHandle) === TPM_HT.PERMANENT;
   const parent = isPrimary ? undefined : objectAt(tpm, parentHandle);
-  if (parent !== undefined && isDerivationParent(parent.public)) {
-    blameParameter(2, () => decodeOrRefuse(TpmtPublicDerive, inPublic));
-    refuseHandle(TPM_RC.TYPE, 1);
-  }
+  if (parent !== undefined && isDerivationParent(parent.public)) return derive(tpm, request, invocation, parent);
   if (parent !== undefined && (!isStorageParent(parent.public) || parent.sensitive === undefined))
     refuseHandle(TPM_RC.TYPE, 1);
+  assertRoom(tpm);
   const template = blameParameter(2, () => decodeOrRefuse(TpmtPublic, inPublic));
   blameParameter(2, () => assertSupported(tpm.crypto, template));
+  if (trimAuth(inSensitive.userAuth).length > digestSize(template.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
   blameParameter(2, () => assertCreatable(template, parent?.public, inSensitive.data));
   assertTemplateAllowed(tpm, invocation, inPublic);
-  assertRoom(tpm);
   const source = isPrimary
     ? primarySource(tpm.crypto, hierarchySecrets(tpm, parentHandle).seed, encodeTemplate(template), inSensitive.data)
     : tpm.crypto.random;
@@ -230,3 +232,35 @@ export const createLoaded = handler(CreateLoaded, (tpm, { parentHandle, inSensit
   const objectHandle = addObject(tpm, made, origin);
   return { objectHandle, outPrivate, outPublic: { ...made.public, nameAlg: template.nameAlg }, name: made.name };
 });
+
+type CreateLoadedRequest = CommandRequest<typeof CreateLoaded>;
+
+// A derived object has no private area to return: it is derived again.
+function derive(
+  tpm: Tpm,
+  { inSensitive, inPublic }: CreateLoadedRequest,
+  invocation: Invocation,
+  parent: TpmObject,
+): CommandResponse<typeof CreateLoaded> {
+  assertRoom(tpm);
+  const { unique, ...decoded } = blameParameter(2, () => decodeOrRefuse(TpmtPublicDerive, inPublic));
+  const template = { ...decoded, unique: decoded.type === TPM_ALG.ECC ? { x: EMPTY, y: EMPTY } : EMPTY } as TpmtPublic; // as its type has it
+  blameParameter(2, () => assertSupported(tpm.crypto, template));
+  if (trimAuth(inSensitive.userAuth).length > digestSize(template.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
+  if (template.type === TPM_ALG.RSA) refuseParameter(TPM_RC.TYPE, 2);
+  if (has(template, TPMA_OBJECT.sensitiveDataOrigin)) refuse(TPM_RC.ATTRIBUTES);
+  blameParameter(2, () => assertAttributes(template, parent.public));
+  assertTemplateAllowed(tpm, invocation, inPublic);
+  const derivation = { ...derivationOf(parent), derive: labelAndContext(unique, inSensitive.data) };
+  const source = derivationSource(tpm.crypto, derivation);
+  const made = generateObject(tpm.crypto, template, { userAuth: inSensitive.userAuth, data: EMPTY }, source);
+  const objectHandle = addObject(tpm, made, { kind: 'child', parent, hierarchy: parent.hierarchy });
+  const outPublic = { ...made.public, nameAlg: template.nameAlg };
+  return { objectHandle, outPrivate: EMPTY, outPublic, name: made.name };
+}
+
+function derivationOf({ public: area, sensitive }: TpmObject): Pick<Derivation, 'hash' | 'key'> {
+  const scheme = area.type === TPM_ALG.KEYEDHASH ? area.parameters.scheme : undefined;
+  if (scheme?.scheme !== TPM_ALG.XOR || sensitive === undefined) return refuseHandle(TPM_RC.TYPE, 1);
+  return { hash: scheme.details.hashAlg, key: sensitive.sensitive };
+}
