@@ -65,8 +65,15 @@ export interface Incoming {
   /** How many of the handles need an authorization; those come first. */
   readonly authorized: number;
   readonly locality: number;
-  /** The parameters as they were received: still encrypted where a session encrypts them. */
-  readonly parameters: Uint8Array;
+  /** The whole command. */
+  readonly bytes: Uint8Array;
+  /** Where its parameters begin. */
+  readonly parametersAt: number;
+}
+
+/** The parameters as they were received: still encrypted where a session encrypts them. */
+export function receivedParameters({ bytes, parametersAt }: Incoming): Uint8Array {
+  return bytes.subarray(parametersAt);
 }
 
 /** Is the attribute (a TPMA_SESSION bit) set? */
@@ -290,7 +297,7 @@ function failAuthorization(tpm: Tpm, entry: Authorization): never {
 /** cpHash (Part 1, 16.7): the command code, the names of the handles, the parameters as they were received. */
 export function cpHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
   const names = incoming.handles.map((handle) => entityName(tpm, handle));
-  return tpm.crypto.hash(alg, u32Bytes(incoming.command.code), ...names, incoming.parameters);
+  return tpm.crypto.hash(alg, u32Bytes(incoming.command.code), ...names, receivedParameters(incoming));
 }
 
 /** nameHash (Part 1, 16.9): the names of the handles. */

@@ -47,7 +47,7 @@ export function readU64(bytes: Uint8Array, offset: number): bigint {
 export function trimAuth(auth: Uint8Array): Uint8Array {
   let length = auth.length;
   while (length > 0 && auth[length - 1] === 0) length--;
-  return auth.slice(0, length);
+  return length === 0 ? EMPTY : auth.slice(0, length);
 }
 
 /** With zeros in front up to `length`; longer values stay as they are. */

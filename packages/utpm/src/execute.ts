@@ -9,6 +9,7 @@ import {
   type Incoming,
   isSet,
   parseAuthorizations,
+  receivedParameters,
   responseHmac,
 } from './authorization.js';
 import { EMPTY, u32Bytes } from './bytes.js';
@@ -101,7 +102,7 @@ function failure(code: number): Uint8Array {
 }
 
 function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number): Uint8Array {
-  const reader = new Reader(bytes, SHARED);
+  const reader = new Reader(bytes);
   const { hasSessions, code } = readHeader(reader, bytes.length);
   if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
   const entry = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
@@ -112,17 +113,17 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   const authorizations = hasSessions
     ? parseAuthorizations(tpm, command, handles.slice(0, entry.authorized), readAreaSize(entry, reader), reader)
     : NO_AUTHORIZATIONS;
-  const parameters = reader.take(reader.remaining, 'parameters');
-  const incoming: Incoming = { command, handles, authorized: entry.authorized, locality, parameters };
+  const { authorized } = entry;
+  const incoming: Incoming = { command, handles, authorized, locality, bytes, parametersAt: reader.offset };
   checkAuthorizations(tpm, incoming, authorizations);
   if (!entry.isHarmless) noteActivity(tpm);
-  const answer = respond(tpm, entry, incoming, authorizations, hasSessions);
+  const decrypting = authorizations.find(isDecrypting);
+  const request = entry.decode(decrypting ? new Reader(decryptFirst(tpm, incoming, decrypting)) : reader);
+  const response = respond(tpm, entry, incoming, request, hasSessions ? authorizations : undefined);
   flushSpent(tpm);
-  return answer;
+  return response;
 }
 
-/** What is taken out of a command are views of it: nobody else has these bytes. */
-const SHARED = { shared: true } as const;
 const NO_AUTHORIZATIONS: readonly Authorization[] = [];
 
 function flushSpent(tpm: Tpm): void {
@@ -190,11 +191,10 @@ function respond(
   tpm: Tpm,
   entry: Entry,
   incoming: Incoming,
-  authorizations: readonly Authorization[],
-  hasSessions: boolean,
+  request: Record<string, unknown>,
+  sessions: readonly Authorization[] | undefined,
 ): Uint8Array {
-  const parameters = decryptFirst(tpm, incoming, authorizations);
-  const request = entry.decode(parameters);
+  const authorizations = sessions ?? NO_AUTHORIZATIONS;
   for (let i = 0; i < incoming.handles.length; i++) {
     request[entry.command.handles[i]?.name ?? ''] = incoming.handles[i];
   }
@@ -206,12 +206,12 @@ function respond(
   const { alg, commands } = tpm.permanent.audit;
   const auditedCommand = commands.has(code) ? { alg, cpHash: digest(alg) } : undefined;
   const { locality } = incoming;
-  const result = entry.run(tpm, request, { locality, authorizations, parameters, cpHash: digest });
+  const result = entry.run(tpm, request, { locality, authorizations, cpHash: digest });
   try {
-    const encoded = encodeResponse(entry, result, hasSessions);
+    const encoded = encodeResponse(entry, result, sessions !== undefined);
     updateAudit(tpm, entry, audited, auditCpHash, encoded);
     if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded));
-    if (hasSessions) addAuthorizations(tpm, code, authorizations, encoded);
+    if (sessions) addAuthorizations(tpm, code, sessions, encoded);
     patchSize(2, answer.offset);
     return answer.finish();
   } finally {
@@ -223,10 +223,8 @@ const isAuditing = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.
 const isDecrypting = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.decrypt);
 const isEncrypting = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.encrypt);
 
-function decryptFirst(tpm: Tpm, incoming: Incoming, authorizations: readonly Authorization[]): Uint8Array {
-  const entry = authorizations.find(isDecrypting);
-  if (entry === undefined) return incoming.parameters;
-  const parameters = incoming.parameters.slice();
+function decryptFirst(tpm: Tpm, incoming: Incoming, entry: Authorization): Uint8Array {
+  const parameters = new Uint8Array(receivedParameters(incoming));
   if (parameters.length < 2) refuse(TPM_RC.INSUFFICIENT);
   const size = ((parameters[0] ?? 0) << 8) | (parameters[1] ?? 0);
   if (size > parameters.length - 2) refuse(TPM_RC.SIZE);

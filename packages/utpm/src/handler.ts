@@ -9,8 +9,6 @@ export interface Invocation {
   readonly locality: number;
   /** The sessions that came with it, in order. */
   readonly authorizations: readonly Authorization[];
-  /** The command's parameters as the handler sees them: decrypted. */
-  readonly parameters: Uint8Array;
   /** cpHash of the command under a hash algorithm, for commands that note what they were called with. */
   cpHash(alg: number): Uint8Array;
 }

@@ -9,35 +9,34 @@ import { atParameter, Refusal, refuse, refuseParameter } from './refusal.js';
 type Values = Record<string, unknown>;
 
 /** Decodes all parameters of one command; refuses what is malformed and blames its parameter. The caller controls every byte. */
-export type ParameterDecoder = (bytes: Uint8Array) => Values;
+export type ParameterDecoder = (reader: Reader) => Values;
 
-/** The decoder of a command. What it returns are views of the bytes where the bytes are many. */
+/** The decoder of a command; it takes all that is left. */
 export function parameterDecoder(command: AnyCommand): ParameterDecoder {
   const fields = Object.entries(command.parameters.fields);
   const limited = fields.flatMap(([name, codec], i) => {
     const limit = 'name' in codec ? LIST_LIMITS[codec.name] : undefined;
     return limit === undefined ? [] : [{ name, limit, index: i + 1 }];
   });
-  return (bytes) => {
-    const reader = new Reader(bytes, SHARED);
+  return (reader) => {
+    const start = reader.offset;
+    const blame = (): Values => decodeEach(command, reader.bytes.slice(start));
     let values: Values;
     try {
       values = command.parameters.read(reader) as Values; // made by the codec for this call alone
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      return decodeEach(command, bytes);
+      return blame();
     }
-    if (reader.remaining > 0) return decodeEach(command, bytes);
+    if (reader.remaining > 0) return blame();
     for (const { name, limit, index } of limited) {
       const list = values[name];
-      if (Array.isArray(list) && list.length > limit) return decodeEach(command, bytes);
+      if (Array.isArray(list) && list.length > limit) return blame();
       assertSelectionSizes(list, index);
     }
     return values;
   };
 }
-
-const SHARED = { shared: true } as const;
 
 // One after another, to find out which parameter is to blame and for what.
 function decodeEach(command: AnyCommand, bytes: Uint8Array): Values {

@@ -85,11 +85,9 @@ class EmbeddedTpm implements Utpm {
   async send(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> {
     this.#assertOpen();
     options.signal?.throwIfAborted();
-    // A copy of its own: what the TPM keeps of a command may be views of it. The slice() of a Buffer is no copy.
-    const copy = new Uint8Array(command);
-    const run = (): Promise<Uint8Array> | Uint8Array => this.#answer(copy, options);
-    // Nothing is under way most of the time, and then nothing needs to wait.
-    const answer = this.#waiting === 0 ? run() : this.#enqueue(run);
+    // Nothing is under way most of the time, and then nothing needs to wait, nor to be copied for later. (The slice() of a Buffer is none.)
+    const answer =
+      this.#waiting === 0 ? this.#answer(command, options) : this.#answerLater(new Uint8Array(command), options);
     if (!(answer instanceof Promise)) return answer;
     if (this.#waiting === 0) this.#enqueue(() => answer).catch(() => undefined);
     return options.signal === undefined ? answer : orAbort(answer, options.signal);
@@ -144,6 +142,10 @@ class EmbeddedTpm implements Utpm {
     } finally {
       blob.fill(0);
     }
+  }
+
+  #answerLater(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> {
+    return this.#enqueue(() => this.#answer(command, options));
   }
 
   #answer(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> | Uint8Array {
