@@ -1,7 +1,7 @@
 // Brings a fresh clone to the point where it can run: system packages, npm packages, build. Each part is skipped when it is already there.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +21,9 @@ export const buildTools = [
   { what: 'busybox, the default root filesystem', debian: ['busybox-static'], found: () => isCommand('busybox') },
 ];
 
+/** Where the kernel of guest machines is unpacked. */
+const kernelDirectory = join(root, '.casemate', 'kernel');
+
 /** What the tests need besides: the outside judges. */
 export const testTools = [
   { what: 'swtpm', debian: ['swtpm', 'swtpm-tools'], found: () => isCommand('swtpm') && isCommand('swtpm_setup') },
@@ -32,6 +35,13 @@ export const testTools = [
   { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
+  { what: 'QEMU', debian: ['qemu-system-x86'], found: () => isCommand('qemu-system-x86_64') },
+  {
+    what: 'a Linux kernel for guest machines',
+    debian: [],
+    found: () => hasGuestKernel() || process.arch !== 'x64',
+    install: fetchGuestKernel,
+  },
   { what: 'tar and util-linux', debian: ['tar', 'util-linux'], found: () => isCommand('tar') && isCommand('setpriv') },
 ];
 
@@ -116,10 +126,13 @@ function assertNode() {
 
 async function installSystem(tools) {
   const missing = tools.filter((tool) => !tool.found());
-  if (missing.length === 0) return;
   const packages = [...new Set(missing.flatMap((tool) => tool.debian))];
+  if (packages.length > 0) await installDebian(packages, missing.map((tool) => tool.what).join('; '));
+  for (const tool of missing) await tool.install?.();
+}
+
+async function installDebian(packages, why) {
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  const why = missing.map((tool) => tool.what).join('; ');
   if (!isCommand('apt-get') || process.getuid?.() !== 0) {
     process.stderr.write(`Missing on this machine: ${why}.\nRun this once, then try again:\n  sudo ${command}\n`);
     process.exit(1);
@@ -127,6 +140,24 @@ async function installSystem(tools) {
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   await step('refresh the package lists', 'apt-get', ['update', '-q'], { env });
   await step(`install ${packages.join(', ')}`, 'apt-get', command.split(' ').slice(1), { env });
+}
+
+function hasGuestKernel() {
+  return [join(kernelDirectory, 'boot'), '/boot'].some(
+    (place) => existsSync(place) && readdirSync(place).some((file) => /^vmlinuz-.*-amd64$/.test(file)),
+  );
+}
+
+/** Unpacks Debian's kernel without installing it: nothing of it is to run on this machine. */
+async function fetchGuestKernel() {
+  mkdirSync(kernelDirectory, { recursive: true });
+  const name = 'linux-image-cloud-amd64';
+  const [, image] = /Depends: (linux-image-\S+)/.exec((await run('apt-cache', ['depends', name])).output) ?? [];
+  if (image === undefined) throw new Error(`set up: expected ${name} to name a kernel, and it does not`);
+  await step(`fetch ${image}`, 'apt-get', ['download', '-q', image], { cwd: kernelDirectory });
+  const [file] = readdirSync(kernelDirectory).filter((entry) => entry.endsWith('.deb'));
+  const unpack = `dpkg-deb --fsys-tarfile ${file} | tar -x ./boot && rm ${file}`;
+  await step(`unpack ${image}`, 'sh', ['-c', unpack], { cwd: kernelDirectory });
 }
 
 async function installPackages() {

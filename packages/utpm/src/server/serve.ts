@@ -1,5 +1,6 @@
 /** The server: a TPM, the addresses where it is reached, and the protocols that are spoken there. */
 import type { Socket } from 'node:net';
+import type { TpmTransport } from '@casemate/tpm';
 import { UtpmError } from '../error.js';
 import { nodeUtpmCrypto } from '../node-crypto.js';
 import type { Utpm, UtpmOptions } from '../options.js';
@@ -50,6 +51,8 @@ export interface ServeOptions extends UtpmOptions {
 
 /** A running server. It owns its TPM and the state of it. */
 export interface UtpmServer extends AsyncDisposable {
+  /** The TPM that is served: what is sent to it comes between the commands of the clients, from locality 0. */
+  readonly tpm: Pick<TpmTransport, 'send'>;
   /** Where it listens for commands, with the port that was picked, if it does. */
   readonly data: ListenAddress | undefined;
   /** Where it listens for control, if it does. */
@@ -80,6 +83,7 @@ export async function serve(options: ServeOptions): Promise<UtpmServer> {
 }
 
 class TpmServer implements UtpmServer {
+  readonly tpm: UtpmServer['tpm'];
   data: ListenAddress | undefined;
   control: ListenAddress | undefined;
   readonly ended: Promise<void>;
@@ -96,6 +100,7 @@ class TpmServer implements UtpmServer {
 
   constructor(tpm: Utpm, options: ServeOptions) {
     this.#tpm = tpm;
+    this.tpm = { send: (command, sendOptions) => tpm.send(command, sendOptions) };
     this.#options = options;
     const { state, disableAutoShutdown = false } = options;
     const store = state !== undefined && isVolatileStore(state) ? { store: state } : {};
