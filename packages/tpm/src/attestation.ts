@@ -1,13 +1,21 @@
 /** Attestations by a TPM: quotes of PCRs and certificates of keys (Part 3, chapter 18). */
 import { decode } from '@casemate/wire';
-import type { HandleInput } from './authorization.js';
+import type { Authorization, Entity, HandleInput } from './authorization.js';
 import { equalBytes } from './bytes.js';
-import { Certify, Quote } from './commands/attestation.js';
+import {
+  Certify,
+  CertifyCreation,
+  GetCommandAuditDigest,
+  GetSessionAuditDigest,
+  GetTime,
+  Quote,
+} from './commands/attestation.js';
 import { TPM_ALG } from './constants/algorithms.js';
+import { TPM_RH } from './constants/handles.js';
 import { TPM_ST } from './constants/sessions.js';
 import { defaultHashes } from './default-crypto.js';
 import { entityName } from './name.js';
-import type { TpmObject } from './object.js';
+import type { Creation, TpmObject } from './object.js';
 import { orderedPcrValues, type PcrIndexes, type PcrValues, pcrSelection, readPcrs } from './pcr.js';
 import { TpmError } from './response-code.js';
 import { encodeSignature } from './signature.js';
@@ -70,6 +78,87 @@ export async function certify(
     throw new TpmError('integrity', 'certify: the TPM signed another statement than the one that was asked for');
   }
   return { certified: certifyInfo, signature: encodeSignature(signature) };
+}
+
+/** A signed statement of a TPM. */
+export interface Attestation {
+  /** The TPMS_ATTEST that is signed. */
+  readonly attest: Uint8Array;
+  /** The TPMT_SIGNATURE. */
+  readonly signature: Uint8Array;
+}
+
+/** Who signs a statement, about what moment. */
+export interface AttestOptions extends ExecuteOptions {
+  /** The signing key. */
+  readonly signer: HandleInput;
+  /** The verifier's nonce, at most 66 bytes. */
+  readonly nonce: Uint8Array;
+}
+
+/**
+ * Has the TPM sign that it made `object` itself, under the circumstances of its creation. Throws what {@link Tpm.execute}
+ * throws; `TPM_RC_TICKET` where the object or the circumstances are others.
+ */
+export async function certifyCreation(
+  tpm: Tpm,
+  options: AttestOptions & { readonly object: HandleInput; readonly creation: Creation },
+): Promise<Attestation> {
+  const { object, creation } = options;
+  const request = { creationHash: creation.hash, creationTicket: creation.ticket, ...about(options) };
+  const handles = { signHandle: options.signer, objectHandle: object };
+  const { certifyInfo, signature } = await tpm.execute(CertifyCreation, { ...handles, ...request }, options);
+  return attestation('certify creation', certifyInfo, signature, options.nonce);
+}
+
+/** Has the TPM sign its time, clock and firmware version. The endorsement hierarchy authorises. */
+export async function attestTime(tpm: Tpm, options: AttestOptions & PrivacyOptions): Promise<Attestation> {
+  const handles = { privacyAdminHandle: privacyAdmin(options), signHandle: options.signer };
+  const { timeInfo, signature } = await tpm.execute(GetTime, { ...handles, ...about(options) }, options);
+  return attestation('attest time', timeInfo, signature, options.nonce);
+}
+
+/** Has the TPM sign the audit digest of an HMAC session, which the commands under it have extended. */
+export async function attestSession(
+  tpm: Tpm,
+  options: AttestOptions & PrivacyOptions & { readonly session: HandleInput },
+): Promise<Attestation> {
+  const handles = { privacyAdminHandle: privacyAdmin(options), signHandle: options.signer };
+  const request = { ...handles, sessionHandle: options.session, ...about(options) };
+  const { auditInfo, signature } = await tpm.execute(GetSessionAuditDigest, request, options);
+  return attestation('attest session', auditInfo, signature, options.nonce);
+}
+
+/** Has the TPM sign the digest of all commands that are audited, which starts a new digest. */
+export async function attestCommands(tpm: Tpm, options: AttestOptions & PrivacyOptions): Promise<Attestation> {
+  const handles = { privacyHandle: privacyAdmin(options), signHandle: options.signer };
+  const { auditInfo, signature } = await tpm.execute(GetCommandAuditDigest, { ...handles, ...about(options) }, options);
+  return attestation('attest commands', auditInfo, signature, options.nonce);
+}
+
+/** How the endorsement hierarchy, which guards what identifies the TPM, authorises. */
+export interface PrivacyOptions {
+  /** Default: the empty password. */
+  readonly endorsementAuth?: Authorization;
+}
+
+function privacyAdmin({ endorsementAuth: auth }: PrivacyOptions): Entity {
+  return { handle: TPM_RH.ENDORSEMENT, auth };
+}
+
+function about({ nonce }: AttestOptions) {
+  return { qualifyingData: nonce, inScheme: KEYS_OWN_SCHEME };
+}
+
+/** Checks that the statement answers the nonce, and encodes the signature. */
+export function attestation(
+  subject: string,
+  attest: Uint8Array,
+  signature: { readonly sigAlg: number },
+  nonce: Uint8Array,
+): Attestation {
+  if (equalBytes(decode(TpmsAttest, attest).extraData, nonce)) return { attest, signature: encodeSignature(signature) };
+  throw new TpmError('integrity', `${subject}: the TPM signed another statement than the one that was asked for`);
 }
 
 function coversValues(tpm: Tpm, result: QuoteResult, nonce: Uint8Array, hash: number): boolean {

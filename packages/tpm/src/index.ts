@@ -470,7 +470,26 @@ export { TpmtTkAuth, TpmtTkCreation, TpmtTkHashcheck, TpmtTkVerified } from './s
 
 // Begin: client, sessions, policies and tasks.
 
-export { type CertifyResult, certify, type QuoteResult, quote } from './attestation.js';
+export {
+  type Attestation,
+  type AttestOptions,
+  attestCommands,
+  attestSession,
+  attestTime,
+  type CertifyResult,
+  certify,
+  certifyCreation,
+  type PrivacyOptions,
+  type QuoteResult,
+  quote,
+} from './attestation.js';
+export {
+  type AuditedCommand,
+  type AuditOptions,
+  commandParameterHash,
+  extendAudit,
+  responseParameterHash,
+} from './audit.js';
 export { type Authorization, type Entity, type HandleInput, type Password, password } from './authorization.js';
 export {
   type ActivateOptions,
@@ -500,7 +519,7 @@ export {
   type WrapOptions,
   wrapForImport,
 } from './duplication.js';
-export { readEkCertificate } from './ek-certificate.js';
+export { createEk, ekCertificateKinds, readEkCertificate, readEkChain, readEkTemplate } from './ek-certificate.js';
 export { hashSize } from './hashes.js';
 export { type KdfAInput, type KdfEInput, kdfA, kdfE } from './kdf.js';
 export {
@@ -523,20 +542,28 @@ export { type KeyFilePolicyOptions, keyFileAuthPolicy, keyFileCommands, keyFileP
 export { ecdhWith, hmacWith, type RsaEncryption, rsaDecryptWith, rsaEncryptWith } from './key-use.js';
 export { nameOf, nvNameOf } from './name.js';
 export {
+  type NvCertifyOptions,
   type NvDefineOptions,
   NvIndex,
+  type NvPin,
   type NvType,
   type NvUseOptions,
+  nvCertify,
+  nvChangeAuth,
   nvDefine,
   nvExtend,
+  nvGlobalLock,
   nvIncrement,
   nvLock,
   nvRead,
   nvReadNumber,
+  nvReadPin,
   nvReadPublic,
   nvSetBits,
   nvUndefine,
+  nvUndefineSpecial,
   nvWrite,
+  nvWritePin,
   openNv,
 } from './nv.js';
 export {
@@ -573,9 +600,11 @@ export {
 } from './pcr.js';
 export { findPersistent, type HandleKind, listHandles, type ProvisionOptions, provisionSrk } from './persistent.js';
 export {
+  type IssuedTicket,
   type Policy,
   type PolicyComparison,
   type PolicyElement,
+  type PolicyProof,
   policyApproval,
   policyDigest,
   type SatisfyOptions,
@@ -623,6 +652,20 @@ export {
 } from './software-object.js';
 export { type SessionHash, type SessionOptions, startSession } from './start-session.js';
 export {
+  qualifiedNameOf,
+  type StatementCheck,
+  type StatementInput,
+  type StatementOf,
+  type StatementProblem,
+  verifyCertify,
+  verifyCommandAudit,
+  verifyCreation,
+  verifyNvCertify,
+  verifyQuote,
+  verifySessionAudit,
+  verifyTime,
+} from './statement.js';
+export {
   akTemplate,
   type EkKind,
   ekTemplate,
@@ -630,6 +673,7 @@ export {
   sealedTemplate,
   signingKeyTemplate,
   srkTemplate,
+  withEkNonce,
 } from './templates.js';
 export { type ExecuteOptions, type Request, Tpm, type TpmOptions } from './tpm.js';
 export type { TpmTransport } from './transport.js';

@@ -19,7 +19,15 @@ import type { TpmHashes } from './crypto.js';
 import { defaultHashes } from './default-crypto.js';
 import type { KeyFile, KeyFileAuthPolicy, KeyFileCommand } from './key-file.js';
 import { entityName } from './name.js';
-import { orderedPcrValues, PCR_BANKS, type PcrBank, pcrIndexesOf, pcrSelection, selectedIndexes } from './pcr.js';
+import {
+  bankOf,
+  orderedPcrValues,
+  PCR_BANKS,
+  type PcrBank,
+  pcrIndexesOf,
+  pcrSelection,
+  selectedIndexes,
+} from './pcr.js';
 import type { Policy, PolicyElement } from './policy.js';
 import { TpmError } from './response-code.js';
 import { TpmHandle } from './structures/constants.js';
@@ -32,7 +40,7 @@ import { TpmtSignature, TpmtSignatureOrNull } from './structures/signatures.js';
 export interface KeyFilePolicyOptions {
   /** Hash of the policy: the object's name algorithm. Default `sha256`. */
   readonly hash?: PcrBank;
-  /** Default: @noble/hashes. */
+  /** Default: `defaultHashes`. */
   readonly hashes?: Pick<TpmHashes, 'hash'>;
 }
 
@@ -124,6 +132,7 @@ function encodeElement(element: PolicyElement, options: KeyFilePolicyOptions): K
     }
     case 'or':
     case 'signed':
+    case 'ticket':
     case 'nv':
     case 'authorize-nv':
       throw new TpmError('usage', `encode key file policy: the format has no form for the element ${element.type}`);
@@ -197,9 +206,8 @@ function indexesIn(selection: TpmlPcrSelection): { readonly [B in PcrBank]?: rea
 }
 
 function bankName(hash: number): PcrBank {
-  for (const bank of ['sha1', 'sha256', 'sha384', 'sha512'] as const) {
-    if (PCR_BANKS[bank] === hash) return bank;
-  }
+  const bank = bankOf(hash);
+  if (bank) return bank;
   throw new TpmError('usage', `read key file policy: no bank for TPM_ALG_ID 0x${hash.toString(16)}`);
 }
 

@@ -1,17 +1,23 @@
 /** NV indexes: defining, reading, writing (Part 1, section 37; Part 3, chapter 31). */
 
+import { decode, encode } from '@casemate/wire';
+import { type Attestation, type AttestOptions, attestation } from './attestation.js';
 import { type Authorization, authBytes, type Entity, type HandleInput } from './authorization.js';
 import { concat } from './bytes.js';
 import { GetCapability } from './commands/capability.js';
 import {
+  NvCertify,
+  NvChangeAuth,
   NvDefineSpace,
   NvExtend,
+  NvGlobalWriteLock,
   NvIncrement,
   NvRead,
   NvReadLock,
   NvReadPublic,
   NvSetBits,
   NvUndefineSpace,
+  NvUndefineSpaceSpecial,
   NvWrite,
   NvWriteLock,
 } from './commands/nv.js';
@@ -21,13 +27,26 @@ import { TPM_RH } from './constants/handles.js';
 import { TPM_NT, TPMA_NV } from './constants/nv.js';
 import type { TpmHashes } from './crypto.js';
 import { defaultHashes } from './default-crypto.js';
+import { hashSize } from './hashes.js';
 import { assertName, nvNameOf } from './name.js';
+import { PCR_BANKS, type PcrBank } from './pcr.js';
 import { TpmError } from './response-code.js';
-import type { TpmsNvPublic } from './structures/nv.js';
+import { TpmsNvPinCounterParameters, type TpmsNvPublic } from './structures/nv.js';
 import type { ExecuteOptions, Tpm } from './tpm.js';
 
-/** What an index holds: bytes, a counter, 64 bits that are only set, or a digest that is only extended. */
-export type NvType = 'ordinary' | 'counter' | 'bits' | 'extend';
+/**
+ * What an index holds: bytes, a counter, 64 bits that are only set, a digest that is only extended, or a number of tries
+ * with a limit, which failures (`pin-fail`) or successes (`pin-pass`) of its authorization value use up.
+ */
+export type NvType = 'ordinary' | 'counter' | 'bits' | 'extend' | 'pin-fail' | 'pin-pass';
+
+/** The contents of a PIN index: its authorization value is good while `count` is below `limit`. */
+export interface NvPin {
+  /** Tries used. */
+  readonly count: number;
+  /** Tries allowed. */
+  readonly limit: number;
+}
 
 /** An NV index, usable as a handle argument; its Name follows what is done to it through these functions. */
 export class NvIndex implements Entity {
@@ -85,8 +104,15 @@ export interface NvDefineOptions extends ExecuteOptions {
   readonly type?: NvType;
   /** Bytes of an ordinary index; the other types have a size of their own. */
   readonly size?: number;
-  /** Bits of `TPMA_NV`. Default: its value and the hierarchy, and its policy where there is one, may read and write. */
+  /**
+   * Bits of `TPMA_NV`. Default: its value and the hierarchy, and its policy where there is one, may read and write; the
+   * value of a PIN index only reads.
+   */
   readonly attributes?: number;
+  /** Bits of `TPMA_NV` besides the default ones, such as `WRITE_STCLEAR`, `WRITEDEFINE` or `GLOBALLOCK`. */
+  readonly extraAttributes?: number;
+  /** Hash of its Name, of its policy and of what an `extend` index holds. Default `sha256`. */
+  readonly nameAlg?: PcrBank;
   /** Its authorization value. Default empty. */
   readonly authValue?: Uint8Array | string;
   /** Digest of its policy. */
@@ -107,9 +133,11 @@ export interface NvUseOptions extends ExecuteOptions {
 export async function nvDefine(tpm: Tpm, options: NvDefineOptions): Promise<NvIndex> {
   const { index: nvIndex, type = 'ordinary', hierarchy = 'owner', policy = new Uint8Array(0) } = options;
   const hashes = tpm.crypto ?? defaultHashes;
-  const attributes = (options.attributes ?? defaultAttributes(hierarchy, policy.length > 0)) | typeBits(type);
-  const dataSize = type === 'ordinary' ? (options.size ?? 0) : SIZES[type];
-  const publicInfo = { nvIndex, nameAlg: TPM_ALG.SHA256, attributes: attributes >>> 0, authPolicy: policy, dataSize };
+  const nameAlg = PCR_BANKS[options.nameAlg ?? 'sha256'];
+  const access = options.attributes ?? defaultAttributes(type, hierarchy, policy.length > 0);
+  const attributes = (access | typeBits(type) | (options.extraAttributes ?? 0)) >>> 0;
+  const dataSize = sizeOf(type, nameAlg, options.size);
+  const publicInfo = { nvIndex, nameAlg, attributes, authPolicy: policy, dataSize };
   const authHandle = { handle: hierarchy === 'owner' ? TPM_RH.OWNER : TPM_RH.PLATFORM, auth: options.hierarchyAuth };
   const auth = authBytes(options.authValue);
   await tpm.execute(NvDefineSpace, { authHandle, auth, publicInfo }, options);
@@ -234,6 +262,81 @@ export async function nvLock(
   index.noteAttributes(TPMA_NV.WRITELOCKED);
 }
 
+/** Locks all indexes that have `GLOBALLOCK` against writes until the next restart. Their Names change: open them again. */
+export async function nvGlobalLock(
+  tpm: Tpm,
+  options: ExecuteOptions & {
+    readonly hierarchy?: 'owner' | 'platform';
+    readonly hierarchyAuth?: Authorization;
+  } = {},
+): Promise<void> {
+  const handle = options.hierarchy === 'platform' ? TPM_RH.PLATFORM : TPM_RH.OWNER;
+  await tpm.execute(NvGlobalWriteLock, { authHandle: { handle, auth: options.hierarchyAuth } }, options);
+}
+
+/** Sets tries and limit of a PIN index; its own authorization value is good only after the first time. */
+export async function nvWritePin(tpm: Tpm, index: NvIndex, pin: NvPin, options: NvUseOptions = {}): Promise<void> {
+  const contents = { pinCount: pin.count, pinLimit: pin.limit };
+  await nvWrite(tpm, index, encode(TpmsNvPinCounterParameters, contents), options);
+}
+
+/** Reads tries and limit of a PIN index; by its own value, this is a try itself. */
+export async function nvReadPin(tpm: Tpm, index: NvIndex, options: NvUseOptions = {}): Promise<NvPin> {
+  const contents = decode(TpmsNvPinCounterParameters, await nvRead(tpm, index, options));
+  return { count: contents.pinCount, limit: contents.pinLimit };
+}
+
+/**
+ * Gives an index another authorization value. It must be under a policy that names TPM2_NV_ChangeAuth, which `index.auth`
+ * satisfies. The index with its new value comes back.
+ */
+export async function nvChangeAuth(
+  tpm: Tpm,
+  index: NvIndex,
+  auth: Uint8Array | string,
+  options: ExecuteOptions = {},
+): Promise<NvIndex> {
+  const newAuth = authBytes(auth);
+  await tpm.execute(NvChangeAuth, { nvIndex: index, newAuth }, options);
+  return new NvIndex(index.public, { authValue: newAuth, hashes: tpm.crypto ?? defaultHashes });
+}
+
+/**
+ * Deletes an index of the platform with `POLICY_DELETE`, which only its policy can: `index.auth` must be a session that
+ * satisfies one that names TPM2_NV_UndefineSpaceSpecial.
+ */
+export async function nvUndefineSpecial(
+  tpm: Tpm,
+  index: NvIndex,
+  options: ExecuteOptions & { readonly platformAuth?: Authorization } = {},
+): Promise<void> {
+  const platform = { handle: TPM_RH.PLATFORM, auth: options.platformAuth };
+  await tpm.execute(NvUndefineSpaceSpecial, { nvIndex: index, platform }, options);
+}
+
+/** What part of an index to certify, and who authorises the read. */
+export interface NvCertifyOptions extends AttestOptions {
+  /** The index. */
+  readonly index: NvIndex;
+  /** As in {@link NvUseOptions}. */
+  readonly by?: HandleInput;
+  /** Where to start. Default 0. */
+  readonly offset?: number;
+  /** Bytes to certify. Default: all, by their digest where the TPM's buffer does not hold them. */
+  readonly size?: number;
+}
+
+/** Has the TPM sign what an index holds; {@link verifyNvCertify} checks it. Throws what {@link Tpm.execute} throws. */
+export async function nvCertify(tpm: Tpm, options: NvCertifyOptions): Promise<Attestation> {
+  const { index, signer, nonce, offset = 0 } = options;
+  const whole = index.public.dataSize - offset;
+  const size = options.size ?? (whole <= (await bufferSize(tpm, whole)) ? whole : 0);
+  const handles = { signHandle: signer, authHandle: options.by ?? authoriser(index, 'READ'), nvIndex: index };
+  const request = { qualifyingData: nonce, inScheme: { scheme: TPM_ALG.NULL }, size, offset } as const;
+  const { certifyInfo, signature } = await tpm.execute(NvCertify, { ...handles, ...request }, options);
+  return attestation('certify NV', certifyInfo, signature, nonce);
+}
+
 function authoriser(index: NvIndex, access: 'READ' | 'WRITE'): HandleInput {
   const { attributes } = index.public;
   const allows = (by: 'AUTH' | 'POLICY' | 'OWNER' | 'PP') => (attributes & TPMA_NV[`${by}${access}`]) !== 0;
@@ -250,10 +353,17 @@ async function bufferSize(tpm: Tpm, wanted: number): Promise<number> {
   return Math.max(ANY_BUFFER, found?.value ?? 0);
 }
 
-function defaultAttributes(hierarchy: 'owner' | 'platform', policy: boolean): number {
+function defaultAttributes(type: NvType, hierarchy: 'owner' | 'platform', policy: boolean): number {
   const byPolicy = policy ? TPMA_NV.POLICYREAD | TPMA_NV.POLICYWRITE : 0;
-  const byValue = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.NO_DA | byPolicy;
+  // Whoever knows a PIN must not give himself more tries.
+  const write = type === 'pin-fail' || type === 'pin-pass' ? 0 : TPMA_NV.AUTHWRITE;
+  const byValue = TPMA_NV.AUTHREAD | write | TPMA_NV.NO_DA | byPolicy;
   return byValue | (hierarchy === 'owner' ? OWNER_ACCESS : PLATFORM_ACCESS);
+}
+
+function sizeOf(type: NvType, nameAlg: number, size: number | undefined): number {
+  if (type === 'ordinary') return size ?? 0;
+  return type === 'extend' ? hashSize(nameAlg) : 8;
 }
 
 function typeBits(type: NvType): number {
@@ -264,10 +374,11 @@ function typeBits(type: NvType): number {
 const ANY_BUFFER = 256;
 const OWNER_ACCESS = TPMA_NV.OWNERREAD | TPMA_NV.OWNERWRITE;
 const PLATFORM_ACCESS = TPMA_NV.PPREAD | TPMA_NV.PPWRITE | TPMA_NV.PLATFORMCREATE;
-const SIZES = { counter: 8, bits: 8, extend: 32 } as const;
 const TYPES = {
   ordinary: TPM_NT.ORDINARY,
   counter: TPM_NT.COUNTER,
   bits: TPM_NT.BITS,
   extend: TPM_NT.EXTEND,
+  'pin-fail': TPM_NT.PIN_FAIL,
+  'pin-pass': TPM_NT.PIN_PASS,
 } as const;

@@ -20,7 +20,7 @@ import type { ExecuteOptions, Tpm } from './tpm.js';
 export type Hierarchy = 'owner' | 'endorsement' | 'platform' | 'null';
 
 /** The permanent handle of each hierarchy. */
-const HIERARCHIES = {
+export const HIERARCHIES = {
   owner: TPM_RH.OWNER,
   endorsement: TPM_RH.ENDORSEMENT,
   platform: TPM_RH.PLATFORM,

@@ -150,7 +150,8 @@ function bankNames(banks: { readonly [B in PcrBank]?: unknown }): readonly PcrBa
   });
 }
 
-function bankOf(hash: number): PcrBank | undefined {
+/** The bank of a hash (TPM algorithm identifier), where it is one that this package knows. */
+export function bankOf(hash: number): PcrBank | undefined {
   return bankNames(PCR_BANKS).find((bank) => PCR_BANKS[bank] === hash);
 }
 

@@ -1,13 +1,15 @@
 /** Public areas to create keys from: EK, SRK, AK and signing keys (TCG EK Credential Profile 2.5, annex B; TCG TPM v2.0 Provisioning Guidance 1.0, section 7.5). */
 import { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
 import { TPMA_OBJECT } from './constants/attributes.js';
+import { curveSize } from './public-key.js';
+import { TpmError } from './response-code.js';
 import type { TpmtPublic } from './structures/public.js';
 
 /** A kind and size of asymmetric key. */
 export type KeyKind = 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'ecc-p256' | 'ecc-p384' | 'ecc-p521';
 
-/** An endorsement key: low range (annex B.3, L-1 and L-2), or high range (annex B.4, H-1 to H-4, H-6, H-7). */
-export type EkKind = 'rsa-2048' | 'ecc-p256' | `${KeyKind}-high`;
+/** An endorsement key: low range (annex B.3, L-1 and L-2), or high range (annex B.4, H-1 to H-7). */
+export type EkKind = 'rsa-2048' | 'ecc-p256' | `${KeyKind}-high` | 'sm2-high';
 
 /** The template of an endorsement key. The policy of a low range key is PolicySecret of the endorsement hierarchy. */
 export function ekTemplate(kind: EkKind): TpmtPublic {
@@ -15,9 +17,18 @@ export function ekTemplate(kind: EkKind): TpmtPublic {
     const shape = KINDS[kind];
     return storage(shape, { attributes: EK, authPolicy: POLICY_A_SHA256.slice(), zeroUnique: true });
   }
+  if (kind === 'sm2-high') return sm2Ek();
   const shape = KINDS[kind.slice(0, -'-high'.length) as KeyKind]; // the other members of EkKind are KeyKind with that suffix
   const authPolicy = (POLICY_B[shape.hash] ?? POLICY_B_SHA256).slice();
   return storage(shape, { attributes: EK | TPMA_OBJECT.userWithAuth, authPolicy, zeroUnique: false });
+}
+
+/** The template of an endorsement key with the nonce that its manufacturer put beside it (EK Credential Profile 2.5, section 2.2.1.3). */
+export function withEkNonce(template: TpmtPublic, nonce: Uint8Array): TpmtPublic {
+  if (template.type === TPM_ALG.RSA) return { ...template, unique: padEnd(nonce, template.parameters.keyBits / 8) };
+  if (template.type !== TPM_ALG.ECC) throw new TpmError('usage', 'insert EK nonce: expected an RSA or ECC template');
+  const size = curveSize(template.parameters.curveID);
+  return { ...template, unique: { x: padEnd(nonce, size), y: new Uint8Array(size) } };
 }
 
 /** The template of the storage root key, the usual parent of other keys. */
@@ -78,6 +89,29 @@ function storage(
   return { ...common, type: TPM_ALG.ECC, parameters, unique: { x: new Uint8Array(size), y: new Uint8Array(size) } };
 }
 
+/** H-5: the only one whose hash and cipher are not of NIST. */
+function sm2Ek(): TpmtPublic {
+  const none = { scheme: TPM_ALG.NULL } as const;
+  const symmetric = { algorithm: TPM_ALG.SM4, keyBits: 128, mode: TPM_ALG.CFB } as const;
+  return {
+    type: TPM_ALG.ECC,
+    nameAlg: TPM_ALG.SM3_256,
+    objectAttributes: EK | TPMA_OBJECT.userWithAuth,
+    authPolicy: POLICY_B_SM3.slice(),
+    parameters: { symmetric, scheme: none, curveID: TPM_ECC_CURVE.SM2_P256, kdf: none },
+    unique: { x: new Uint8Array(0), y: new Uint8Array(0) },
+  };
+}
+
+function padEnd(bytes: Uint8Array, size: number): Uint8Array {
+  if (bytes.length > size) {
+    throw new TpmError('usage', `insert EK nonce: expected at most ${size} bytes, got ${bytes.length}`);
+  }
+  const padded = new Uint8Array(size);
+  padded.set(bytes);
+  return padded;
+}
+
 function signing(shape: Shape, objectAttributes: number): TpmtPublic {
   const symmetric = { algorithm: TPM_ALG.NULL } as const;
   const details = { hashAlg: shape.hash };
@@ -112,6 +146,7 @@ const EK = GENERATED | TPMA_OBJECT.adminWithPolicy | RESTRICTED_DECRYPT;
 const NO_POLICY = new Uint8Array(0);
 const POLICY_A_SHA256 = bytesOf('837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa');
 const POLICY_B_SHA256 = bytesOf('ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0');
+const POLICY_B_SM3 = bytesOf('167860a35f2c5c3567f9c927ac56c032f3b3a6462f8d037998e7a10f77fa454a');
 const POLICY_B: Readonly<Record<number, Uint8Array>> = {
   [TPM_ALG.SHA256]: POLICY_B_SHA256,
   [TPM_ALG.SHA384]: bytesOf(
