@@ -346,11 +346,22 @@ export function crlDistributionPointValue(uri: string): Uint8Array {
   return sequence(sequence(tlv(constructed(0), fullName)));
 }
 
-/** authorityInfoAccess with the location of the issuer's certificate (id-ad-caIssuers). */
-export function authorityInfoAccess(uri: string): Extension {
-  const description = sequence(oid('1.3.6.1.5.5.7.48.2'), encodeGeneralName({ type: 'uri', value: uri }));
-  return { oid: EXTENSION.authorityInfoAccess, critical: false, value: sequence(description) };
+/** authorityInfoAccess with where to fetch the issuer's certificate and where to ask for the status; none without either. */
+export function authorityInfoAccess(places: {
+  readonly caIssuers: string | undefined;
+  readonly ocsp: string | undefined;
+}): readonly Extension[] {
+  const describe = (method: string, uri: string | undefined) =>
+    uri === undefined ? [] : [sequence(oid(method), encodeGeneralName({ type: 'uri', value: uri }))];
+  const descriptions = [
+    ...describe(ACCESS_METHOD.ocsp, places.ocsp),
+    ...describe(ACCESS_METHOD.caIssuers, places.caIssuers),
+  ];
+  if (descriptions.length === 0) return [];
+  return [{ oid: EXTENSION.authorityInfoAccess, critical: false, value: sequence(...descriptions) }];
 }
+
+const ACCESS_METHOD = { ocsp: '1.3.6.1.5.5.7.48.1', caIssuers: '1.3.6.1.5.5.7.48.2' } as const;
 
 /** The number in a cRLNumber or deltaCRLIndicator value. */
 export function crlNumberValue(value: Uint8Array): bigint {

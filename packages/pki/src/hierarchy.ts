@@ -25,6 +25,8 @@ export interface TemplateEntry {
   readonly crlUri?: string;
   /** Where this CA's certificate can be fetched. */
   readonly certificateUri?: string;
+  /** Where the OCSP responder for this CA's certificates answers. */
+  readonly ocspUri?: string;
 }
 
 /** A tree of certificates as plain data. */
@@ -284,6 +286,7 @@ function issuerWith(each: TemplateEntry, certificate: Uint8Array, signer: Signer
     signer,
     ...(each.crlUri === undefined ? {} : { crlUri: each.crlUri }),
     ...(each.certificateUri === undefined ? {} : { certificateUri: each.certificateUri }),
+    ...(each.ocspUri === undefined ? {} : { ocspUri: each.ocspUri }),
   };
 }
 

@@ -68,6 +68,25 @@ export {
   type NameInput,
   nameText,
 } from './name.js';
+export { type OcspOptions, ocspStatus } from './ocsp.js';
+export {
+  buildOcspRequest,
+  type CertId,
+  type OcspRequest,
+  type OcspRequestOptions,
+  parseOcspRequest,
+} from './ocsp-request.js';
+export {
+  answerOcsp,
+  type CertificateStatus,
+  OCSP_ERRORS,
+  type OcspError,
+  type OcspResponder,
+  type OcspResponse,
+  ocspError,
+  parseOcspResponse,
+  type SingleResponse,
+} from './ocsp-response.js';
 export { EXTENDED_KEY_USAGE, type ExtendedKeyUsage } from './oid.js';
 export { type PathOptions, type PathResult, validatePath } from './path.js';
 export type { PathProblem, PathProblemCode } from './path-problem.js';
@@ -82,3 +101,4 @@ export {
   profileProblems,
 } from './profile.js';
 export type { Purpose } from './purpose.js';
+export type { RevocationStatus } from './revocation.js';

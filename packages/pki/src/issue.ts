@@ -9,7 +9,7 @@ import {
 } from './alternative-name.js';
 import { randomBytes } from './bytes.js';
 import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
-import { bitString, constructed, integer, octetsOfBitString, openDer, sequence, TAG, time, tlv } from './der.js';
+import { bitString, constructed, integer, nul, octetsOfBitString, openDer, sequence, TAG, time, tlv } from './der.js';
 import { PkiError } from './error.js';
 import {
   authorityInfoAccess,
@@ -27,7 +27,7 @@ import {
 import { assertSignerOf, type Signer, signChecked, signerScheme } from './key.js';
 import { buildName, type NameAttributeType, type NameInput, nameText, parseName } from './name.js';
 import { nameConstraintProblem } from './name-constraints.js';
-import { EXTENDED_KEY_USAGE, extendedKeyUsageOid } from './oid.js';
+import { EXTENDED_KEY_USAGE, extendedKeyUsageOid, OCSP } from './oid.js';
 import { type AlternativeNameRule, assertKeyKind, assertProfile, type CertificateProfile } from './profile.js';
 
 /** Who signs a certificate. */
@@ -40,6 +40,8 @@ export interface Issuer {
   readonly crlUri?: string;
   /** Where the issuer's certificate can be fetched, for the certificates that it issues. */
   readonly certificateUri?: string;
+  /** Where the OCSP responder for the issuer's certificates answers. */
+  readonly ocspUri?: string;
 }
 
 /** What {@link createCertificate} makes a certificate from. */
@@ -110,7 +112,8 @@ function profileExtensions(request: CertificateRequest, issuer: Certificate | un
     subjectKeyIdentifier(own),
     authorityKeyIdentifier(issuerKey),
     ...(request.issuer.crlUri === undefined ? [] : [crlDistributionPoint(request.issuer.crlUri)]),
-    ...(request.issuer.certificateUri === undefined ? [] : [authorityInfoAccess(request.issuer.certificateUri)]),
+    ...authorityInfoAccess({ caIssuers: request.issuer.certificateUri, ocsp: request.issuer.ocspUri }),
+    ...(profile.ocspNoCheck === true ? [{ oid: OCSP.noCheck, critical: false, value: nul() }] : []),
   ];
 }
 
@@ -182,7 +185,10 @@ function assertWithinIssuer(request: CertificateRequest, issuer: Certificate | u
   const { profile } = request;
   const bounds = issuer.extendedKeyUsage;
   const wanted = (profile.extendedKeyUsage ?? []).map(extendedKeyUsageOid);
-  const outside = bounds === undefined ? [] : wanted.filter((usage) => !bounds.includes(usage));
+  // A CA appoints its responder whatever its own usages are: with OCSPSigning among them it would be one for the CA above it.
+  const outside = wanted.filter(
+    (usage) => bounds?.includes(usage) === false && usage !== EXTENDED_KEY_USAGE.OCSPSigning,
+  );
   if (outside.length > 0 && !bounds?.includes(EXTENDED_KEY_USAGE.anyExtendedKeyUsage)) {
     throw new PkiError(
       'not-allowed',

@@ -40,6 +40,14 @@ export const EXTENSION = {
   subjectDirectoryAttributes: '2.5.29.9',
 } as const;
 
+/** OCSP (RFC 6960), and the SHA-1 that names issuers in it. */
+export const OCSP = {
+  basic: '1.3.6.1.5.5.7.48.1.1',
+  nonce: '1.3.6.1.5.5.7.48.1.2',
+  noCheck: '1.3.6.1.5.5.7.48.1.5',
+  sha1: '1.3.14.3.2.26',
+} as const;
+
 /** Extended key usages (RFC 5280 4.2.1.12; TCG EK Credential Profile 3.5 and TCG AK certificate profile). */
 export const EXTENDED_KEY_USAGE = {
   anyExtendedKeyUsage: '2.5.29.37.0',

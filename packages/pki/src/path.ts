@@ -7,10 +7,11 @@ import { type Crl, parseCrl } from './crl.js';
 import { PkiError } from './error.js';
 import { nameText } from './name.js';
 import { type ComparisonBudget, nameConstraintProblem } from './name-constraints.js';
+import { ocspStatus } from './ocsp.js';
 import { type PathProblem, problemOf } from './path-problem.js';
 import { isForName, type PeerName } from './peer-name.js';
 import { issuerPurposeProblem, leafPurposeProblem, type Purpose } from './purpose.js';
-import { revocationStatus } from './revocation.js';
+import { type RevocationStatus, revocationStatus } from './revocation.js';
 import { verifySignature } from './signature.js';
 
 /** What a path must be good for. */
@@ -26,7 +27,9 @@ export interface PathOptions {
    * may be used, that is a refusal.
    */
   readonly crls?: readonly (Uint8Array | Crl)[];
-  /** Whether every issuer in the path must have a usable CRL. */
+  /** OCSP answers, DER, as a TLS peer staples them. One that can be used counts beside CRLs; `revoked` wins. */
+  readonly ocspResponses?: readonly Uint8Array[];
+  /** Whether of every certificate under an anchor a usable CRL or OCSP answer must tell the status. */
   readonly requireCrl?: boolean;
   /** How many intermediates that are not self-issued there may be; 8 without it. */
   readonly maxDepth?: number;
@@ -245,11 +248,11 @@ function namesProblem(path: readonly Certificate[], search: Search): PathProblem
 }
 
 async function revocationProblem(path: readonly Certificate[], search: Search): Promise<PathProblem | undefined> {
-  const { crls, options } = search;
+  const { options } = search;
   for (const [i, certificate] of path.entries()) {
     const issuer = path[i + 1];
     if (issuer === undefined) break;
-    const answer = await revocationStatus(certificate, issuer, crls, options.time);
+    const answer = await currentStatus(certificate, issuer, search);
     if (answer.status === 'revoked') {
       return problemOf(
         certificate,
@@ -265,6 +268,31 @@ async function revocationProblem(path: readonly Certificate[], search: Search): 
         `expected a CRL of ${nameText(certificate.issuer)}, got none`,
       );
     }
+  }
+  return undefined;
+}
+
+/** Revoked is what any usable source says; good is what one says and none contradicts. */
+async function currentStatus(
+  certificate: Certificate,
+  issuer: Certificate,
+  { crls, options }: Search,
+): Promise<RevocationStatus> {
+  const stapled = await stapledStatus(certificate, issuer, options);
+  if (stapled?.status === 'revoked') return stapled;
+  const listed = await revocationStatus(certificate, issuer, crls, options.time);
+  return listed.status === 'revoked' ? listed : (stapled ?? listed);
+}
+
+/** The first OCSP answer that tells good or revoked; one that cannot be used is as if it were not there. */
+async function stapledStatus(
+  certificate: Certificate,
+  issuer: Certificate,
+  { ocspResponses = [], time }: PathOptions,
+): Promise<RevocationStatus | undefined> {
+  for (const response of ocspResponses) {
+    const answer = await ocspStatus(certificate, issuer, response, { time });
+    if (answer.status !== 'unusable') return answer;
   }
   return undefined;
 }

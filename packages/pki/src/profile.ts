@@ -43,6 +43,8 @@ export interface CertificateProfile {
   readonly subjectAltName?: Readonly<Partial<Record<AlternativeNameType, AlternativeNameRule>>>;
   /** Which keys are certified; all that this package knows without it. */
   readonly keys?: readonly KeyKind[];
+  /** For OCSP responders: their own revocation is not asked about (id-pkix-ocsp-nocheck), so keep `validityDays` low. */
+  readonly ocspNoCheck?: boolean;
 }
 
 const CA_SUBJECT = {
@@ -81,7 +83,7 @@ export const PROFILES = {
     extendedKeyUsage: ['codeSigning'],
     subject: CA_SUBJECT,
   },
-  /** Issues device certificates, and nothing else. */
+  /** Issues device certificates, and nothing else but its OCSP responder's. */
   deviceCa: {
     name: 'device-ca',
     validityDays: 2190,
@@ -89,6 +91,15 @@ export const PROFILES = {
     keyUsage: CA_USAGE,
     extendedKeyUsage: ['clientAuth', 'serverAuth'],
     subject: CA_SUBJECT,
+  },
+  /** Answers for a CA whether its certificates are revoked; short-lived, as nobody asks about its own. */
+  ocspResponder: {
+    name: 'ocsp-responder',
+    validityDays: 30,
+    keyUsage: ['digitalSignature'],
+    extendedKeyUsage: ['OCSPSigning'],
+    subject: CA_SUBJECT,
+    ocspNoCheck: true,
   },
   /** A device's own key: it opens and accepts TLS connections. */
   device: {
@@ -100,7 +111,7 @@ export const PROFILES = {
     subjectAltName: { uri: { presence: 'required', pattern: UUID_URI }, dns: { presence: 'optional', max: 4 } },
     keys: ['P-256', 'P-384', 'rsa'],
   },
-  /** Issues certificates for attestation keys, and nothing else. */
+  /** Issues certificates for attestation keys, and nothing else but its OCSP responder's. */
   attestationCa: {
     name: 'attestation-ca',
     validityDays: 2190,
@@ -138,6 +149,12 @@ export function profileProblems(profile: CertificateProfile): readonly string[] 
       : ['validityDays must lie between 1 and 36525']),
     ...(ca && !isPathLength(profile.ca.pathLength) ? ['pathLength must be a whole number from 0 to 16'] : []),
     ...unknown.map((usage) => `the key usage ${usage} is unknown`),
+    ...(ca && profile.extendedKeyUsage?.includes('OCSPSigning')
+      ? ['OCSPSigning in a CA would make it a responder for the CA above it']
+      : []),
+    ...(profile.ocspNoCheck === true && !profile.extendedKeyUsage?.includes('OCSPSigning')
+      ? ['ocspNoCheck is for OCSP responders']
+      : []),
     ...usages.map((usage) => `the extended key usage ${usage} is neither a known name nor an identifier`),
   ];
 }
