@@ -9,6 +9,7 @@ const entries = [
   'src/mssim.ts',
   'src/node-crypto.ts',
   'src/recorder.ts',
+  'src/cli.ts',
   'src/tpm12.ts',
   'src/noble-crypto.ts',
 ];
@@ -24,7 +25,7 @@ const nodeOnly = [
   'recorder',
   'recorder/*',
   'cli',
-  'cli/*',
+  'cli/**/*',
 ].map((name) => `!src/${name}.ts`);
 
 /** On Node, OpenSSL is the default provider, and @noble is loaded only where somebody uses it. */

@@ -43,6 +43,13 @@ export function exchangeJson(exchange: ExplainedExchange): SpelledJson {
   };
 }
 
+/** A list or structure as lines of text. */
+export function spelledText(value: Spelled, options: TextOptions = {}): string {
+  const paint = painter(options.colour ?? false);
+  const lines = isNested(value) ? nestedLines(value, -1, options, paint) : [inlineText(value, options, paint)];
+  return lines.join('\n');
+}
+
 type Style = (text: string) => string;
 interface Paint {
   readonly name: Style;

@@ -1,0 +1,69 @@
+/** The help texts. */
+import { COMMANDS } from './commands.js';
+import type { CommandDefinition, OptionDefinitions } from './definition.js';
+import { PROGRAM_OPTIONS } from './options.js';
+import { SOURCES } from './secret-source.js';
+import { type Style, table, wrap } from './terminal.js';
+
+/** The help of the program, or of the commands whose first word is `group`. */
+export function programHelp(style: Style, group?: string): string {
+  const commands = COMMANDS.filter(({ name }) => group === undefined || name.startsWith(`${group} `));
+  const rows = commands.map(({ name, summary }) => [style.bold(name), summary]);
+  const parts = [
+    'casemate-tpm: what people do with a TPM 2.0\n',
+    `usage: casemate-tpm ${group ?? 'COMMAND'} [arguments] [options]\n`,
+    `${table(rows, { indent: 2 })}\n`,
+    `options of every command\n${optionTable(PROGRAM_OPTIONS, style)}\n`,
+    `addresses\n${table(ADDRESSES, { indent: 2 })}\n`,
+    `passwords come from a SOURCE\n  ${SOURCES}\n`,
+    `exit codes\n${table(EXIT_CODES, { indent: 2 })}\n`,
+    '"casemate-tpm COMMAND --help" says more.\n',
+  ];
+  return parts.join('\n');
+}
+
+/** The help of one command. */
+export function commandHelp(command: CommandDefinition, style: Style): string {
+  const { name, usage = '', summary, details, options, examples } = command;
+  const parts = [
+    `casemate-tpm ${name}: ${summary}\n`,
+    `usage: casemate-tpm ${[name, usage].join(' ').trimEnd()} [options]\n`,
+  ];
+  if (details)
+    parts.push(
+      `${wrap(details, 96)
+        .map((line) => `  ${line}`)
+        .join('\n')}\n`,
+    );
+  if (options) parts.push(`options\n${optionTable(options, style)}\n`);
+  parts.push(`options of every command\n${optionTable(PROGRAM_OPTIONS, style)}\n`);
+  if (Object.values(options ?? {}).some(({ value }) => value === 'SOURCE')) parts.push(`SOURCE\n  ${SOURCES}\n`);
+  if (examples) parts.push(`examples\n${examples.map((line) => `  ${line}`).join('\n')}\n`);
+  return parts.join('\n');
+}
+
+function optionTable(options: OptionDefinitions, style: Style): string {
+  const rows = Object.entries(options).map(([name, { short, value, help }]) => {
+    const long = `${short ? `-${short}, ` : '    '}--${name}`;
+    return [style.bold(value === undefined ? long : `${long} ${value}`), help];
+  });
+  return table(rows, { indent: 2 });
+}
+
+const ADDRESSES = [
+  ['device:/dev/tpmrm0', 'a device of the Linux kernel; a bare path will do'],
+  ['swtpm:host=H,port=N', 'swtpm or utpm over TCP; swtpm:path=P over a Unix socket'],
+  ['mssim:host=H,port=N', "Microsoft's simulator, and whatever speaks its protocol"],
+  ['utpm:DIRECTORY', 'a software TPM of our own with its state in DIRECTORY; needs @casemate/utpm'],
+];
+
+const EXIT_CODES = [
+  ['0', 'done'],
+  ['1', 'failed otherwise, such as a file that cannot be read'],
+  ['2', 'the command line is wrong'],
+  ['3', 'the TPM cannot be reached or does not answer'],
+  ['4', 'the TPM refused the command'],
+  ['5', 'a password is wrong, a policy is not met, or the TPM is in lockout'],
+  ['6', 'a check said no'],
+  ['7', 'a file is malformed'],
+];
