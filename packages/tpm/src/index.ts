@@ -601,6 +601,7 @@ export {
 export { findPersistent, type HandleKind, listHandles, type ProvisionOptions, provisionSrk } from './persistent.js';
 export {
   type IssuedTicket,
+  nameHash,
   type Policy,
   type PolicyComparison,
   type PolicyElement,

@@ -2,6 +2,7 @@
 import { decode, encode } from '@casemate/wire';
 import type { Entity } from './authorization.js';
 import { concat, equalBytes, u16Bytes, u32Bytes } from './bytes.js';
+import type { CommandResponse } from './command.js';
 import {
   PolicyAuthorize,
   PolicyAuthorizeNv,
@@ -21,10 +22,11 @@ import {
   PolicySecret,
   PolicySigned,
   PolicyTemplate,
+  PolicyTicket,
 } from './commands/enhanced-authorization.js';
 import { VerifySignature } from './commands/signing.js';
 import { TPM_CC } from './constants/commands.js';
-import type { TPM_EO } from './constants/sessions.js';
+import { type TPM_EO, TPM_ST } from './constants/sessions.js';
 import type { TpmHashes } from './crypto.js';
 import { defaultHashes } from './default-crypto.js';
 import { hashSize } from './hashes.js';
@@ -45,6 +47,7 @@ import type { Session } from './session.js';
 import { TpmlPcrSelection } from './structures/lists.js';
 import type { TpmtPublic } from './structures/public.js';
 import { TpmtSignature } from './structures/signatures.js';
+import type { TpmtTkAuth } from './structures/tickets.js';
 import type { Tpm } from './tpm.js';
 
 /** Conditions that must all hold, in this order. */
@@ -60,6 +63,30 @@ export interface PolicyComparison {
   readonly operation: (typeof TPM_EO)[keyof typeof TPM_EO];
 }
 
+/** What a proof by a secret or a signature covers. Only `policyRef` goes into the policy's digest. */
+export interface PolicyProof {
+  /** Bytes that tell this use of the authority from others. Default none. */
+  readonly policyRef?: Uint8Array;
+  /** Only a command with this cpHash, `commandParameterHash`. Default: any command. */
+  readonly cpHash?: Uint8Array;
+  /** Seconds from the session's start that the proof holds, or negative for a ticket that holds as long. Default 0: no limit. */
+  readonly expiration?: number;
+}
+
+/** What the TPM gave for a proof with a negative `expiration`: it stands for that proof until it expires or the TPM is reset. */
+export interface IssuedTicket {
+  /** When it expires, in the TPM's own form. */
+  readonly timeout: Uint8Array;
+  /** The cpHash of the proof; empty for any command. */
+  readonly cpHash: Uint8Array;
+  /** The policyRef of the proof. */
+  readonly policyRef: Uint8Array;
+  /** The Name of the authority. */
+  readonly authName: Uint8Array;
+  /** The ticket itself. */
+  readonly ticket: TpmtTkAuth;
+}
+
 /** One condition of a policy. Its digest needs only what identifies it; what a replay needs besides may be left out before. */
 export type PolicyElement =
   /** PCRs have these values (PolicyPCR). */
@@ -73,23 +100,18 @@ export type PolicyElement =
   /** Only this command, a member of `TPM_CC` (PolicyCommandCode). */
   | { readonly type: 'command-code'; readonly code: number }
   /** The authorization of another entity is proved (PolicySecret). */
-  | {
-      readonly type: 'secret';
-      readonly authority: Entity;
-      readonly policyRef?: Uint8Array;
-      readonly expiration?: number;
-    }
+  | ({ readonly type: 'secret'; readonly authority: Entity } & PolicyProof)
   /**
    * A key signs for this session (PolicySigned). `sign` gets nonceTPM, expiration, cpHashA and policyRef one after another,
    * hashes and signs that, and gives a TPMT_SIGNATURE.
    */
-  | {
+  | ({
       readonly type: 'signed';
       readonly authority: TpmtPublic;
-      readonly policyRef?: Uint8Array;
-      readonly expiration?: number;
       readonly sign?: (message: Uint8Array) => Promise<Uint8Array>;
-    }
+    } & PolicyProof)
+  /** An earlier proof of a `secret` or a `signed`, whose digest this has (PolicyTicket). */
+  | ({ readonly type: 'ticket' } & IssuedTicket)
   /**
    * A policy that a key has approved (PolicyAuthorize), so that it can be chosen after the digest is fixed. `signature` is a
    * TPMT_SIGNATURE of {@link policyApproval}.
@@ -104,9 +126,9 @@ export type PolicyElement =
   | { readonly type: 'or'; readonly branches: readonly Policy[] }
   /** The NV index that is authorised has been written, or has not (PolicyNvWritten). */
   | { readonly type: 'nv-written'; readonly written: boolean }
-  /** Only a command with this cpHash (PolicyCpHash). */
+  /** Only a command with this cpHash, `commandParameterHash` (PolicyCpHash). */
   | { readonly type: 'cp-hash'; readonly cpHash: Uint8Array }
-  /** Only handles with this hash of their Names (PolicyNameHash). */
+  /** Only handles with this hash of their Names, {@link nameHash} (PolicyNameHash). */
   | { readonly type: 'name-hash'; readonly nameHash: Uint8Array }
   /** Only creation from a template with this hash (PolicyTemplate). */
   | { readonly type: 'template'; readonly templateHash: Uint8Array }
@@ -114,7 +136,10 @@ export type PolicyElement =
   | { readonly type: 'locality'; readonly locality: number }
   /** Physical presence is asserted (PolicyPhysicalPresence). */
   | { readonly type: 'physical-presence' }
-  /** Only duplication to this parent, of this object where `includeObject` (PolicyDuplicationSelect). */
+  /**
+   * Only duplication to this parent, of this object where `includeObject` (PolicyDuplicationSelect). A replay needs the
+   * Name of the object either way.
+   */
   | {
       readonly type: 'duplication-select';
       readonly objectName: Uint8Array;
@@ -137,6 +162,8 @@ export type PolicyElement =
 export interface SatisfyOptions {
   /** Which branch of an OR to take. Default: the first whose PCR conditions hold now. */
   readonly choose?: (branches: readonly Policy[]) => number | Promise<number>;
+  /** Takes the tickets that proofs with a negative `expiration` give, to use them later as `{ type: 'ticket', ...ticket }`. */
+  readonly onTicket?: (ticket: IssuedTicket) => void;
 }
 
 /** The digest of a policy, to put into an object's `authPolicy`; `hash` is the object's name algorithm. */
@@ -147,6 +174,15 @@ export function policyDigest(
 ): Uint8Array {
   const algorithm = PCR_BANKS[hash];
   return extendAll(policy, { algorithm, hashes, digest: new Uint8Array(hashSize(algorithm)) }).digest;
+}
+
+/** The hash of the Names of a command's handles, in their order, for a `name-hash` element; `hash` is the policy's. */
+export function nameHash(
+  handles: readonly Entity[],
+  hash: PcrBank = 'sha256',
+  hashes: Pick<TpmHashes, 'hash'> = defaultHashes,
+): Uint8Array {
+  return hashes.hash(PCR_BANKS[hash], ...handles.map(entityName));
 }
 
 /** The message that a key signs to approve a policy for an `authorize` element: policy digest and policyRef. */
@@ -213,6 +249,8 @@ function extend(state: State, element: PolicyElement): State {
       return absorbName(state, TPM_CC.PolicySecret, entityName(element.authority), element.policyRef);
     case 'signed':
       return absorbName(state, TPM_CC.PolicySigned, nameOf(element.authority, state.hashes), element.policyRef);
+    case 'ticket':
+      return absorbName(state, TICKET_COMMANDS[element.ticket.tag], element.authName, element.policyRef);
     case 'authorize':
       return absorbName(
         reset(state),
@@ -274,6 +312,11 @@ async function replayOne(element: PolicyElement, state: State, replay: Replay): 
       return replaySecret(element, replay);
     case 'signed':
       return replaySigned(element, replay);
+    case 'ticket': {
+      const { timeout, cpHash: cpHashA, policyRef, authName, ticket } = element;
+      await tpm.execute(PolicyTicket, { policySession, timeout, cpHashA, policyRef, authName, ticket });
+      return;
+    }
     case 'authorize':
       return replayAuthorize(element, state, replay);
     case 'or':
@@ -320,27 +363,40 @@ async function replayOne(element: PolicyElement, state: State, replay: Replay): 
 }
 
 async function replaySecret(element: Extract<PolicyElement, { type: 'secret' }>, replay: Replay): Promise<void> {
-  const { authority, policyRef = NONE, expiration = 0 } = element;
-  await replay.tpm.execute(PolicySecret, {
-    authHandle: authority,
-    policySession: replay.session,
-    // A time limit counts from the session's start, so it needs the session's nonce.
-    nonceTPM: expiration === 0 ? NONE : replay.session.nonceTpm,
-    cpHashA: NONE,
-    policyRef,
-    expiration,
-  });
+  const { authority, expiration = 0 } = element;
+  // A time limit counts from the session's start, so it needs the session's nonce.
+  const nonceTPM = expiration === 0 ? NONE : replay.session.nonceTpm;
+  const proof = proofOf(element);
+  const handles = { authHandle: authority, policySession: replay.session };
+  const issued = await replay.tpm.execute(PolicySecret, { ...handles, nonceTPM, ...proof });
+  noteTicket(issued, proof, entityName(authority), replay);
 }
 
 async function replaySigned(element: Extract<PolicyElement, { type: 'signed' }>, replay: Replay): Promise<void> {
-  const { authority, policyRef = NONE, expiration = 0, sign } = element;
+  const { authority, sign } = element;
   if (!sign) throw lacks(element.type, 'a signer');
   const { tpm, session } = replay;
   const nonceTPM = session.nonceTpm;
-  const auth = decode(TpmtSignature, await sign(concat(nonceTPM, u32Bytes(expiration >>> 0), policyRef)));
-  await using key = await loadPublic(tpm, authority);
-  const request = { nonceTPM, cpHashA: NONE, policyRef, expiration, auth };
-  await tpm.execute(PolicySigned, { authObject: key, policySession: session, ...request });
+  const proof = proofOf(element);
+  const { expiration, cpHashA, policyRef } = proof;
+  const auth = decode(TpmtSignature, await sign(concat(nonceTPM, u32Bytes(expiration >>> 0), cpHashA, policyRef)));
+  // A ticket is one of the hierarchy that the key is in, and the null hierarchy gives none.
+  await using key = await loadPublic(tpm, authority, { hierarchy: expiration < 0 ? 'owner' : 'null' });
+  const issued = await tpm.execute(PolicySigned, { authObject: key, policySession: session, nonceTPM, ...proof, auth });
+  noteTicket(issued, proof, key.name, replay);
+}
+
+function proofOf({ policyRef = NONE, cpHash: cpHashA = NONE, expiration = 0 }: PolicyProof) {
+  return { policyRef, cpHashA, expiration };
+}
+
+function noteTicket(
+  { timeout, policyTicket: ticket }: CommandResponse<typeof PolicySigned>,
+  { policyRef, cpHashA: cpHash }: ReturnType<typeof proofOf>,
+  authName: Uint8Array,
+  replay: Replay,
+): void {
+  if (ticket.digest.length > 0) replay.options.onTicket?.({ timeout, cpHash, policyRef, authName, ticket });
 }
 
 async function replayAuthorize(
@@ -450,4 +506,9 @@ function lacks(type: PolicyElement['type'], what: string): TpmError {
   return new TpmError('usage', `satisfy policy: the element ${type} lacks ${what}`);
 }
 
+/** A ticket stands for the command that gave it. */
+const TICKET_COMMANDS = {
+  [TPM_ST.AUTH_SECRET]: TPM_CC.PolicySecret,
+  [TPM_ST.AUTH_SIGNED]: TPM_CC.PolicySigned,
+} as const;
 const NONE = new Uint8Array(0);
