@@ -30,9 +30,11 @@ export function describeWith(programs: readonly string[], name: string, body: ()
   describe.skip(`${name} (skipped: ${missing.join(', ')} not installed)`, body);
 }
 
-/** Starts swtpm with fresh state and waits until it answers. */
-export async function startSwtpm(options: { readonly unix?: boolean } = {}): Promise<SwtpmServer> {
-  const directory = mkdtempSync(join(tmpdir(), 'casemate-swtpm-'));
+/** Starts swtpm with fresh state, or with that of a directory, which is removed at the end, and waits until it answers. */
+export async function startSwtpm(
+  options: { readonly unix?: boolean; readonly state?: string } = {},
+): Promise<SwtpmServer> {
+  const directory = options.state ?? mkdtempSync(join(tmpdir(), 'casemate-swtpm-'));
   for (let attempt = 0; ; attempt++) {
     const port = await freePorts();
     const server = await tryStart(directory, port, options.unix ?? false);
