@@ -4,17 +4,17 @@ import { TPM_TAG } from '../constants.js';
 import { TpmDigest } from './base.js';
 
 /**
- * A set of PCRs as a bit map: bit `i % 8` of byte `i / 8` stands for PCR `i`. `pcrSelection` and `selectedPcrs` convert.
- * TPM 1.2 Part 2, clause 8.1.
+ * A set of PCRs as a bit map: bit `i % 8` of byte `i / 8` stands for PCR `i`. `pcrSelection12` and `selectedPcrs12`
+ * convert. At most four bytes: of six, nobody could tell TPM_PCR_INFO from TPM_PCR_INFO_LONG. TPM 1.2 Part 2, clause 8.1.
  */
-export const TpmPcrSelection = sizedBytes('TPM_PCR_SELECTION', u16, { max: 8 });
+export const TpmPcrSelection = sizedBytes('TPM_PCR_SELECTION', u16, { max: 4 });
 /** The value type of {@link TpmPcrSelection}. */
 export type TpmPcrSelection = Infer<typeof TpmPcrSelection>;
 
 /** PCRs and their values, in ascending order. TPM 1.2 Part 2, clause 8.2. */
 export const TpmPcrComposite = struct('TPM_PCR_COMPOSITE', {
   select: TpmPcrSelection,
-  pcrValue: array('TPM_PCRVALUE', countOfDigests(), TpmDigest, { max: 64 }),
+  pcrValue: array('TPM_PCRVALUE', countOfDigests(), TpmDigest, { max: 32 }),
 });
 /** The value type of {@link TpmPcrComposite}. */
 export type TpmPcrComposite = Infer<typeof TpmPcrComposite>;
@@ -60,7 +60,7 @@ function countOfDigests() {
   const length = within(
     'TPM_PCRVALUE',
     u32,
-    Array.from({ length: 65 }, (_, i) => [20 * i, 20 * i] as const),
+    Array.from({ length: 33 }, (_, i) => [20 * i, 20 * i] as const),
   );
   return mapped(
     'TPM_PCRVALUE',
