@@ -20,6 +20,13 @@ const itWithSwtpm = kernel === undefined ? itWithMachine : itWith('qemu-system-x
 const isSlow = process.env.UTPM_SLOW === '1';
 const MINUTES = 60_000;
 
+// One for all: under UEFI the kernel measures it, and the time at which it was packed with it.
+let packed: string | undefined;
+function initramfs(): string {
+  packed ??= buildInitramfs();
+  return packed;
+}
+
 const directory = (): string => mkdtempSync(join(tmpdir(), 'utpm-qemu-'));
 
 function serveAt(path: string): Promise<UtpmServer> {
@@ -28,7 +35,7 @@ function serveAt(path: string): Promise<UtpmServer> {
 }
 
 function machineAt(path: string, options: Partial<MachineOptions> = {}): Machine {
-  return new Machine({ control: join(path, 'control'), kernel: kernel ?? '', initramfs: buildInitramfs(), ...options });
+  return new Machine({ control: join(path, 'control'), kernel: kernel ?? '', initramfs: initramfs(), ...options });
 }
 
 /** The registers of our TPM, asked beside the guest, in the form in which the guest prints them. */

@@ -7,6 +7,7 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
 
 /** A connection that may bring open files. */
 export interface DescriptorSocket {
@@ -32,6 +33,8 @@ const IPC = 2;
  * Gives undefined, and leaves `accepted` as it is, where this Node cannot do it.
  */
 export function receiveDescriptors(accepted: Socket): DescriptorSocket | undefined {
+  // A worker thread keeps account of its files, which does not foresee what `release` does.
+  if (!isMainThread) return undefined;
   const original = pipeOf(accepted);
   if (original === undefined || original.fd < 0) return undefined;
   const handle = ipcPipe(original);
