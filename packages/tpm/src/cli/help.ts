@@ -6,24 +6,24 @@ import { SOURCES } from './secret-source.js';
 import { type Style, table, wrap } from './terminal.js';
 
 /** The help of the program, or of the commands whose first word is `group`. */
-export function programHelp(style: Style, group?: string): string {
+export function programHelp(style: Style, width: number, group?: string): string {
   const commands = COMMANDS.filter(({ name }) => group === undefined || name.startsWith(`${group} `));
   const rows = commands.map(({ name, summary }) => [style.bold(name), summary]);
   const parts = [
     'casemate-tpm: what people do with a TPM 2.0\n',
     `usage: casemate-tpm ${group ?? 'COMMAND'} [arguments] [options]\n`,
-    `${table(rows, { indent: 2 })}\n`,
-    `options of every command\n${optionTable(PROGRAM_OPTIONS, style)}\n`,
-    `addresses\n${table(ADDRESSES, { indent: 2 })}\n`,
+    `${table(rows, { indent: 2, width })}\n`,
+    `options of every command\n${optionTable(PROGRAM_OPTIONS, style, width)}\n`,
+    `addresses\n${table(ADDRESSES, { indent: 2, width })}\n`,
     `passwords come from a SOURCE\n  ${SOURCES}\n`,
-    `exit codes\n${table(EXIT_CODES, { indent: 2 })}\n`,
+    `exit codes\n${table(EXIT_CODES, { indent: 2, width })}\n`,
     '"casemate-tpm COMMAND --help" says more.\n',
   ];
   return parts.join('\n');
 }
 
 /** The help of one command. */
-export function commandHelp(command: CommandDefinition, style: Style): string {
+export function commandHelp(command: CommandDefinition, style: Style, width: number): string {
   const { name, usage = '', summary, details, options, examples } = command;
   const parts = [
     `casemate-tpm ${name}: ${summary}\n`,
@@ -31,23 +31,23 @@ export function commandHelp(command: CommandDefinition, style: Style): string {
   ];
   if (details)
     parts.push(
-      `${wrap(details, 96)
+      `${wrap(details, width - 2)
         .map((line) => `  ${line}`)
         .join('\n')}\n`,
     );
-  if (options) parts.push(`options\n${optionTable(options, style)}\n`);
-  parts.push(`options of every command\n${optionTable(PROGRAM_OPTIONS, style)}\n`);
+  if (options) parts.push(`options\n${optionTable(options, style, width)}\n`);
+  parts.push(`options of every command\n${optionTable(PROGRAM_OPTIONS, style, width)}\n`);
   if (Object.values(options ?? {}).some(({ value }) => value === 'SOURCE')) parts.push(`SOURCE\n  ${SOURCES}\n`);
   if (examples) parts.push(`examples\n${examples.map((line) => `  ${line}`).join('\n')}\n`);
   return parts.join('\n');
 }
 
-function optionTable(options: OptionDefinitions, style: Style): string {
+function optionTable(options: OptionDefinitions, style: Style, width: number): string {
   const rows = Object.entries(options).map(([name, { short, value, help }]) => {
     const long = `${short ? `-${short}, ` : '    '}--${name}`;
     return [style.bold(value === undefined ? long : `${long} ${value}`), help];
   });
-  return table(rows, { indent: 2 });
+  return table(rows, { indent: 2, width });
 }
 
 const ADDRESSES = [

@@ -7,7 +7,7 @@ import { EXIT, type ToldFailure, tell, usage } from './failure.js';
 import { writeOutputFile } from './files.js';
 import { commandHelp, programHelp } from './help.js';
 import { PROGRAM_OPTIONS } from './options.js';
-import { type Style, type Surroundings, styleFor, wrap } from './terminal.js';
+import { pageWidth, type Style, type Surroundings, styleFor, wrap } from './terminal.js';
 import { VERSION } from './version.js';
 
 /** Runs the program and gives its exit code. */
@@ -33,11 +33,11 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     if (first !== undefined && first !== 'help' && !group) throw unknownCommand(first);
     const isHelp = args.length === 0 || first === 'help' || args.includes('--help') || args.includes('-h');
     if (!isHelp && !group) throw usage('there is no command on the command line', '"casemate-tpm --help" lists them.');
-    await surroundings.out(programHelp(style, group));
+    await surroundings.out(programHelp(style, pageWidth(surroundings), group));
     return isHelp ? EXIT.OK : EXIT.USAGE;
   }
   const { values, positionals } = parsed(command, rest);
-  if (values.help) return await printed(surroundings, commandHelp(command, style));
+  if (values.help) return await printed(surroundings, commandHelp(command, style, pageWidth(surroundings)));
   assertCount(command, positionals);
   const result = await command.run(makeContext(surroundings, style, positionals, values));
   await print(result, values, surroundings);
@@ -120,7 +120,7 @@ function unknownCommand(name: string): Error {
 function failureText(told: ToldFailure, surroundings: Surroundings): string {
   const style: Style = styleFor(surroundings.isTerminal.err, surroundings.env);
   const lines = [`${style.bad('casemate-tpm:')} ${told.message}`];
-  if (told.remedy) lines.push(...wrap(told.remedy, 100).map((line) => `  ${line}`));
+  if (told.remedy) lines.push(...wrap(told.remedy, pageWidth(surroundings) - 2).map((line) => `  ${line}`));
   return `${lines.join('\n')}\n`;
 }
 

@@ -38,20 +38,36 @@ export function styleFor(isTerminal: boolean, env: Surroundings['env']): Style {
   return { bold: style(1), faint: style(2), good: style(32), bad: style(31), warn: style(33) };
 }
 
-/** Rows in columns that are as wide as their widest cell; the last column is not padded. Cells may hold colours. */
-export function table(rows: readonly (readonly string[])[], options: { readonly indent?: number } = {}): string {
+/**
+ * Rows in columns that are as wide as their widest cell. The last column is not padded; where the line would be longer than `width`, it
+ * goes on below itself. Cells may hold colours, but those of a last column that is to be wrapped may not.
+ */
+export function table(
+  rows: readonly (readonly string[])[],
+  options: { readonly indent?: number; readonly width?: number } = {},
+): string {
+  const { indent = 0, width = Number.POSITIVE_INFINITY } = options;
   const widths: number[] = [];
   for (const [i, cell] of rows.flatMap((row) => [...row.entries()])) {
     widths[i] = Math.max(widths[i] ?? 0, visibleLength(cell));
   }
-  const indent = ' '.repeat(options.indent ?? 0);
-  const lines = rows.map((row) => {
-    const cells = row.map((cell, i) =>
-      i === row.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - visibleLength(cell)),
-    );
-    return `${indent}${cells.join('  ')}`.trimEnd();
+  const lines = rows.flatMap((row) => {
+    const left = row.slice(0, -1).map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - visibleLength(cell) + 2));
+    const margin = indent + widths.slice(0, row.length - 1).reduce((sum, column) => sum + column + 2, 0);
+    const [first = '', ...more] = wrap(row.at(-1) ?? '', Math.max(20, width - margin));
+    return [' '.repeat(indent) + left.join('') + first, ...more.map((line) => ' '.repeat(margin) + line)];
   });
-  return lines.join('\n');
+  return lines.map((line) => line.trimEnd()).join('\n');
+}
+
+/** A number and what it counts. */
+export function counted(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
+}
+
+/** How wide text may be: the terminal, or a page where it goes elsewhere. */
+export function pageWidth({ isTerminal, columns }: Surroundings): number {
+  return isTerminal.out ? columns : 100;
 }
 
 /** `text` in lines of at most `width` characters, broken at spaces. */

@@ -14,7 +14,7 @@ import { TpmsCapabilityData } from '../../structures/capabilities.js';
 import type { Tpm } from '../../tpm.js';
 import type { CommandDefinition, Context, Json, Result } from '../definition.js';
 import { usage } from '../failure.js';
-import { table } from '../terminal.js';
+import { counted, pageWidth, table } from '../terminal.js';
 
 /** Who made it and what state it is in. */
 export const infoCommand: CommandDefinition = {
@@ -36,10 +36,10 @@ export const getcapCommand: CommandDefinition = {
 
 type Capability<C extends number> = Extract<TpmsCapabilityData, { capability: C }>['data'];
 
-async function info({ withTpm, style }: Context): Promise<Result> {
+async function info({ withTpm, style, surroundings }: Context): Promise<Result> {
   const facts = await withTpm(readFacts);
   const rows = Object.entries(factsText(facts)).map(([name, value]) => [style.bold(name), value]);
-  return { json: facts.json, text: table(rows) };
+  return { json: facts.json, text: table(rows, { width: pageWidth(surroundings) }) };
 }
 
 interface Facts {
@@ -110,12 +110,22 @@ function factsText({ json, properties }: Facts): Readonly<Record<string, string>
     curves: list(json.curves),
     commands: String(json.commands),
     'free slots': `${of(TPM_PT.HR_TRANSIENT_AVAIL)} transient, ${of(TPM_PT.HR_LOADED_AVAIL)} sessions, at least ${of(TPM_PT.HR_PERSISTENT_AVAIL)} persistent`,
-    'in use': `${json.persistent} persistent objects, ${json.nvIndexes} NV indexes`,
-    hierarchies: list(json.hierarchies),
+    'in use': `${counted(Number(json.persistent), 'persistent object')}, ${counted(Number(json.nvIndexes), 'NV index', 'NV indexes')}`,
+    hierarchies: hierarchiesText(list(json.hierarchies)),
     permanent: list(json.permanent) || 'nothing set',
     lockout: `${isLocked ? 'LOCKED, ' : ''}${failures} of ${of(TPM_PT.MAX_AUTH_FAIL)} failures; one is forgotten every ${of(TPM_PT.LOCKOUT_INTERVAL)} s`,
     clock: clockText(json.clock),
   };
+}
+
+function hierarchiesText(flags: string): string {
+  const isEnabled = (flag: string): boolean => flags.split(' ').includes(flag);
+  const all = [
+    ['platform', 'phEnable'],
+    ['owner', 'shEnable'],
+    ['endorsement', 'ehEnable'],
+  ] as const;
+  return all.map(([name, flag]) => `${name} ${isEnabled(flag) ? 'on' : 'off'}`).join(', ');
 }
 
 function clockText(clock: Json | undefined): string {
@@ -123,7 +133,7 @@ function clockText(clock: Json | undefined): string {
   const seconds = Math.floor(Number(milliseconds) / 1000);
   const days = Math.floor(seconds / 86400);
   const time = new Date((seconds % 86400) * 1000).toISOString().slice(11, 19);
-  return `${days} days ${time} powered, ${resets} resets, ${restarts} restarts`;
+  return `${counted(days, 'day')} ${time} powered, ${counted(resets, 'reset')}, ${counted(restarts, 'restart')}`;
 }
 
 function vendorOf(properties: ReadonlyMap<number, number>): string {

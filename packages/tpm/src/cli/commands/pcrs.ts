@@ -14,7 +14,7 @@ import { hexBytes } from '../../recorder/spelled.js';
 import type { CommandDefinition, Context, Json, Result } from '../definition.js';
 import { EXIT, Failure, usage } from '../failure.js';
 import { readInputFile } from '../files.js';
-import type { Style } from '../terminal.js';
+import type { Style, Surroundings } from '../terminal.js';
 import { BANKS, parseHex, parseNumber, parsePcrs } from '../values.js';
 
 /** Reads PCRs. */
@@ -50,11 +50,10 @@ async function showPcrs({ positionals, withTpm, style, surroundings }: Context):
   const values = await withTpm(async (tpm) =>
     readPcrs(tpm, positionals.length > 0 ? asked : everyPcr(await pcrBanks(tpm))),
   );
-  const width = surroundings.isTerminal.out ? surroundings.columns : Number.POSITIVE_INFINITY;
-  return { json: pcrsJson(values), text: pcrsTable(values, style, width) };
+  return { json: pcrsJson(values), text: pcrsTable(values, style, tableWidth(surroundings)) };
 }
 
-async function extend({ positionals, text, surroundings, withTpm }: Context): Promise<Result> {
+async function extend({ positionals, text, surroundings, style, withTpm }: Context): Promise<Result> {
   const [first = '', ...given] = positionals;
   const index = parseNumber(first, 'PCR', { min: 0, max: 23 });
   const file = text('data');
@@ -65,8 +64,13 @@ async function extend({ positionals, text, surroundings, withTpm }: Context): Pr
     const digests = data ? hashesOf(data, banks) : parseDigests(given);
     await extendPcr(tpm, index, digests);
     const values = await readPcrs(tpm, Object.fromEntries(Object.keys(digests).map((bank) => [bank, [index]])));
-    return { json: pcrsJson(values), text: pcrsTable(values, plainStyle, Number.POSITIVE_INFINITY) };
+    return { json: pcrsJson(values), text: pcrsTable(values, style, tableWidth(surroundings)) };
   });
+}
+
+/** Only a terminal is too narrow for digests; elsewhere every one of them is on a line of its own. */
+function tableWidth({ isTerminal, columns }: Surroundings): number {
+  return isTerminal.out ? columns : Number.POSITIVE_INFINITY;
 }
 
 function everyPcr(banks: readonly PcrBank[]): PcrIndexes {
@@ -133,21 +137,15 @@ export function chosenPcrs({ texts }: Context): PcrIndexes | undefined {
   throw new Failure(EXIT.USAGE, '--pcr: expected at least one PCR');
 }
 
-const plainStyle: Style = { bold: same, faint: same, good: same, bad: same, warn: same };
-
-function same(text: string): string {
-  return text;
-}
-
 const SIZES: Readonly<Record<PcrBank, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 };
 
 const PURPOSES: readonly string[] = [
   'firmware code',
-  'firmware configuration',
+  'firmware settings',
   'option ROM code',
-  'option ROM configuration',
+  'option ROM settings',
   'boot manager code',
-  'boot manager configuration, GPT',
+  'boot settings, GPT',
   'platform manufacturer',
   'Secure Boot policy',
   'OS loader',
