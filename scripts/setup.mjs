@@ -1,8 +1,8 @@
 // Brings a fresh clone to the point where it can run: system packages, npm packages, build. Each part is skipped when it is already there.
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The repository's root directory. */
@@ -28,9 +28,18 @@ const kernelDirectory = join(root, '.casemate', 'kernel');
 export const testTools = [
   { what: 'swtpm', debian: ['swtpm', 'swtpm-tools'], found: () => isCommand('swtpm') && isCommand('swtpm_setup') },
   {
-    what: 'tpm2-tools with the swtpm and mssim transports',
-    debian: ['tpm2-tools', 'libtss2-tcti-swtpm0', 'libtss2-tcti-mssim0', 'xxd'],
-    found: () => isCommand('tpm2_quote') && isCommand('xxd') && isLibrary('libtss2-tcti-mssim.so.0'),
+    what: 'tpm2-tools with the swtpm, mssim and pcap transports',
+    debian: ['tpm2-tools', 'libtss2-tcti-swtpm0', 'libtss2-tcti-mssim0', 'libtss2-tcti-pcap0', 'xxd'],
+    found: () =>
+      isCommand('tpm2_quote') &&
+      isCommand('xxd') &&
+      isLibrary('libtss2-tcti-mssim.so.0') &&
+      isLibrary('libtss2-tcti-pcap.so.0'),
+  },
+  {
+    what: 'tpm-tools and tpm-quote-tools for TPM 1.2, with trousers',
+    debian: ['tpm-tools', 'tpm-quote-tools', 'trousers'],
+    found: () => isCommand('tpm_nvread') && isCommand('tpm_getquote') && isCommand('tcsd'),
   },
   { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
@@ -50,7 +59,23 @@ export async function setup({ tools = buildTools, build = true } = {}) {
   assertNode();
   await installSystem(tools);
   await installPackages();
-  if (build) await step('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only', '--log-order=grouped']);
+  if (!build) return;
+  await step('build', bin('turbo'), ['run', 'build', '--output-logs=errors-only', '--log-order=grouped']);
+  linkCommands();
+}
+
+/** Puts the packages' commands where `npx` looks for them: pnpm does that only for dependencies, and only where they are built. */
+function linkCommands() {
+  for (const name of readdirSync(join(root, 'packages'))) {
+    const file = join(root, 'packages', name, 'package.json');
+    const { bin: commands = {} } = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+    for (const [command, target] of Object.entries(commands)) {
+      const program = join(dirname(file), target);
+      if (!existsSync(program)) continue;
+      rmSync(bin(command), { force: true });
+      symlinkSync(relative(dirname(bin(command)), program), bin(command));
+    }
+  }
 }
 
 /** The path of a command that the npm packages bring. */
@@ -137,7 +162,8 @@ async function installDebian(packages, why) {
     process.stderr.write(`Missing on this machine: ${why}.\nRun this once, then try again:\n  sudo ${command}\n`);
     process.exit(1);
   }
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  // No daemon is to start: in a container there is nothing that could start it.
+  const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
   await step('refresh the package lists', 'apt-get', ['update', '-q'], { env });
   await step(`install ${packages.join(', ')}`, 'apt-get', command.split(' ').slice(1), { env });
 }
