@@ -25,6 +25,7 @@ export const pureEntries = {
   '@casemate/firmware': 17_500,
   '@casemate/pal-linker': 16_000,
   '@casemate/tpm': 70_000,
+  '@casemate/tpm/tpm12': 42_000,
   '@casemate/pki': 82_000,
   '@casemate/attestation': 77_000,
   '@casemate/utpm': 85_000,
