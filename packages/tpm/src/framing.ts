@@ -328,7 +328,7 @@ function endFrame(w: Writer, what: string, limits: FrameLimits): Uint8Array {
   const { maxSize = LIMITS.MAX_COMMAND_SIZE } = limits;
   const size = w.offset;
   if (size > maxSize) throw new TpmError('usage', `encode ${what}: expected at most ${maxSize} bytes, got ${size}`);
-  w.patch(2, () => w.u32(size, 'size'));
+  w.patchU32(2, size);
   idle = w;
   return w.cut();
 }

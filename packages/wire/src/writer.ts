@@ -39,14 +39,14 @@ export class Writer {
 
   /** Appends an unsigned 8-bit integer. */
   u8(value: number, subject: string): void {
-    this.#unsigned(value, 0xff, subject);
+    if ((value & 0xff) !== value) throw this.#refuseInteger(value, 0xff, subject);
     this.#grow(1);
     this.#bytes[this.#offset++] = value;
   }
 
   /** Appends an unsigned 16-bit integer. */
   u16(value: number, subject: string, littleEndian = false): void {
-    this.#unsigned(value, 0xffff, subject);
+    if ((value & 0xffff) !== value) throw this.#refuseInteger(value, 0xffff, subject);
     this.#grow(2);
     this.#view.setUint16(this.#offset, value, littleEndian);
     this.#offset += 2;
@@ -54,7 +54,7 @@ export class Writer {
 
   /** Appends an unsigned 32-bit integer. */
   u32(value: number, subject: string, littleEndian = false): void {
-    this.#unsigned(value, 0xffffffff, subject);
+    if (value >>> 0 !== value) throw this.#refuseInteger(value, 0xffffffff, subject);
     this.#grow(4);
     this.#view.setUint32(this.#offset, value, littleEndian);
     this.#offset += 4;
@@ -86,6 +86,11 @@ export class Writer {
     this.#offset = end;
   }
 
+  /** {@link Writer.patch} for an unsigned 32-bit integer, big-endian. */
+  patchU32(offset: number, value: number): void {
+    this.#view.setUint32(this.#start + offset, value);
+  }
+
   /** The bytes written, as a copy of their own. */
   finish(): Uint8Array {
     return this.#bytes.slice(this.#start, this.#offset);
@@ -96,9 +101,12 @@ export class Writer {
    * `ArrayBuffer` with other cuts, so do not transfer it, and mind `byteOffset`.
    */
   cut(): Uint8Array {
-    const bytes = this.#bytes.subarray(this.#start, this.#offset);
-    this.#start = this.#offset;
-    if (this.#bytes.length - this.#offset < this.#bytes.length / 8) this.#replace(this.#bytes.length);
+    const start = this.#start;
+    const end = this.#offset;
+    // Faster than subarray(), which asks for the species.
+    const bytes = new Uint8Array(this.#view.buffer, start, end - start);
+    this.#start = end;
+    if (this.#bytes.length - end < this.#bytes.length / 8) this.#replace(this.#bytes.length);
     return bytes;
   }
 
@@ -115,10 +123,8 @@ export class Writer {
     return new WireError('bad-input', `encode ${subject}`, problem, this.offset);
   }
 
-  #unsigned(value: number, max: number, subject: string): void {
-    if (!Number.isInteger(value) || value < 0 || value > max) {
-      throw this.refuse(subject, `expected an integer from 0 to ${max}, got ${describe(value)}`);
-    }
+  #refuseInteger(value: number, max: number, subject: string): WireError {
+    return this.refuse(subject, `expected an integer from 0 to ${max}, got ${describe(value)}`);
   }
 
   #grow(by: number): void {
