@@ -13,14 +13,18 @@ const cache = fileURLToPath(new URL('../node_modules/.cache/peers/', import.meta
 
 /** Loads an npm package that is no dependency of this one, installing it first without running its scripts. */
 export function loadPeer(name: string, version: string): unknown {
+  return createRequire(join(peerDirectory(name, version), 'package.json'))(name);
+}
+
+/** The directory that holds the package in its `node_modules`. */
+export function peerDirectory(name: string, version: string): string {
   const dir = join(cache, `${name}-${version}`);
-  if (!existsSync(join(dir, 'node_modules', name))) {
-    mkdirSync(dir, { recursive: true });
-    writeFileSync(join(dir, 'package.json'), '{"private":true}');
-    const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`];
-    execFileSync('npm', args, { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
-  }
-  return createRequire(join(dir, 'package.json'))(name);
+  if (existsSync(join(dir, 'node_modules', name))) return dir;
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'package.json'), '{"private":true}');
+  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`];
+  execFileSync('npm', args, { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
+  return dir;
 }
 
 /** A swtpm on loopback with a state directory of its own; `stop` ends it and removes the directory. */
