@@ -29,6 +29,7 @@ import {
   type TpmTransport,
   unseal,
 } from '../src/index.js';
+import { tcpPacket } from '../src/recorder/packet.js';
 import { spellParameters } from '../src/recorder/spell.js';
 import {
   exchangeJson,
@@ -299,6 +300,87 @@ describe('a recording', () => {
       { numRuns: 2000 },
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), explainAll), { numRuns: 2000 });
+  });
+});
+
+describe('captures of other programs', () => {
+  const u16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 0xff);
+  const u32 = (value: number): Uint8Array => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+  const join2 = (...parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
+  const SIGNALS = { sendCommand: u32(8), noError: u32(0) };
+
+  /** An IPv4 packet in an Ethernet frame, as tcpdump writes it on a loopback interface. */
+  function ethernet(toServer: boolean, sequence: number, payload: Uint8Array): Uint8Array {
+    const packet = tcpPacket(toServer, sequence, 0, payload);
+    return join2(new Uint8Array(12), u16(0x0800), packet);
+  }
+
+  /** A pcap file of the older format, little-endian. */
+  function pcap(packets: readonly Uint8Array[], linkType = 1): Uint8Array {
+    const le = (value: number): Uint8Array => u32(value).reverse();
+    const header = join2(le(0xa1b2c3d4), Uint8Array.of(2, 0, 4, 0), le(0), le(0), le(65535), le(linkType));
+    const records = packets.map((bytes, i) => join2(le(1000 + i), le(250), le(bytes.length), le(bytes.length), bytes));
+    return join2(header, ...records);
+  }
+
+  it('puts commands together that came in pieces, and leaves out what was sent again', () => {
+    const [head, tail] = [RANDOM_COMMAND.subarray(0, 7), RANDOM_COMMAND.subarray(7)];
+    const packets = [
+      ethernet(true, 1, head),
+      ethernet(true, 1, head),
+      ethernet(true, 8, tail),
+      ethernet(true, 1, RANDOM_COMMAND),
+      ethernet(false, 1, RANDOM_RESPONSE),
+      ethernet(true, 13, new Uint8Array(0)),
+    ];
+    const { format, events } = parseRecording(pcap(packets));
+    expect(format).toBe('pcap');
+    expect(events).toEqual([
+      { type: 'command', time: 1_002_000_250, connection: 0, bytes: RANDOM_COMMAND },
+      { type: 'response', time: 1_004_000_250, connection: 0, bytes: RANDOM_RESPONSE },
+    ]);
+  });
+
+  it('takes commands and responses out of the simulator protocol', () => {
+    const request = join2(SIGNALS.sendCommand, Uint8Array.of(0), u32(RANDOM_COMMAND.length), RANDOM_COMMAND);
+    const reply = join2(u32(RANDOM_RESPONSE.length), RANDOM_RESPONSE, SIGNALS.noError);
+    const packets = [0, 1].flatMap((i) => [
+      ethernet(true, 1 + i * request.length, request.subarray(0, 9)),
+      ethernet(true, 10 + i * request.length, request.subarray(9)),
+      ethernet(false, 1 + i * reply.length, reply),
+    ]);
+    const types = parseRecording(pcap(packets)).events.map(({ type }) => type);
+    expect(types).toEqual(['command', 'response', 'command', 'response']);
+  });
+
+  it('leaves out other connections and other protocols', () => {
+    const http = new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n');
+    const udp = tcpPacket(true, 1, 0, RANDOM_COMMAND);
+    udp[9] = 17;
+    const packets = [ethernet(true, 1, http), join2(new Uint8Array(12), u16(0x0800), udp), new Uint8Array(3)];
+    expect(parseRecording(pcap(packets))).toEqual({ format: 'pcap', events: [], problems: [] });
+  });
+
+  it('goes on after packets that the capture lost', () => {
+    const packets = [
+      ethernet(true, 1, RANDOM_COMMAND.subarray(0, 5)),
+      ethernet(true, 100, RANDOM_COMMAND),
+      ethernet(false, 1, RANDOM_RESPONSE),
+    ];
+    expect(parseRecording(pcap(packets)).events.map(({ type }) => type)).toEqual(['command', 'response']);
+  });
+
+  it('never crashes on damaged ones (property)', () => {
+    const real = pcap([ethernet(true, 1, RANDOM_COMMAND), ethernet(false, 1, RANDOM_RESPONSE)]);
+    const mutation = fc.array(fc.tuple(fc.nat(real.length - 1), fc.nat(255)), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(mutation, fc.nat(real.length), (changes, length) => {
+        const bytes = real.slice(0, Math.max(4, length));
+        for (const [at, value] of changes) if (at >= 4 && at < bytes.length) bytes[at] = value;
+        for (const exchange of explainRecording(parseRecording(bytes))) exchangeText(exchange);
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
 
