@@ -11,6 +11,7 @@ const entries = [
   'src/recorder.ts',
   'src/cli.ts',
   'src/tpm12.ts',
+  'src/webcrypto.ts',
   'src/noble-crypto.ts',
 ];
 

@@ -639,8 +639,22 @@ export {
   type SessionType,
   type SessionUse,
 } from './session.js';
-export { signatureParts, signatureToDer, verifyAttestSignature, verifySignature } from './signature.js';
-export { type SignerAlgorithm, type SignerHash, signWith, type TpmSigner, tpmSigner } from './signer.js';
+export {
+  signatureParts,
+  signatureToDer,
+  signatureToRaw,
+  verifyAttestSignature,
+  verifySignature,
+} from './signature.js';
+export {
+  type SignerAlgorithm,
+  type SignerHash,
+  type SignOptions,
+  signDigest,
+  signWith,
+  type TpmSigner,
+  tpmSigner,
+} from './signer.js';
 export {
   privateKeyOf,
   type SoftwareKeyUse,

@@ -1,11 +1,12 @@
 /** TPM signatures: their forms for others, and their verification without a TPM (Part 2, section 11.3). */
 import { decode, encode } from '@casemate/wire';
+import { concat, padTo } from './bytes.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_GENERATED_VALUE } from './constants/specification.js';
 import type { TpmCrypto, TpmSignature } from './crypto.js';
 import { defaultCrypto } from './default-crypto.js';
 import { derInteger, derSequence } from './der.js';
-import { publicKeyOf } from './public-key.js';
+import { curveSize, publicKeyOf } from './public-key.js';
 import { TpmError } from './response-code.js';
 import type { TpmtPublic } from './structures/public.js';
 import { TpmtSignature } from './structures/signatures.js';
@@ -36,6 +37,22 @@ export function signatureParts(signature: TpmtSignature): TpmSignature {
 export function signatureToDer(signature: Uint8Array): Uint8Array {
   const parts = signatureParts(decode(TpmtSignature, signature));
   return parts.scheme === 'ecdsa' ? derSequence(derInteger(parts.r), derInteger(parts.s)) : parts.signature;
+}
+
+/**
+ * A TPMT_SIGNATURE in the form that JOSE, COSE and WebCrypto take: r and s one after another, each as long as the curve's
+ * order, or the bare RSA signature. Throws `WireError` where the bytes are no signature, `TpmError` `usage` for another
+ * scheme, or numbers that are too long for the key's curve.
+ */
+export function signatureToRaw(publicArea: TpmtPublic, signature: Uint8Array): Uint8Array {
+  const parts = signatureParts(decode(TpmtSignature, signature));
+  if (parts.scheme !== 'ecdsa') return parts.signature;
+  const key = publicKeyOf(publicArea);
+  const size = key.type === 'ecc' ? curveSize(key.curve) : 0;
+  const r = padTo(parts.r, size);
+  const s = padTo(parts.s, size);
+  if (r && s) return concat(r, s);
+  throw new TpmError('usage', `read signature: expected numbers of at most ${size} bytes, as the key's curve has them`);
 }
 
 /**

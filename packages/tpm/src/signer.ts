@@ -9,13 +9,14 @@ import { TPM_RH } from './constants/handles.js';
 import { TPM_ST } from './constants/sessions.js';
 import { TPM_GENERATED_VALUE } from './constants/specification.js';
 import { defaultHashes } from './default-crypto.js';
+import { hashSize } from './hashes.js';
 import type { TpmObject } from './object.js';
 import { publicKeySpki } from './public-key.js';
 import { TpmError } from './response-code.js';
 import { encodeSignature, signatureToDer } from './signature.js';
 import type { TpmtPublic } from './structures/public.js';
 import type { TpmtTkHashcheck } from './structures/tickets.js';
-import type { Tpm } from './tpm.js';
+import type { ExecuteOptions, Tpm } from './tpm.js';
 
 /** A key's algorithm: scheme, curve or size, hash. */
 export type SignerAlgorithm =
@@ -35,23 +36,54 @@ export interface TpmSigner {
   sign(data: Uint8Array): Promise<Uint8Array>;
 }
 
+/** What to sign with, where the key itself leaves it open. A key that is bound to another scheme or hash is refused. */
+export interface SignOptions extends ExecuteOptions {
+  /** RSA scheme. Default `rsassa`. */
+  readonly scheme?: 'rsassa' | 'rsapss';
+  /** Hash. Default: the one as long as the curve, and `sha256` for RSA. */
+  readonly hash?: SignerHash;
+}
+
 /**
  * A signer over a loaded signing key. A restricted key signs too: the TPM then hashes the data itself, and refuses data
  * of less than four bytes and data that look like its own statements. Throws `TpmError` `usage` for a key that does not sign.
  */
-export function tpmSigner(tpm: Tpm, key: TpmObject): TpmSigner {
-  const plan = planSigning(key.public);
+export function tpmSigner(tpm: Tpm, key: TpmObject, options: SignOptions = {}): TpmSigner {
+  const plan = planSigning(key.public, options);
   const publicKey = publicKeySpki(key.public);
   return {
     algorithm: plan.algorithm,
     publicKey,
-    sign: async (data) => signatureToDer(await signData(tpm, key, plan, data)),
+    sign: async (data) => signatureToDer(await signData(tpm, key, plan, data, options)),
   };
 }
 
 /** Signs `data` and gives a TPMT_SIGNATURE; otherwise as {@link tpmSigner}. */
-export async function signWith(tpm: Tpm, key: TpmObject, data: Uint8Array): Promise<Uint8Array> {
-  return await signData(tpm, key, planSigning(key.public), data);
+export async function signWith(
+  tpm: Tpm,
+  key: TpmObject,
+  data: Uint8Array,
+  options: SignOptions = {},
+): Promise<Uint8Array> {
+  return await signData(tpm, key, planSigning(key.public, options), data, options);
+}
+
+/**
+ * Signs a digest that the caller has made, as protocols want it that hash themselves, and gives a TPMT_SIGNATURE.
+ * Throws `TpmError` `usage` for a restricted key, which signs only what its TPM has hashed, and for another length.
+ */
+export async function signDigest(
+  tpm: Tpm,
+  key: TpmObject,
+  digest: Uint8Array,
+  options: SignOptions = {},
+): Promise<Uint8Array> {
+  const plan = planSigning(key.public, options);
+  if (plan.restricted) throw unusable('a restricted key, which signs no digest from outside');
+  if (digest.length !== hashSize(plan.hash)) {
+    throw new TpmError('usage', `sign: expected a digest of ${hashSize(plan.hash)} bytes, got ${digest.length}`);
+  }
+  return await sign(tpm, key, plan, { digest, validation: NO_TICKET }, options);
 }
 
 interface SigningPlan {
@@ -61,12 +93,21 @@ interface SigningPlan {
   readonly restricted: boolean;
 }
 
-async function signData(tpm: Tpm, key: TpmObject, plan: SigningPlan, data: Uint8Array): Promise<Uint8Array> {
-  const { digest, validation } = plan.restricted
+interface Hashed {
+  readonly digest: Uint8Array;
+  readonly validation: TpmtTkHashcheck;
+}
+
+async function signData(tpm: Tpm, key: TpmObject, plan: SigningPlan, data: Uint8Array, options: ExecuteOptions) {
+  const hashed = plan.restricted
     ? await hashInTpm(tpm, plan.hash, data)
     : { digest: (tpm.crypto ?? defaultHashes).hash(plan.hash, data), validation: NO_TICKET };
+  return await sign(tpm, key, plan, hashed, options);
+}
+
+async function sign(tpm: Tpm, key: TpmObject, plan: SigningPlan, hashed: Hashed, options: ExecuteOptions) {
   const inScheme = { scheme: plan.scheme, details: { hashAlg: plan.hash } };
-  const { signature } = await tpm.execute(Sign, { keyHandle: key, digest, inScheme, validation });
+  const { signature } = await tpm.execute(Sign, { keyHandle: key, ...hashed, inScheme }, options);
   return encodeSignature(signature);
 }
 
@@ -99,40 +140,57 @@ function looksLikeAttestation(data: Uint8Array): boolean {
   return data.length < 4 || new DataView(data.buffer, data.byteOffset).getUint32(0) === TPM_GENERATED_VALUE;
 }
 
-function planSigning(area: TpmtPublic): SigningPlan {
+function planSigning(area: TpmtPublic, options: SignOptions): SigningPlan {
   if ((area.objectAttributes & TPMA_OBJECT.sign) === 0) throw unusable('an encryption key');
   const restricted = (area.objectAttributes & TPMA_OBJECT.restricted) !== 0;
-  if (area.type === TPM_ALG.ECC) return { ...planEcc(area), restricted };
-  if (area.type === TPM_ALG.RSA) return { ...planRsa(area), restricted };
+  if (area.type === TPM_ALG.ECC) return { ...planEcc(area, options), restricted };
+  if (area.type === TPM_ALG.RSA) return { ...planRsa(area, options), restricted };
   throw unusable('a symmetric key');
 }
 
-function planEcc(area: Extract<TpmtPublic, { type: typeof TPM_ALG.ECC }>): Omit<SigningPlan, 'restricted'> {
+function planEcc(
+  area: Extract<TpmtPublic, { type: typeof TPM_ALG.ECC }>,
+  options: SignOptions,
+): Omit<SigningPlan, 'restricted'> {
   const { curveID, scheme } = area.parameters;
   const curve = CURVES[curveID];
   if (!curve) throw unusable(`curve 0x${curveID.toString(16)}`);
   if (scheme.scheme !== TPM_ALG.ECDSA && scheme.scheme !== TPM_ALG.NULL) throw unusable('a scheme other than ECDSA');
-  const hash = scheme.scheme === TPM_ALG.ECDSA ? hashNameOf(scheme.details.hashAlg) : curve.hash;
+  const own = scheme.scheme === TPM_ALG.ECDSA ? hashNameOf(scheme.details.hashAlg) : undefined;
+  const hash = agreed(own, options.hash) ?? curve.hash;
   return { algorithm: `ecdsa-${curve.name}-${hash}`, scheme: TPM_ALG.ECDSA, hash: HASHES[hash] };
 }
 
-function planRsa(area: Extract<TpmtPublic, { type: typeof TPM_ALG.RSA }>): Omit<SigningPlan, 'restricted'> {
-  const { keyBits, scheme } = area.parameters;
+function planRsa(
+  area: Extract<TpmtPublic, { type: typeof TPM_ALG.RSA }>,
+  options: SignOptions,
+): Omit<SigningPlan, 'restricted'> {
+  const { keyBits, scheme: bound } = area.parameters;
   if (keyBits !== 2048 && keyBits !== 3072 && keyBits !== 4096) throw unusable(`a key of ${keyBits} bits`);
+  const own = rsaSchemeOf(bound);
+  const scheme = agreed(own?.scheme, options.scheme) ?? 'rsassa';
+  const hash = agreed(own?.hash, options.hash) ?? 'sha256';
+  const identifier = scheme === 'rsassa' ? TPM_ALG.RSASSA : TPM_ALG.RSAPSS;
+  return { algorithm: `${scheme}-${keyBits}-${hash}`, scheme: identifier, hash: HASHES[hash] };
+}
+
+function rsaSchemeOf(scheme: Extract<TpmtPublic, { type: typeof TPM_ALG.RSA }>['parameters']['scheme']) {
   switch (scheme.scheme) {
     case TPM_ALG.NULL:
-      return { algorithm: `rsassa-${keyBits}-sha256`, scheme: TPM_ALG.RSASSA, hash: TPM_ALG.SHA256 };
-    case TPM_ALG.RSASSA: {
-      const hash = hashNameOf(scheme.details.hashAlg);
-      return { algorithm: `rsassa-${keyBits}-${hash}`, scheme: TPM_ALG.RSASSA, hash: HASHES[hash] };
-    }
-    case TPM_ALG.RSAPSS: {
-      const hash = hashNameOf(scheme.details.hashAlg);
-      return { algorithm: `rsapss-${keyBits}-${hash}`, scheme: TPM_ALG.RSAPSS, hash: HASHES[hash] };
-    }
+      return undefined;
+    case TPM_ALG.RSASSA:
+      return { scheme: 'rsassa', hash: hashNameOf(scheme.details.hashAlg) } as const;
+    case TPM_ALG.RSAPSS:
+      return { scheme: 'rsapss', hash: hashNameOf(scheme.details.hashAlg) } as const;
     default:
       throw unusable('a scheme other than RSASSA and RSAPSS');
   }
+}
+
+/** The key's own word, the caller's, or neither; throws where they differ. */
+function agreed<T extends string>(own: T | undefined, wanted: T | undefined): T | undefined {
+  if (own === undefined || wanted === undefined || own === wanted) return own ?? wanted;
+  throw unusable(`a key that is bound to ${own} and not ${wanted}`);
 }
 
 function hashNameOf(algorithm: number): SignerHash {
