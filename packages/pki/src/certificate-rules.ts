@@ -56,6 +56,9 @@ const PROCESSED: ReadonlySet<string> = new Set([
   EXTENSION.subjectAltName,
   EXTENSION.nameConstraints,
   EXTENSION.certificatePolicies,
+  EXTENSION.policyMappings,
+  EXTENSION.policyConstraints,
+  EXTENSION.inhibitAnyPolicy,
 ]);
 const NEVER_CRITICAL: readonly (readonly [string, string])[] = [
   [EXTENSION.authorityKeyIdentifier, 'authorityKeyIdentifier'],

@@ -80,6 +80,22 @@ export interface AuthorityKeyIdentifier {
   readonly hasIssuer: boolean;
 }
 
+/** PolicyMappings: a policy of the issuer's domain with the one that it equals in the subject's (RFC 5280 4.2.1.5). */
+export interface PolicyMapping {
+  /** The identifier in the issuer's domain. */
+  readonly issuerDomainPolicy: string;
+  /** The identifier in the subject's domain. */
+  readonly subjectDomainPolicy: string;
+}
+
+/** PolicyConstraints (RFC 5280 4.2.1.11): after how many more certificates something holds. */
+export interface PolicyConstraints {
+  /** From then on a policy must be there. */
+  readonly requireExplicitPolicy?: number;
+  /** From then on policies are not mapped. */
+  readonly inhibitPolicyMapping?: number;
+}
+
 /** The decoded values of the extensions that this package acts on; absent where the certificate has none. */
 export interface ExtensionValues {
   /** Absent where the certificate has none. */
@@ -96,6 +112,14 @@ export interface ExtensionValues {
   readonly subjectKeyIdentifier?: Uint8Array;
   /** Which key of the issuer signed. */
   readonly authorityKeyIdentifier?: AuthorityKeyIdentifier;
+  /** Dotted identifiers of the policies; qualifiers are not read. */
+  readonly certificatePolicies?: readonly string[];
+  /** Only in CA certificates. */
+  readonly policyMappings?: readonly PolicyMapping[];
+  /** Only in CA certificates. */
+  readonly policyConstraints?: PolicyConstraints;
+  /** After how many more certificates anyPolicy means nothing. */
+  readonly inhibitAnyPolicy?: number;
 }
 
 /** Writes one Extension. */
@@ -158,6 +182,18 @@ export function extensionValues(extensions: readonly Extension[]): ExtensionValu
         break;
       case EXTENSION.authorityInfoAccess:
         assertAccessDescriptions(value);
+        break;
+      case EXTENSION.certificatePolicies:
+        values.certificatePolicies = parsePolicies(value);
+        break;
+      case EXTENSION.policyMappings:
+        values.policyMappings = parsePolicyMappings(value);
+        break;
+      case EXTENSION.policyConstraints:
+        values.policyConstraints = parsePolicyConstraints(value);
+        break;
+      case EXTENSION.inhibitAnyPolicy:
+        values.inhibitAnyPolicy = smallInteger(readDer(value, TAG.INTEGER, 'inhibitAnyPolicy'), 'inhibitAnyPolicy');
         break;
     }
   }
@@ -282,6 +318,58 @@ function assertAccessDescriptions(value: Uint8Array): void {
     parseGeneralName(description.any('accessLocation'), 'authorityInfoAccess');
     description.finish();
   } while (!reader.done);
+}
+
+function parsePolicies(value: Uint8Array): readonly string[] {
+  const what = 'certificatePolicies';
+  const reader = openDer(value, TAG.SEQUENCE, what);
+  const policies = new Set<string>();
+  do {
+    if (policies.size === MAX_POLICIES) throw malformed(what, `expected at most ${MAX_POLICIES} policies, got more`);
+    const policy = reader.enter(TAG.SEQUENCE, 'PolicyInformation');
+    const dotted = oidValue(policy.take(TAG.OID, 'policyIdentifier').content, what);
+    policy.optional(TAG.SEQUENCE, 'policyQualifiers');
+    policy.finish();
+    if (policies.has(dotted)) throw malformed(what, `expected each policy once, got ${dotted} twice`);
+    policies.add(dotted);
+  } while (!reader.done);
+  return [...policies];
+}
+
+function parsePolicyMappings(value: Uint8Array): readonly PolicyMapping[] {
+  const what = 'policyMappings';
+  const reader = openDer(value, TAG.SEQUENCE, what);
+  const mappings: PolicyMapping[] = [];
+  do {
+    if (mappings.length === MAX_POLICIES) throw malformed(what, `expected at most ${MAX_POLICIES} mappings, got more`);
+    const pair = reader.enter(TAG.SEQUENCE, 'mapping');
+    const issuerDomainPolicy = oidValue(pair.take(TAG.OID, 'issuerDomainPolicy').content, what);
+    const subjectDomainPolicy = oidValue(pair.take(TAG.OID, 'subjectDomainPolicy').content, what);
+    pair.finish();
+    mappings.push({ issuerDomainPolicy, subjectDomainPolicy });
+  } while (!reader.done);
+  return mappings;
+}
+
+function parsePolicyConstraints(value: Uint8Array): PolicyConstraints {
+  const what = 'policyConstraints';
+  const reader = openDer(value, TAG.SEQUENCE, what);
+  const explicit = reader.optional(primitive(0), 'requireExplicitPolicy');
+  const mapping = reader.optional(primitive(1), 'inhibitPolicyMapping');
+  reader.finish();
+  if (explicit === undefined && mapping === undefined) throw malformed(what, 'expected a constraint, got none');
+  return {
+    ...(explicit && { requireExplicitPolicy: smallInteger(explicit.content, what) }),
+    ...(mapping && { inhibitPolicyMapping: smallInteger(mapping.content, what) }),
+  };
+}
+
+const MAX_POLICIES = 64;
+
+/** certificatePolicies without qualifiers. */
+export function certificatePolicies(policies: readonly string[]): Extension {
+  const value = sequence(...policies.map((policy) => sequence(oid(policy))));
+  return { oid: EXTENSION.certificatePolicies, critical: false, value };
 }
 
 /** basicConstraints, critical. */

@@ -44,6 +44,8 @@ export {
   KEY_USAGES,
   type KeyUsage,
   type NameConstraints,
+  type PolicyConstraints,
+  type PolicyMapping,
 } from './extension.js';
 export type { GeneralName } from './general-name.js';
 export {
@@ -89,6 +91,7 @@ export {
 } from './ocsp-response.js';
 export { EXTENDED_KEY_USAGE, type ExtendedKeyUsage } from './oid.js';
 export { type PathOptions, type PathResult, validatePath } from './path.js';
+export type { PolicyOptions } from './path-policies.js';
 export type { PathProblem, PathProblemCode } from './path-problem.js';
 export type { PeerName } from './peer-name.js';
 export { decodePem, encodePem, type PemBlock, parsePem } from './pem.js';

@@ -13,6 +13,7 @@ import { nameText } from './name.js';
  * - `path-length`: more CAs follow than a CA or the caller permits
  * - `key-usage`, `extended-key-usage`: a key is not for this use
  * - `name-constraints`: a CA may not certify a name
+ * - `policy`: no certificate policy is left where one is demanded, or policies are mapped that may not be
  * - `critical-extension`: a critical extension is not understood
  * - `weak-algorithm`: a key or signature algorithm is not accepted
  * - `profile`: a certificate breaks a rule of RFC 5280 section 4
@@ -31,6 +32,7 @@ export type PathProblemCode =
   | 'key-usage'
   | 'extended-key-usage'
   | 'name-constraints'
+  | 'policy'
   | 'critical-extension'
   | 'weak-algorithm'
   | 'profile'

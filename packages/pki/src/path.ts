@@ -5,9 +5,10 @@ import { asCertificate, type Certificate, type CertificateInput } from './certif
 import { certificateProblem, isSelfIssued, mayHaveIssued } from './certificate-rules.js';
 import { type Crl, parseCrl } from './crl.js';
 import { PkiError } from './error.js';
-import { nameText } from './name.js';
+import { nameText, sameName } from './name.js';
 import { type ComparisonBudget, nameConstraintProblem } from './name-constraints.js';
 import { ocspStatus } from './ocsp.js';
+import { type PolicyOptions, pathPolicies } from './path-policies.js';
 import { type PathProblem, problemOf } from './path-problem.js';
 import { isForName, type PeerName } from './peer-name.js';
 import { issuerPurposeProblem, leafPurposeProblem, type Purpose } from './purpose.js';
@@ -31,13 +32,18 @@ export interface PathOptions {
   readonly ocspResponses?: readonly Uint8Array[];
   /** Whether of every certificate under an anchor a usable CRL or OCSP answer must tell the status. */
   readonly requireCrl?: boolean;
+  /** What certificate policies the path must have; without it only what the certificates themselves demand. */
+  readonly policy?: PolicyOptions;
   /** How many intermediates that are not self-issued there may be; 8 without it. */
   readonly maxDepth?: number;
 }
 
-/** A path from the leaf to the anchor, both included, or the reason why there is none. */
+/**
+ * A path from the leaf to the anchor, both included, with the policies that it is good for (dotted identifiers in the anchor's
+ * domain, 2.5.29.32.0 for any), or the reason why there is none.
+ */
 export type PathResult =
-  | { readonly ok: true; readonly path: readonly Certificate[] }
+  | { readonly ok: true; readonly path: readonly Certificate[]; readonly policies: readonly string[] }
   | { readonly ok: false; readonly problem: PathProblem };
 
 /** Bounds on what a hostile set of certificates can cost: certificates in one path, signatures and names compared in all. */
@@ -52,6 +58,8 @@ interface Search {
   readonly options: PathOptions;
   readonly budget: { signatures: number };
   readonly comparisons: ComparisonBudget;
+  /** Whether this looks for the path of a CRL's signer: only what the issuers' own keys sign can then revoke. */
+  readonly isForCrl: boolean;
   /** The refusal of the path that came furthest. */
   worst: { readonly rank: number; readonly problem: PathProblem } | undefined;
 }
@@ -59,8 +67,7 @@ interface Search {
 /**
  * Looks for a path from `leaf` through `intermediates` to one of `anchors` that is acceptable, and says why there is none.
  * Everything but the anchors is untrusted, the order does not matter, and a certificate that cannot be read is passed over unless it
- * is the leaf. An anchor's own validity and constraints count. Certificate policies are accepted as they are: explicit policies
- * (critical policyConstraints and inhibitAnyPolicy) are refused.
+ * is the leaf. An anchor's own validity and constraints count, but for its policies, which RFC 5280 6.1 leaves out.
  * Throws {@link PkiError} `bad-input` for malformed options, `malformed` for a CRL that cannot be read.
  */
 export async function validatePath(
@@ -80,10 +87,13 @@ export async function validatePath(
     options,
     budget: { signatures: MAX_SIGNATURES },
     comparisons: { left: MAX_COMPARISONS },
+    isForCrl: false,
     worst: undefined,
   };
   const path = await extend([certificate], search);
-  return path === undefined ? refuse(search.worst?.problem ?? noPath(certificate)) : { ok: true, path };
+  if (path === undefined) return refuse(search.worst?.problem ?? noPath(certificate));
+  const result = pathPolicies(path, options.policy ?? {});
+  return { ok: true, path, policies: result.ok ? result.policies : [] };
 }
 
 function refuse(problem: PathProblem): PathResult {
@@ -215,7 +225,17 @@ function noPath(certificate: Certificate): PathProblem {
 
 /** The rules that only a whole path can break. */
 async function pathProblem(path: readonly Certificate[], search: Search): Promise<PathProblem | undefined> {
-  return pathLengthProblem(path) ?? namesProblem(path, search) ?? (await revocationProblem(path, search));
+  return (
+    pathLengthProblem(path) ??
+    namesProblem(path, search) ??
+    policiesProblem(path, search.options) ??
+    (await revocationProblem(path, search))
+  );
+}
+
+function policiesProblem(path: readonly Certificate[], { policy = {} }: PathOptions): PathProblem | undefined {
+  const result = pathPolicies(path, policy);
+  return result.ok ? undefined : problemOf(result.certificate, 'policy', result.message);
 }
 
 /** RFC 5280 6.1.4 (l) and (m), for the anchor as well. */
@@ -253,6 +273,8 @@ async function revocationProblem(path: readonly Certificate[], search: Search): 
     const issuer = path[i + 1];
     if (issuer === undefined) break;
     const answer = await currentStatus(certificate, issuer, search);
+    // The list that would tell of its own signer cannot be used before the signer is.
+    if (search.isForCrl && answer.status !== 'revoked') continue;
     if (answer.status === 'revoked') {
       return problemOf(
         certificate,
@@ -273,15 +295,31 @@ async function revocationProblem(path: readonly Certificate[], search: Search): 
 }
 
 /** Revoked is what any usable source says; good is what one says and none contradicts. */
-async function currentStatus(
-  certificate: Certificate,
-  issuer: Certificate,
-  { crls, options }: Search,
-): Promise<RevocationStatus> {
+async function currentStatus(certificate: Certificate, issuer: Certificate, search: Search): Promise<RevocationStatus> {
+  const { options } = search;
   const stapled = await stapledStatus(certificate, issuer, options);
   if (stapled?.status === 'revoked') return stapled;
-  const listed = await revocationStatus(certificate, issuer, crls, options.time);
+  const listed = await revocationStatus(certificate, await crlSigners(issuer, search), search.crls, options.time);
   return listed.status === 'revoked' ? listed : (stapled ?? listed);
+}
+
+/**
+ * RFC 5280 6.3.3 (f): a CA may sign its CRLs with another key than its certificates, an old or a new one or one for this alone.
+ * Such a key counts where its certificate has a path to an anchor as well.
+ */
+async function crlSigners(issuer: Certificate, search: Search): Promise<readonly Certificate[]> {
+  const signers = [issuer];
+  if (search.isForCrl || !search.crls.some((each) => sameName(each.issuer, issuer.subject))) return signers;
+  const others = [...search.intermediates, ...search.anchors].filter(
+    (each) => sameName(each.subject, issuer.subject) && !equalBytes(each.publicKey, issuer.publicKey),
+  );
+  for (const each of others) {
+    const path = search.anchors.includes(each)
+      ? [each]
+      : await extend([each], { ...search, isForCrl: true, worst: undefined });
+    if (path !== undefined) signers.push(each);
+  }
+  return signers;
 }
 
 /** The first OCSP answer that tells good or revoked; one that cannot be used is as if it were not there. */

@@ -43,6 +43,8 @@ export interface CertificateProfile {
   readonly subjectAltName?: Readonly<Partial<Record<AlternativeNameType, AlternativeNameRule>>>;
   /** Which keys are certified; all that this package knows without it. */
   readonly keys?: readonly KeyKind[];
+  /** Dotted identifiers of certificate policies; none without it. */
+  readonly policies?: readonly string[];
   /** For OCSP responders: their own revocation is not asked about (id-pkix-ocsp-nocheck), so keep `validityDays` low. */
   readonly ocspNoCheck?: boolean;
 }

@@ -19,15 +19,18 @@ export type RevocationStatus =
   /** CRLs of this issuer are there, but none that may be used. */
   | { readonly status: 'unusable'; readonly reason: string };
 
-/** Asks `crls` about `certificate`, whose issuer's certificate is `issuer`, at `time`. Indirect CRLs are not used. */
+/**
+ * Asks `crls` about `certificate` at `time`. `signers` are the certificates under the issuer's name whose keys may have signed them:
+ * the issuer's own first, and those of its other keys. Indirect CRLs are not used.
+ */
 export async function revocationStatus(
   certificate: Certificate,
-  issuer: Certificate,
+  signers: readonly Certificate[],
   crls: readonly Crl[],
   time: Date,
 ): Promise<RevocationStatus> {
   const candidates = crls.filter((each) => sameName(each.issuer, certificate.issuer));
-  const { usable, problem } = await usableLists(candidates, certificate, issuer, time);
+  const { usable, problem } = await usableLists(candidates, certificate, signers, time);
   const complete = newest(usable.filter((each) => each.baseNumber === undefined));
   if (complete === undefined) return problem === '' ? { status: 'no-crl' } : { status: 'unusable', reason: problem };
   const entry = currentEntry(certificate, complete, deltaOf(complete, usable));
@@ -38,13 +41,13 @@ export async function revocationStatus(
 async function usableLists(
   candidates: readonly Crl[],
   certificate: Certificate,
-  issuer: Certificate,
+  signers: readonly Certificate[],
   time: Date,
 ): Promise<{ readonly usable: readonly Crl[]; readonly problem: string }> {
   const usable: Crl[] = [];
   let problem = candidates.length > 0 ? `only delta CRLs of ${nameText(certificate.issuer)} are there` : '';
   for (const crl of candidates) {
-    const found = await crlProblem(crl, certificate, issuer, time);
+    const found = listProblem(crl, certificate, time) ?? (await signatureProblem(crl, signers));
     if (found === undefined) usable.push(crl);
     else problem = found;
   }
@@ -89,19 +92,21 @@ function someReasons(crl: Crl): RevocationStatus {
   return { status: 'unusable', reason: `the CRL of ${nameText(crl.issuer)} covers only some reasons` };
 }
 
-async function crlProblem(
-  crl: Crl,
-  certificate: Certificate,
-  issuer: Certificate,
-  time: Date,
-): Promise<string | undefined> {
+function listProblem(crl: Crl, certificate: Certificate, time: Date): string | undefined {
   const name = nameText(crl.issuer);
-  if (issuer.keyUsage !== undefined && !issuer.keyUsage.has('cRLSign')) return `${name} may not sign CRLs`;
   const content = extensionProblem(crl) ?? scopeProblem(crl.scope, certificate);
   if (content !== undefined) return `the CRL of ${name} ${content}`;
   if (time < crl.thisUpdate) return `the CRL of ${name} is from the future, ${crl.thisUpdate.toISOString()}`;
   if (crl.nextUpdate === undefined || time > crl.nextUpdate) return `the CRL of ${name} is out of date`;
-  return (await isSignedBy(crl, issuer)) ? undefined : `the CRL of ${name} has a bad signature`;
+  return undefined;
+}
+
+async function signatureProblem(crl: Crl, signers: readonly Certificate[]): Promise<string | undefined> {
+  const name = nameText(crl.issuer);
+  const entitled = signers.filter(({ keyUsage }) => keyUsage === undefined || keyUsage.has('cRLSign'));
+  if (entitled.length === 0) return `${name} may not sign CRLs`;
+  for (const signer of entitled) if (await isSignedBy(crl, signer)) return undefined;
+  return `the CRL of ${name} has a bad signature`;
 }
 
 const PROCESSED: ReadonlySet<string> = new Set([EXTENSION.issuingDistributionPoint, EXTENSION.deltaCRLIndicator]);
@@ -119,14 +124,15 @@ function extensionProblem(crl: Crl): string | undefined {
 
 /** Checked once for each list and key: a list of a hundred thousand entries is asked about many certificates. */
 async function isSignedBy(crl: Crl, issuer: Certificate): Promise<boolean> {
-  const known = checked.get(crl);
-  if (known !== undefined && equalBytes(known.key, issuer.publicKey)) return known.isAuthentic;
+  const known = authentic.get(crl);
+  if (known !== undefined && equalBytes(known, issuer.publicKey)) return true;
   const isAuthentic = await verifyList(crl, issuer);
-  checked.set(crl, { key: issuer.publicKey, isAuthentic });
+  if (isAuthentic) authentic.set(crl, issuer.publicKey);
   return isAuthentic;
 }
 
-const checked = new WeakMap<Crl, { readonly key: Uint8Array; readonly isAuthentic: boolean }>();
+/** The key under which a list was found authentic. */
+const authentic = new WeakMap<Crl, Uint8Array>();
 
 async function verifyList(crl: Crl, issuer: Certificate): Promise<boolean> {
   try {

@@ -221,6 +221,29 @@ describe('a path with CRLs', () => {
     expect(await verdict(leaf, [changed, await list([])])).toBe('good');
   });
 
+  it('believes a list that another key of the issuer signed, until that key is revoked', async () => {
+    const authority = hierarchy.get('device-ca');
+    const above = hierarchy.get('general-root').issuer;
+    const signer = await generateKey('ecdsa-p256-sha256');
+    const subject = { countryName: 'DE', organizationName: 'Maker', commonName: 'Device CA' };
+    const serialNumber = 4711n;
+    const certificate = await createCertificate({
+      ...{ profile: PROFILES.deviceCa, subject, publicKey: signer.publicKey, serialNumber, issuer: above, notBefore },
+    });
+    const crl = await list([entry(11n)], { issuer: { certificate, signer } });
+    const ask = async (leaf: Uint8Array, ...others: readonly Uint8Array[]) => {
+      const options = { purpose: 'client-auth', time, crls: [crl, ...others] } as const;
+      const result = await validatePath(leaf, [authority.certificate, certificate], [authority.root], options);
+      return result.ok ? 'good' : result.problem.code;
+    };
+    expect(await ask(await device(11n))).toBe('revoked');
+    expect(await ask(await device(12n))).toBe('good');
+    expect(await verdict(await device(12n), [crl])).toMatch(/bad signature/);
+    expect(await ask(await device(12n), await list([entry(serialNumber)], { issuer: above }))).toBe(
+      'revocation-unknown',
+    );
+  });
+
   it('takes a list that was read before', async () => {
     const crl = parseCrl(await list([entry(11n)]));
     for (let i = 0; i < 3; i++) expect(await verdict(await device(11n), [crl])).toMatch(/^revoked/);
