@@ -2,7 +2,7 @@
 import { type Codec, decode, encode, WireError } from '@casemate/wire';
 import { describe, expect, it } from 'vitest';
 import * as tpm from '../../src/index.js';
-import { assertNoOtherForm, assertRoundTrip, assertTruncationRefused } from '../properties.js';
+import { assertArbitraryBytes, assertNoOtherForm, assertRoundTrip, assertTruncationRefused } from '../properties.js';
 import { valuesOf } from '../values.js';
 
 function isCodec(value: unknown): value is Codec<unknown> {
@@ -34,6 +34,7 @@ describe('structures', () => {
 
   it.each(codecs)('$name gives no value a second form', ({ codec }) => {
     assertNoOtherForm(codec, valuesOf(codec));
+    assertArbitraryBytes(codec);
   });
 });
 
