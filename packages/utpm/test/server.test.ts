@@ -2,9 +2,10 @@ import { mkdtempSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { GetRandom, PcrRead } from '@casemate/tpm';
+import { GetRandom, PcrExtend, PcrRead } from '@casemate/tpm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { memoryState } from '../src/index-node.js';
 import { parseArguments } from '../src/server/arguments.js';
 import { serve, type UtpmServer } from '../src/server.js';
 import { commandBytes, openChannel } from './raw.js';
@@ -100,6 +101,36 @@ describe('the server', () => {
     const response = await data(commandBytes(PcrRead, [], read));
     expect(Buffer.from(response.subarray(-32)).toString('hex')).not.toBe('ff'.repeat(32));
     control.destroy();
+  });
+
+  it('goes on with the volatile state that was stored, until it is deleted or the power was taken away', async () => {
+    const state = memoryState();
+    const INIT = '0000000200000000';
+    const STORE_VOLATILE = '0000000a';
+    const select = [{ hash: 11, pcrSelect: Uint8Array.of(0, 0, 1) }];
+    const extend = commandBytes(PcrExtend, [16], { digests: [{ hashAlg: 11, digest: new Uint8Array(32).fill(1) }] });
+    const run = async (controls: readonly string[], after: readonly string[] = []): Promise<string> => {
+      await using server = await serve({ data: local, control: local, state, waitForInit: true, protocol: 'swtpm' });
+      const control = await connect(portOf(server.control));
+      for (const request of controls) expect(await ask(control, hex(request), 4)).toBe('00000000');
+      const data = openChannel(await connect(portOf(server.data)));
+      await data(hex('80010000000c000001440000'));
+      const read = await data(commandBytes(PcrRead, [], { pcrSelectionIn: select }));
+      await data(extend);
+      for (const request of after) expect(await ask(control, hex(request), 4)).toBe('00000000');
+      return Buffer.from(read.subarray(-32)).toString('hex');
+    };
+    const zero = '00'.repeat(32);
+    expect(await run([INIT], [STORE_VOLATILE])).toBe(zero);
+    const kept = await run([INIT]);
+    expect(kept).not.toBe(zero);
+    expect(await run(['0000000200000001'])).toBe(kept);
+    expect(await run([INIT], [STORE_VOLATILE])).toBe(zero);
+    await using simulator = await serve({ data: local, state, protocol: 'mssim' });
+    const client = await connect(portOf(simulator.data));
+    expect(await ask(client, hex('00000011'), 4)).toBe('00000000');
+    await simulator.close();
+    expect(await run([INIT])).toBe(zero);
   });
 
   it('ends in order when the control channel shuts it down, and lets go of its Unix sockets', async () => {

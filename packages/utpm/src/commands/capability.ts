@@ -20,7 +20,7 @@ import { CURVES } from '../curve.js';
 import { isInLockout } from '../dictionary-attack.js';
 import { entityPolicy, nvKind } from '../entity.js';
 import { handler } from '../handler.js';
-import { IMPLEMENTATION } from '../implementation.js';
+import { HASHES, IMPLEMENTATION } from '../implementation.js';
 import { ORDERLY_COUNTER_SIZE, orderlySpace } from '../nv-space.js';
 import { isAuthorizedPcr, PCR_COUNT, type PcrAttributes, selectionOf } from '../pcr-bank.js';
 import type { AuthPolicy } from '../permanent.js';
@@ -46,7 +46,12 @@ interface List {
 function listOf(tpm: Tpm, capability: number, property: number, count: number): List {
   switch (capability) {
     case TPM_CAP.ALGS: {
-      const { data, moreData } = cut(algorithmsOf(tpm), ({ alg }) => alg, property, Math.min(count, MAX.algorithms));
+      const { data, moreData } = cut(
+        algorithmsOf(tpm),
+        ({ alg }) => alg,
+        property & 0xffff,
+        Math.min(count, MAX.algorithms),
+      );
       return { moreData, capabilityData: { capability, data } };
     }
     case TPM_CAP.HANDLES: {
@@ -75,7 +80,8 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
     }
     case TPM_CAP.PCRS: {
       if (property !== 0) refuseParameter(TPM_RC.VALUE, 2);
-      const banks = tpm.volatile.banks.map(({ alg }) => ({ hash: alg, pcrSelect: selectionOf(() => true) }));
+      const allocated = new Set<number>(tpm.volatile.banks.map(({ alg }) => alg));
+      const banks = HASHES.map((alg) => ({ hash: alg, pcrSelect: selectionOf(() => allocated.has(alg)) }));
       // It is all or nothing, so that the count only matters where it is 0.
       const data = count === 0 ? [] : banks;
       // The banks are hash algorithms that the type lists.
@@ -95,7 +101,7 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
       return { moreData, capabilityData: { capability, data } };
     }
     case TPM_CAP.ECC_CURVES: {
-      const { data, moreData } = cut(CURVES, ({ id }) => id, property, Math.min(count, MAX.curves));
+      const { data, moreData } = cut(CURVES, ({ id }) => id, property & 0xffff, Math.min(count, MAX.curves));
       return { moreData, capabilityData: { capability, data: data.map(({ id }) => id) } };
     }
     case TPM_CAP.ACT:

@@ -103,10 +103,10 @@ class TpmPlatform implements Platform {
     this.#isOn = true;
   }
 
+  // Without power there is no volatile state to go on with: what was stored of it is of an earlier run now.
   async powerOff(): Promise<void> {
-    this.#hash = undefined;
-    if (this.#isOn) await this.#tpm.powerCycle();
-    this.#isOn = false;
+    await this.#cutPower();
+    await this.#store?.saveVolatile(undefined);
   }
 
   async reset(): Promise<void> {
@@ -116,16 +116,16 @@ class TpmPlatform implements Platform {
 
   async initialise({ deleteVolatile = false }: { readonly deleteVolatile?: boolean } = {}): Promise<void> {
     await this.stop();
-    const { permanent, volatile = await this.#store?.loadVolatile() } = this.#blobs;
+    const { permanent, volatile = await this.#storedVolatile() } = this.#blobs;
     await this.#tpm.powerCycle({ ...(permanent && { permanent }), ...(volatile && { volatile }) });
     this.#blobs = {};
-    if (deleteVolatile) await this.#store?.saveVolatile(undefined);
+    if (deleteVolatile || permanent !== undefined) await this.#store?.saveVolatile(undefined);
     this.#isOn = true;
   }
 
   async stop(): Promise<void> {
     if (this.#isOn && this.#shutsDown && this.#lastCommand !== TPM_CC.Shutdown) await this.#shutDown();
-    await this.powerOff();
+    await this.#cutPower();
   }
 
   async startUp(type: 'clear' | 'state'): Promise<void> {
@@ -182,6 +182,17 @@ class TpmPlatform implements Platform {
     const { [kind]: _, ...others } = this.#blobs;
     this.#blobs = blob === undefined ? others : { ...others, [kind]: blob };
     return true;
+  }
+
+  async #cutPower(): Promise<void> {
+    this.#hash = undefined;
+    if (this.#isOn) await this.#tpm.powerCycle();
+    this.#isOn = false;
+  }
+
+  // A permanent state that was brought in has nothing to do with what is stored here.
+  async #storedVolatile(): Promise<Uint8Array | undefined> {
+    return this.#blobs.permanent === undefined ? this.#store?.loadVolatile() : undefined;
   }
 
   // State is saved for whoever resumes; who starts afresh loses nothing by it. Where that is refused (the PCR banks are to change) a
