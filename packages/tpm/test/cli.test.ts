@@ -2,10 +2,11 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseAddress } from '../src/cli/address.js';
 import { COMMANDS } from '../src/cli/commands.js';
@@ -14,6 +15,7 @@ import { main } from '../src/cli/program.js';
 import type { Surroundings } from '../src/cli/terminal.js';
 import { parsePcrs } from '../src/cli/values.js';
 import { VERSION } from '../src/cli/version.js';
+import { TPM_CC } from '../src/constants/commands.js';
 import { describeWith, type SwtpmServer, startSwtpm } from './client/swtpm-server.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'casemate-cli-'));
@@ -428,6 +430,21 @@ describeWith(['swtpm'], 'the program on swtpm', () => {
     );
   });
 
+  it('never crashes on bundles that were tampered with (property)', async () => {
+    const bundle = readFileSync(file('quote.json'));
+    const mutation = fc.array(fc.tuple(fc.nat(bundle.length - 1), fc.nat(127)), { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(mutation, async (changes) => {
+        const input = Buffer.from(bundle);
+        for (const [at, value] of changes) input[at] = value;
+        const check = ['checkquote', '-', '--key', file('ak.pem'), '--nonce', 'c0ffee'];
+        const { code } = await run(check, { input });
+        expect([EXIT.OK, EXIT.CHECK_FAILED, EXIT.MALFORMED, EXIT.USAGE]).toContain(code);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it('refuses bundles that are none', async () => {
     for (const input of [
       '',
@@ -480,6 +497,12 @@ describeWith(['swtpm'], 'the program on swtpm', () => {
     await tpm(['nv', 'define', '0x01800023', '--type', 'extend']);
     await tpm(['nv', 'extend', '0x01800023'], { input: 'x' });
     expect((await tpm(['nv', 'read', '0x01800023'])).out).toHaveLength(32);
+
+    await tpm(['nv', 'define', '0x01800025', '--type', 'pin-fail', '--password', 'insecure:1234']);
+    expect((await tpm(['nv', 'pin', '0x01800025', '5', '--by', 'owner'])).err).toBe('');
+    expect((await tpm(['nv', 'read', '0x01800025', '--by', 'owner', '--format', 'hex'])).text).toBe(
+      '0000000000000005\n',
+    );
 
     const locking = 'ownerread|ownerwrite|read_stclear|write_stclear';
     await tpm(['nv', 'define', '0x01800024', '--size', '1', '--attributes', locking]);
@@ -800,5 +823,39 @@ describe('the program as a process', () => {
     });
     await new Promise((resolve) => child.once('exit', resolve));
     expect(complaint).toBe('');
+  });
+
+  describeWith(['swtpm'], 'interrupted from the keyboard', () => {
+    let server: SwtpmServer;
+    beforeAll(async () => {
+      server = await startSwtpm({ unix: true });
+    });
+    afterAll(() => server?.stop());
+
+    it('frees what it has put into the TPM, and ends with exit code 130', async () => {
+      const sent: number[] = [];
+      let child: ReturnType<typeof spawn> | undefined;
+      // Between the program and swtpm: the signal comes while the TPM makes the key.
+      const between = createServer((socket) => {
+        const upstream = connect(server.path ?? '');
+        upstream.pipe(socket);
+        socket.on('close', () => upstream.destroy());
+        socket.on('data', (command: Buffer) => {
+          sent.push(command.readUInt32BE(6));
+          const isFirst = sent.length === 1;
+          if (isFirst) child?.kill('SIGINT');
+          setTimeout(() => upstream.write(command), isFirst ? 300 : 0);
+        });
+      });
+      await new Promise<void>((resolve) => between.listen(file('between'), resolve));
+      const address = `swtpm:path=${file('between')}`;
+      child = spawn(process.execPath, [script, 'quote', '--nonce', '00', '--tpm', address], { stdio: 'ignore' });
+      const code = await new Promise((resolve) => child?.once('exit', resolve));
+      between.close();
+      expect(code).toBe(EXIT.INTERRUPTED);
+      expect(sent).toEqual([TPM_CC.CreatePrimary, TPM_CC.FlushContext]);
+      const left = await run(['handles', '--json'], { env: { CASEMATE_TPM: `swtpm:path=${server.path}` } });
+      expect(left.json).toEqual([]);
+    });
   });
 });

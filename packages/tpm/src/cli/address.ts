@@ -60,7 +60,7 @@ function parseServer(type: 'swtpm' | 'mssim', rest: string): TpmAddress {
 }
 
 /** An address as text. */
-export function addressText(address: TpmAddress): string {
+function addressText(address: TpmAddress): string {
   if (address.type === 'device') return address.path;
   if (address.type === 'utpm') return `utpm:${address.directory}`;
   return 'path' in address ? `swtpm:path=${address.path}` : `${address.type}:host=${address.host},port=${address.port}`;

@@ -7,7 +7,7 @@ import type { Style, Surroundings } from './terminal.js';
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 
 /** An option of a command. */
-export interface OptionDefinition {
+interface OptionDefinition {
   /** Whether it takes a value. */
   readonly type: 'string' | 'boolean';
   /** One letter. */

@@ -38,7 +38,7 @@ export async function writeOutputFile(
 }
 
 /** Why the system refused, in a few words. */
-export function reasonOf(cause: unknown): string {
+function reasonOf(cause: unknown): string {
   const code = typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : '';
   return REASONS[code] ?? (cause instanceof Error ? cause.message : String(cause));
 }

@@ -15,6 +15,7 @@ import {
   nvSetBits,
   nvUndefine,
   nvWrite,
+  nvWritePin,
   openNv,
 } from '../../nv.js';
 import { readPcrs } from '../../pcr.js';
@@ -41,6 +42,8 @@ const ACCESS_OPTIONS: OptionDefinitions = {
   ...OWNER_OPTIONS,
 };
 
+const TYPES: readonly NvType[] = ['ordinary', 'counter', 'bits', 'extend', 'pin-fail', 'pin-pass'];
+
 const ONE_INDEX = { min: 1, max: 1 } as const;
 
 /** The commands whose first word is `nv`. */
@@ -59,7 +62,7 @@ export const NV_COMMANDS: readonly CommandDefinition[] = [
         value: 'BYTES',
         help: 'how many bytes it holds; the other kinds have sizes of their own',
       },
-      type: { type: 'string', value: 'KIND', help: 'ordinary, counter, bits or extend; default ordinary' },
+      type: { type: 'string', value: 'KIND', help: `${TYPES.join(', ')}; default ordinary` },
       attributes: { type: 'string', short: 'a', value: 'NAMES', help: 'bits of TPMA_NV: "ownerread|authwrite|no_da"' },
       ...PCR_POLICY_OPTIONS,
       ...PASSWORD_OPTIONS,
@@ -123,6 +126,23 @@ export const NV_COMMANDS: readonly CommandDefinition[] = [
       const bits = parseHex(context.positionals[1] ?? '', 'HEX').reduce((all, byte) => (all << 8n) | BigInt(byte), 0n);
       if (bits > 0xffff_ffff_ffff_ffffn) throw usage('nv setbits: expected at most 64 bits');
       return await change(context, (tpm, index, use) => nvSetBits(tpm, index, bits, use));
+    },
+  },
+  {
+    name: 'nv pin',
+    usage: 'INDEX LIMIT',
+    summary: 'say how often the password of a PIN index may fail, or be used, and start counting at 0',
+    details:
+      'Of kind pin-fail, wrong passwords count and a right one starts again; of kind pin-pass, every use counts. The owner sets it: --by owner. "nv read" shows count and limit as two 32-bit numbers.',
+    options: ACCESS_OPTIONS,
+    examples: [
+      'casemate-tpm nv define 0x01800012 --type pin-fail --password prompt',
+      'casemate-tpm nv pin 0x01800012 5 --by owner',
+    ],
+    positionals: { min: 2, max: 2 },
+    async run(context) {
+      const limit = parseNumber(context.positionals[1] ?? '', 'LIMIT', { min: 0, max: 0xffffffff });
+      return await change(context, (tpm, index, use) => nvWritePin(tpm, index, { count: 0, limit }, use));
     },
   },
   {
@@ -274,9 +294,9 @@ function indexOf({ positionals }: Context): number {
 
 function typeOf({ text }: Context): NvType {
   const given = text('type') ?? 'ordinary';
-  const type = (['ordinary', 'counter', 'bits', 'extend'] as const).find((known) => known === given);
+  const type = TYPES.find((known) => known === given);
   if (type) return type;
-  throw usage(`--type: expected ordinary, counter, bits or extend, got "${given}"`);
+  throw usage(`--type: expected one of ${TYPES.join(', ')}, got "${given}"`);
 }
 
 function sizeOf(context: Context, type: NvType): number | undefined {
