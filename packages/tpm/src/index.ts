@@ -690,6 +690,7 @@ export {
   srkTemplate,
   withEkNonce,
 } from './templates.js';
+export { encodeCredentialFile, encodeKeyFiles, parseCredentialFile, parseKeyFiles } from './tools-file.js';
 export { type ExecuteOptions, type Request, Tpm, type TpmOptions } from './tpm.js';
 export type { TpmTransport } from './transport.js';
 

@@ -189,7 +189,8 @@ export function tpmSubtle(tpm: Tpm, options: { readonly parent?: TpmObject } = {
 
 /**
  * Signs a JWS in its compact form by a key in the TPM. `alg` in the header is the key's own: ES256, ES384, ES512, RS256 to
- * RS512 or PS256 to PS512. Throws `TpmError` `usage` for a key that has none of these, such as P-256 with SHA-384.
+ * RS512 or PS256 to PS512, the latter only where the TPM salts by the digest's length, as swtpm does. Throws `TpmError`
+ * `usage` for a key that has none of these, such as P-256 with SHA-384.
  */
 export async function signJws(
   tpm: Tpm,

@@ -107,7 +107,7 @@ describeWith(['swtpm', 'openssl'], 'keys of swtpm in WebCrypto', () => {
         lengths.push(saltLength);
         expect(await platform.verify(parameters, pss.publicKey, salted, text('m'))).toBe(true);
       }
-      expect(lengths).toHaveLength(1);
+      expect(lengths).toEqual([Number(hash.slice(4)) / 8]);
     },
   );
 
@@ -245,15 +245,9 @@ describeWith(['swtpm', 'openssl'], 'keys of swtpm in WebCrypto', () => {
       ['PS256', 'rsa-2048', { scheme: 'rsapss' }],
     ] as const)('jose verifies a JWS of the TPM: %s', async (alg, kind, options) => {
       await using key = await createPrimary(tpm, { template: openTemplate(kind) });
-      // A TPM salts PSS as long as fits, and JWS wants the digest's length: told apart by the verifier.
       const jws = await signJws(tpm, key, text('{"sub":"device"}'), { ...options, header: { typ: 'JWT' } });
-      const verified = compactVerify(jws, await importSPKI(publicKeyPem(key.public), alg));
-      const result = await verified.catch((error: Error) => error);
-      if (alg === 'PS256' && result instanceof Error) {
-        expect(result.message).toContain('signature verification failed');
-        return;
-      }
-      expect(result).toMatchObject({ protectedHeader: { alg, typ: 'JWT' } });
+      const result = await compactVerify(jws, await importSPKI(publicKeyPem(key.public), alg));
+      expect(result).toMatchObject({ protectedHeader: { alg, typ: 'JWT' }, payload: text('{"sub":"device"}') });
     });
   });
 
