@@ -7,6 +7,7 @@ import { Create, Load, LoadExternal, ObjectChangeAuth, ReadPublic } from './comm
 import { TPM_ALG } from './constants/algorithms.js';
 import { TPM_RH } from './constants/handles.js';
 import { defaultHashes } from './default-crypto.js';
+import { dispose } from './disposal.js';
 import { assertName, nameOf } from './name.js';
 import { type PcrIndexes, pcrSelection } from './pcr.js';
 import { TpmError } from './response-code.js';
@@ -35,7 +36,7 @@ export interface TpmObject extends Entity {
   readonly public: TpmtPublic;
   /** Frees its place in the TPM; does nothing for a persistent object, and nothing the second time. */
   flush(): Promise<void>;
-  /** The same as `flush`, for `await using`. */
+  /** `flush` for `await using`; where the TPM fails to, the error that ended the block stays the one to see. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -235,7 +236,8 @@ function tracked(
 ): TpmObject {
   const expected = nameOf(publicArea, tpm.crypto ?? defaultHashes);
   assertName(subject, expected, name);
-  return { handle, name: expected, public: publicArea, authValue, flush, [Symbol.asyncDispose]: flush };
+  const disposal = { [Symbol.asyncDispose]: () => dispose(flush) };
+  return { handle, name: expected, public: publicArea, authValue, flush, ...disposal };
 }
 
 function assertNamed(publicArea: TpmtPublicOrNull): TpmtPublic {

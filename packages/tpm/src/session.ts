@@ -3,6 +3,7 @@ import type { Entity } from './authorization.js';
 import { concat, equalBytes, trimAuth } from './bytes.js';
 import { TPM_CC } from './constants/commands.js';
 import type { TpmCrypto } from './crypto.js';
+import { dispose } from './disposal.js';
 import { kdfA } from './kdf.js';
 import { entityName } from './name.js';
 import { TpmError } from './response-code.js';
@@ -134,9 +135,9 @@ export class Session implements SessionUse {
     await this.#parameters.end();
   }
 
-  /** The same as {@link Session.flush}, for `await using`. */
+  /** {@link Session.flush} for `await using`; where the TPM fails to, the error that ended the block stays the one to see. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.flush();
+    return dispose(() => this.flush());
   }
 
   /** Starts a command: checks that the session is usable and draws the caller's nonce for it. */

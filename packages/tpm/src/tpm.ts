@@ -177,9 +177,9 @@ function handleInput(command: AnyCommand, name: string, input: unknown): HandleI
   throw new TpmError('usage', `plan ${command.name}: expected a handle for ${name}, got ${typeof input}`);
 }
 
-/** Whether a response is no more than the request to come again. */
+/** Whether a response is no more than the request to come again: a well-formed header with one of the codes for that. */
 function isPutOff(response: Uint8Array): boolean {
-  return RETRYABLE.has(u32At(response, 6));
+  return response.length === 10 && u32At(response, 2) === 10 && RETRYABLE.has(u32At(response, 6));
 }
 
 function assertSuccess(command: AnyCommand, responseCode: number): void {

@@ -6,6 +6,7 @@ import {
   GetRandom,
   PcrReset,
   readPcrs,
+  satisfyPolicy,
   signingKeyTemplate,
   startSession,
   Tpm,
@@ -265,6 +266,21 @@ describe('a TPM server that misbehaves', () => {
     await using never = new Tpm(await connectSwtpm({ port: stubborn }));
     const attempt = never.execute(GetRandom, { bytesRequested: 1 });
     await expect(attempt).rejects.toMatchObject({ response: { name: 'TPM_RC_RETRY' } });
+  });
+
+  it('that goes away in the middle of a task gives that error, and not one of cleaning up', async () => {
+    const start = Buffer.from(`8001000000300000000003000000${'0020'}${'11'.repeat(32)}`, 'hex');
+    const port = await serve((socket, command) => {
+      if (command.readUInt32BE(6) === 0x176) return void socket.write(start);
+      socket.destroy();
+      for (const server of servers) server.close();
+    });
+    await using tpm = new Tpm(await connectSwtpm({ port }));
+    const work = async () => {
+      await using session = await startSession(tpm, { type: 'policy' });
+      await satisfyPolicy(tpm, session, [{ type: 'auth-value' }]);
+    };
+    await expect(work()).rejects.toMatchObject({ name: 'TpmError', code: 'closed' });
   });
 
   it('that is not there gives code closed', async () => {
