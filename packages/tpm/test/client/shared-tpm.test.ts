@@ -143,7 +143,7 @@ describeWith(['swtpm'], 'a shared swtpm with three slots', () => {
     expect(tap.count('TPM2_ContextSave')).toBeGreaterThan(60);
     expect(tap.count('TPM2_ContextLoad')).toBeGreaterThan(60);
     expect(await heldBy(swtpm)).toEqual([]);
-  });
+  }, 300_000);
 
   it('serves 30 concurrent callers on one connection, who hold 60 objects and 30 sessions at once', async () => {
     await using tpm = connect();
@@ -167,7 +167,7 @@ describeWith(['swtpm'], 'a shared swtpm with three slots', () => {
     }
     expect(await listed(tpm, TPM_HC.TRANSIENT_FIRST)).toHaveLength(60);
     expect(await listed(tpm, TPM_HC.LOADED_SESSION_FIRST)).toHaveLength(30);
-  });
+  }, 300_000);
 
   it('keeps 64 sessions in use, refuses the 65th as the TPM does, and goes on when one is flushed', async () => {
     await using tpm = connect();
@@ -406,7 +406,7 @@ describeWith(['swtpm'], 'a shared swtpm with three slots', () => {
     }
     const names = ['TPM2_ContextSave', 'TPM2_ContextLoad', 'TPM2_FlushContext', 'TPM2_Sign', 'TPM2_StartAuthSession'];
     expect([...lost.keys()]).toEqual(expect.arrayContaining(names));
-  }, 120_000);
+  }, 300_000);
 
   it('gives up a caller who aborts, in the queue or in the middle of a swap, and serves the others', async () => {
     await using tpm = connect();
