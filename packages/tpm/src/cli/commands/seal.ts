@@ -1,5 +1,7 @@
 /** `seal` and `unseal`: data that only this TPM gives back, under PCRs or a password. */
 import { encode } from '@casemate/wire';
+import { TPM_ALG } from '../../constants/algorithms.js';
+import { TPMA_OBJECT } from '../../constants/attributes.js';
 import { TPM_RH } from '../../constants/handles.js';
 import { encodeKeyFile, type KeyFile } from '../../key-file.js';
 import { keyFileParent, unsealKeyFile } from '../../key-file-load.js';
@@ -132,18 +134,25 @@ export async function writeParts(file: KeyFile, { text }: Context): Promise<void
 async function unsealData(context: Context): Promise<Result> {
   const [path = ''] = context.positionals;
   const file = await readKeyFile(path, context);
-  if (file.type !== 'sealed') throw usage(`${path} holds a key and no sealed data`);
+  if (!isSealed(file)) throw usage(`${path} holds a key and no sealed data`);
   const auth = await context.secret('password');
   if (auth === undefined && !file.emptyAuth) {
     throw new Failure(
       EXIT.UNAUTHORISED,
       `${path} was sealed under a password`,
-      'Give it with --password prompt, --password-file FILE or another SOURCE.',
+      'Give it with --password prompt, --password-file FILE or another SOURCE; an empty one with --password insecure:',
     );
   }
   const hierarchy = await hierarchyAuth(context, 'owner-password');
   const bytes = await context.withTpm((tpm) =>
-    unsealKeyFile(tpm, file, { ...hierarchy, ...(auth !== undefined && { auth }) }),
+    unsealKeyFile(tpm, { ...file, type: 'sealed' }, { ...hierarchy, ...(auth !== undefined && { auth }) }),
   );
   return { json: { data: hexBytes(bytes) }, bytes };
+}
+
+/** tpm2_encodeobject marks sealed data as a loadable key, so the object itself is asked. */
+function isSealed({ type, public: area }: KeyFile): boolean {
+  const usable = TPMA_OBJECT.sign | TPMA_OBJECT.decrypt;
+  const isData = area.type === TPM_ALG.KEYEDHASH && (area.objectAttributes & usable) === 0;
+  return type === 'sealed' || (type === 'loadable' && isData);
 }
