@@ -44,6 +44,8 @@ export const testTools = [
   { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
+  { what: 'Chromium', debian: ['chromium'], found: () => isCommand('chromium') },
+  { what: 'strace', debian: ['strace'], found: () => isCommand('strace') },
   { what: 'QEMU', debian: ['qemu-system-x86'], found: () => isCommand('qemu-system-x86_64') },
   {
     what: 'a Linux kernel for guest machines',

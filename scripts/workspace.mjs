@@ -28,7 +28,8 @@ export const pureEntries = {
   '@casemate/tpm/tpm12': 42_000,
   '@casemate/pki': 82_000,
   '@casemate/attestation': 77_000,
-  '@casemate/utpm': 85_000,
+  '@casemate/utpm': 95_000,
+  '@casemate/utpm/micro': 90_000,
 };
 
 /** Every package that is published: directory, manifest and entry points with their sources and declarations. */

@@ -22,6 +22,7 @@ export interface Handler {
 }
 
 /** Ties `command` to `run`, with the types of its request and response. */
+/* @__NO_SIDE_EFFECTS__ */
 export function handler<C extends AnyCommand>(
   command: C,
   run: (tpm: Tpm, request: CommandRequest<C>, invocation: Invocation) => CommandResponse<C>,

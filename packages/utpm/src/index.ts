@@ -1,6 +1,7 @@
 /** A TPM 2.0 in TypeScript, in process; this entry point runs anywhere, on @noble. */
 import { nobleUtpmCrypto } from './noble-crypto.js';
 import type { Utpm, UtpmOptions } from './options.js';
+import { PROFILES } from './profiles.js';
 import { openerWith } from './utpm.js';
 
 /**
@@ -8,7 +9,7 @@ import { openerWith } from './utpm.js';
  * unless `startup` is set. Throws `UtpmError` `state-damaged`, `state-version`, `state-locked`, `state-failed`, `seed-mismatch` or
  * `bad-option`. TPM 2.0 Library, revision 1.59 (Part 3, clause 9 for the start).
  */
-export const openUtpm: (options?: UtpmOptions) => Promise<Utpm> = openerWith(nobleUtpmCrypto);
+export const openUtpm: (options?: UtpmOptions) => Promise<Utpm> = openerWith(nobleUtpmCrypto, PROFILES);
 
 export type { CurvePoint, EccPrivateKey, EcdsaSignature, SigningInput, UtpmCrypto } from './crypto.js';
 export { UtpmError, type UtpmErrorCode } from './error.js';

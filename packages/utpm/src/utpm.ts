@@ -3,9 +3,7 @@ import { Startup, TPM_CC, TPM_SU } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
 import { concat, isEqual, u16Bytes, u32Bytes } from './bytes.js';
 import { clockOf, startClock } from './clock.js';
-import { full } from './commands/full.js';
 import { measureLaunch } from './commands/integrity.js';
-import { micro } from './commands/micro.js';
 import { shutDown } from './commands/startup.js';
 import type { UtpmCrypto } from './crypto.js';
 import { UtpmError } from './error.js';
@@ -19,19 +17,23 @@ import { decodeVolatile, encodeVolatile } from './volatile.js';
 
 const SEED_BYTES = { min: 32, max: 64 };
 
-/** Makes the `openUtpm` of an entry point, which has a default provider of its own. */
-export function openerWith(crypto: UtpmCrypto): (options?: UtpmOptions) => Promise<Utpm> {
-  return (options = {}) => open({ ...options, crypto: options.crypto ?? crypto });
+/** The command sets that an entry point has, the first of them its default: what an entry point leaves out is not in its bundle. */
+export type Profiles = readonly (readonly [UtpmProfile, readonly Handler[]])[];
+
+/** Makes the `openUtpm` of an entry point, which has a default provider and profiles of its own. */
+export function openerWith(crypto: UtpmCrypto, profiles: Profiles): (options?: UtpmOptions) => Promise<Utpm> {
+  return (options = {}) => open({ ...options, crypto: options.crypto ?? crypto }, profiles);
 }
 
-async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }): Promise<Utpm> {
-  const { crypto, state = memoryState(), profile = 'full', seeds = {}, now = () => performance.now() } = options;
+async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }, profiles: Profiles): Promise<Utpm> {
+  const { crypto, state = memoryState(), seeds = {}, now = () => performance.now() } = options;
+  const [profile, list] = profileOf(options.profile, profiles);
   assertSeeds(seeds);
   const stored = await state.load();
   try {
     const permanent = stored === undefined ? manufacture(crypto, seeds) : fromStored(decodePermanent(stored));
     if (stored !== undefined) assertSameSeeds(permanent, seeds);
-    const handlers = handlersOf(profile);
+    const handlers = tableOf(list);
     const commands = new Map([...handlers].map(([code, { command }]) => [code, command]));
     const tpm: Tpm = { crypto, now, commands, permanent, volatile: powerOnState(crypto, now(), permanent) };
     startClock(tpm);
@@ -60,9 +62,11 @@ function assertSameSeeds(permanent: Permanent, seeds: UtpmSeeds): void {
   }
 }
 
-function handlersOf(profile: UtpmProfile): Handlers {
-  const list: readonly Handler[] = profile === 'micro' ? micro : full;
-  return tableOf(list);
+function profileOf(wanted: UtpmProfile | undefined, profiles: Profiles): Profiles[number] {
+  const found = wanted === undefined ? profiles[0] : profiles.find(([name]) => name === wanted);
+  if (found !== undefined) return found;
+  const names = profiles.map(([name]) => name).join(' or ');
+  throw new UtpmError('bad-option', `open a TPM: expected profile ${names}, got ${wanted}`);
 }
 
 // Owns the state: the only one who writes it, and the one who lets go of it.

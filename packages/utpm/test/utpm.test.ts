@@ -45,6 +45,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { full as everything } from '../src/commands/full.js';
 import { memoryState, nobleUtpmCrypto, openUtpm, type UtpmOptions } from '../src/index.js';
+import { openMicroUtpm } from '../src/micro.js';
 import { providers, usual } from './providers.js';
 import { hexOf, isSignature } from './web-crypto.js';
 
@@ -277,6 +278,17 @@ describe('a TPM', () => {
     const value = nobleUtpmCrypto.hash(TPM_ALG.SHA256, new Uint8Array(32), digest);
     expect(await readPcrs(tpm, { sha256: [17, 18] })).toEqual({ sha256: { 17: value, 18: new Uint8Array(32) } });
     await tpm.close();
+  });
+
+  it('has in the micro entry point the micro profile and no other', async () => {
+    await using utpm = await openMicroUtpm({ startup: true });
+    expect(utpm.profile).toBe('micro');
+    const tpm = new Tpm(utpm);
+    await expect(tpm.execute(DictionaryAttackLockReset, { lockHandle: TPM_RH.LOCKOUT })).rejects.toMatchObject({
+      response: { number: TPM_RC.COMMAND_CODE },
+    });
+    const other = { profile: 'full' } as Parameters<typeof openMicroUtpm>[0];
+    await expect(openMicroUtpm(other)).rejects.toMatchObject({ code: 'bad-option' });
   });
 
   it('lists in the micro profile what a PAL needs, and answers other commands with TPM_RC_COMMAND_CODE', async () => {

@@ -4,6 +4,7 @@ import type { TpmTransport } from '@casemate/tpm';
 import { UtpmError } from '../error.js';
 import { nodeUtpmCrypto } from '../node-crypto.js';
 import type { Utpm, UtpmOptions } from '../options.js';
+import { PROFILES } from '../profiles.js';
 import { isVolatileStore } from '../state.js';
 import { openerWith } from '../utpm.js';
 import { openConnection, type PendingConnection } from './connection.js';
@@ -71,7 +72,7 @@ export async function serve(options: ServeOptions): Promise<UtpmServer> {
   if (options.data === undefined && options.control === undefined) {
     throw new UtpmError('bad-option', 'serve a TPM: expected an address for commands or for control, got neither');
   }
-  const tpm = await openerWith(nodeUtpmCrypto)({ ...options, startup: false });
+  const tpm = await openerWith(nodeUtpmCrypto, PROFILES)({ ...options, startup: false });
   const server = new TpmServer(tpm, options);
   try {
     await server.open();
