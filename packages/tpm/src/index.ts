@@ -622,6 +622,7 @@ export {
   publicKeySsh,
 } from './public-key.js';
 export { type SealOptions, seal, type UnsealOptions, unseal } from './seal.js';
+export { type SealedLarge, sealLarge, unsealLarge } from './seal-large.js';
 export {
   type EccPrivateKey,
   type RsaPrivateKey,

@@ -5,7 +5,9 @@ import { TPM_ALG } from './constants/algorithms.js';
 import { defaultHashes } from './default-crypto.js';
 import { createKey, loadKey, type TpmObject, type WrappedKey } from './object.js';
 import { type Policy, policyDigest, type SatisfyOptions, satisfyPolicy } from './policy.js';
+import { TpmError } from './response-code.js';
 import { startSession } from './start-session.js';
+import { LIMITS } from './structures/limits.js';
 import { sealedTemplate } from './templates.js';
 import type { Tpm } from './tpm.js';
 
@@ -33,9 +35,15 @@ export interface UnsealOptions extends SatisfyOptions {
   readonly auth?: Uint8Array | string;
 }
 
-/** Seals data; the data go to the TPM encrypted to the parent. Throws what {@link Tpm.execute} throws. */
+/**
+ * Seals data; the data go to the TPM encrypted to the parent. Throws `TpmError` `usage` for more than a TPM takes, which
+ * {@link sealLarge} seals, and what {@link Tpm.execute} throws.
+ */
 export async function seal(tpm: Tpm, options: SealOptions): Promise<WrappedKey> {
   const { parent, data, policy, auth } = options;
+  if (data.length === 0 || data.length > MAX_SEALED) {
+    throw new TpmError('usage', `seal: expected 1 to ${MAX_SEALED} bytes (sealLarge takes more), got ${data.length}`);
+  }
   const digest = policy && policyDigest(policy, 'sha256', tpm.crypto ?? defaultHashes);
   // A guess at an empty value is worth nothing, so only a value that was given is protected against guessing.
   const template = sealedTemplate({ ...(digest && { policy: digest }), noDA: auth === undefined });
@@ -67,3 +75,6 @@ export function saltOf(parent: TpmObject): { readonly salt?: TpmObject } {
   const isAsymmetric = parent.public.type === TPM_ALG.RSA || parent.public.type === TPM_ALG.ECC;
   return isAsymmetric ? { salt: parent } : {};
 }
+
+/** The specification fixes it (Part 2, table 147). */
+const MAX_SEALED = LIMITS.MAX_SYM_DATA;

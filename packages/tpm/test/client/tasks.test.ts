@@ -39,6 +39,7 @@ import {
   readEkCertificate,
   readPcrs,
   seal,
+  sealLarge,
   signatureToDer,
   signingKeyTemplate,
   srkTemplate,
@@ -55,6 +56,7 @@ import {
   tpmSigner,
   unpersist,
   unseal,
+  unsealLarge,
   verifyAttestSignature,
   verifySignature,
 } from '../../src/index.js';
@@ -202,13 +204,28 @@ describeWith(['swtpm'], 'tasks with swtpm', () => {
 
     it('refuses more than 128 bytes, and a blob that was changed', async () => {
       await using srk = await createPrimary(tpm, { template: srkTemplate('ecc-p256') });
-      const long = seal(tpm, { parent: srk, data: new Uint8Array(129) });
-      await expect(long).rejects.toMatchObject({ code: 'bad-input' });
+      for (const size of [0, 129]) {
+        const wrong = seal(tpm, { parent: srk, data: new Uint8Array(size) });
+        await expect(wrong).rejects.toMatchObject({ code: 'usage', message: expect.stringContaining('sealLarge') });
+      }
       const sealed = await seal(tpm, { parent: srk, data: NONCE });
       const changed = { ...sealed, private: sealed.private.map((byte, i) => (i === 60 ? byte ^ 1 : byte)) };
       const attempt = unseal(tpm, { parent: srk, sealed: changed });
       await expect(attempt).rejects.toMatchObject({ response: { number: TPM_RC.INTEGRITY } });
     });
+  });
+
+  it('sealing takes data of any length under a fresh key, and notices when they change', async () => {
+    await using parent = await createPrimary(tpm, { template: srkTemplate('ecc-p256') });
+    const policy = [{ type: 'pcr', values: await readPcrs(tpm, { sha256: [10] }) }] as const;
+    for (const size of [0, 1, 129, 100_000]) {
+      const data = nodeCrypto.random(size);
+      const sealed = await sealLarge(tpm, { parent, data, policy });
+      expect(await unsealLarge(tpm, { parent, sealed, policy })).toEqual(data);
+      const encrypted = sealed.encrypted.map((byte, i) => (i === size ? byte ^ 1 : byte));
+      const changed = unsealLarge(tpm, { parent, sealed: { ...sealed, encrypted }, policy });
+      await expect(changed).rejects.toMatchObject({ code: 'integrity' });
+    }
   });
 
   describe('attestation', () => {
