@@ -189,10 +189,11 @@ function pythonFirst(directory) {
   return bin;
 }
 
+/** Below the ports that the kernel hands to clients, which could take the second one between the look and the use. */
 async function freePortPair() {
   for (;;) {
-    const port = await freePort(0);
-    if (port !== undefined && (await freePort(port + 1)) !== undefined) return port;
+    const port = 20_000 + 2 * Math.floor(Math.random() * 6000);
+    if ((await freePort(port)) !== undefined && (await freePort(port + 1)) !== undefined) return port;
   }
 }
 
