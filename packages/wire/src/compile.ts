@@ -83,32 +83,33 @@ class Unit {
 }
 
 /*
- * Reading. `r` is the reader, `b` its bytes, `o` the offset and `e` the end of the innermost region. Integers are read without a look at the
- * end: beyond it they are garbage, and whoever closes the region finds `o` behind `e` and gives up. A codec or function from outside may come
- * back here and change these variables, so they are set again after it.
+ * Reading. `r` is the reader, `B` its bytes, `O` the offset and `e` the end of the innermost region. Integers are read without a look at the
+ * end: beyond it they are garbage, and whoever closes the region finds the offset behind `e` and gives up. A codec or function from outside may
+ * come back here and change these variables, so they are set again after it. Each function holds bytes and offset as `b` and `o`, which engines
+ * keep in registers, and writes the offset back before others need it.
  */
-const READ_PRELUDE = `let r,b,o,e,m,k;
-function u8(){const p=o;o=p+8;
+const READ_PRELUDE = `let r,B,O,e,m,k;
+function u8(p){const b=B;
 return BigInt((b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0)<<32n|BigInt((b[p+4]<<24|b[p+5]<<16|b[p+6]<<8|b[p+7])>>>0)}
-function take(n){const p=o;if(e-p<n)throw X;o=p+n;return m===undefined?b.slice(p,o):n===0?N:new Uint8Array(m,k+p,n)}
-function out(f,v){const R=r,O=o,E=e;const x=f(v);enter(R,O,E);return x}
-function foreign(c){const R=r,E=e;if(o>E)throw X;R.move(o,E);const v=c.read(R);enter(R,R.offset,E);return v}
-function enter(R,O,E){r=R;b=R.bytes;m=R.memory;k=b.byteOffset;o=O;e=E}
+function take(p,n){if(e-p<n)throw X;return m===undefined?B.slice(p,p+n):n===0?N:new Uint8Array(m,k+p,n)}
+function out(f,v){const R=r,P=O,E=e;const x=f(v);enter(R,P,E);return x}
+function foreign(c){const R=r,E=e;if(O>E)throw X;R.move(O,E);const v=c.read(R);enter(R,R.offset,E);return v}
+function enter(R,P,E){r=R;B=R.bytes;m=R.memory;k=B.byteOffset;O=P;e=E}
 `;
 const READ_MAIN = `return R=>{const S=R.offset,E=S+R.remaining;enter(R,S,E);
-try{const v=f0();if(o>E)throw X;R.move(o,E);return v}catch{R.move(S,E);return X}finally{r=b=m=undefined}}`;
+try{const v=f0();if(O>E)throw X;R.move(O,E);return v}catch{R.move(S,E);return X}finally{r=B=m=undefined}}`;
 
 const READ_UINT = {
   1: 'b[o++]|0',
   2: '(o+=2,b[o-2]<<8|b[o-1])',
   4: '(o+=4,(b[o-4]<<24|b[o-3]<<16|b[o-2]<<8|b[o-1])>>>0)',
-  8: 'u8()',
+  8: '(o+=8,u8(o-8))',
 } as const;
 
 function readerBody(codec: Part, unit: Unit): string {
   const shape = shapeOf(codec);
   if (shape?.kind === 'struct') return structReader(shape.fields, unit);
-  return `(){${readTo('v', codec, unit, true)}return v}`;
+  return `(){${READ_ENTRY}${readTo('v', codec, unit, true)}O=o;return v}`;
 }
 
 /** Statements that read `codec` into the new variable `v`; in `own`, the body of the codec's own function. */
@@ -122,15 +123,11 @@ function readTo(v: string, codec: Part, unit: Unit, own = false): string {
     case 'empty':
       return `const ${v}=undefined;`;
     case 'bytes':
-      return `const ${v}=take(${shape.length});`;
+      return takeTo(v, `${shape.length}`);
     case 'rest':
-      return `if(o>e||e-o>${shape.max})throw X;const ${v}=take(e-o);`;
+      return `if(o>e||e-o>${shape.max})throw X;${takeTo(v, 'e-o')}`;
     case 'sizedBytes':
-      return withNumber(
-        shape.length,
-        unit,
-        (n) => `if(${n}<${shape.min}||${n}>${shape.max})throw X;const ${v}=take(${n});`,
-      );
+      return withNumber(shape.length, unit, (n) => `if(${n}<${shape.min}||${n}>${shape.max})throw X;${takeTo(v, n)}`);
     case 'oneOf':
       return `${readTo(v, shape.base, unit)}${onlyOf(v, shape.values)}`;
     case 'within':
@@ -146,9 +143,9 @@ function readTo(v: string, codec: Part, unit: Unit, own = false): string {
     case 'array':
     case 'repeated':
     case 'sized':
-      return own ? readComposite(v, shape, unit) : `const ${v}=${unit.nameOf(codec)}();`;
+      return own ? readComposite(v, shape, unit) : readCall(v, `${unit.nameOf(codec)}()`);
     case 'struct':
-      return `const ${v}=${unit.nameOf(codec)}();`;
+      return readCall(v, `${unit.nameOf(codec)}()`);
     default:
       return foreignRead(v, codec, unit);
   }
@@ -176,7 +173,7 @@ function readItem(list: string, element: Part, unit: Unit): string {
 }
 
 function readSized(v: string, n: string, shape: Extract<Shape, { kind: 'sized' }>, unit: Unit): string {
-  const none = shape.optional ? `if(${n}===0)return undefined;` : '';
+  const none = shape.optional ? `if(${n}===0){O=o;return undefined}` : '';
   const inner = unit.variable();
   return `${none}${atMost(n, shape.max)}if(e-o<${n})throw X;const E=e;e=o+${n};${readTo(inner, shape.inner, unit)}if(o!==e)throw X;e=E;const ${v}=${inner};`;
 }
@@ -187,8 +184,19 @@ function withNumber(part: Part, unit: Unit, use: (variable: string) => string): 
 }
 
 function foreignRead(v: string, codec: Part, unit: Unit): string {
-  return `const ${v}=foreign(${unit.keep(codec)});`;
+  return readCall(v, `foreign(${unit.keep(codec)})`);
 }
+
+/** Calls what goes on at the offset and moves it. */
+function readCall(v: string, call: string): string {
+  return `O=o;const ${v}=${call};o=O;`;
+}
+
+function takeTo(v: string, length: string): string {
+  return `const ${v}=take(o,${length});o+=${v}.length;`;
+}
+
+const READ_ENTRY = 'const b=B;let o=O;';
 
 function structReader(fields: readonly ShapeField[], unit: Unit): string {
   const names = new Map(fields.map(([key]) => [key, unit.variable()]));
@@ -200,7 +208,7 @@ function structReader(fields: readonly ShapeField[], unit: Unit): string {
     return `let ${v};switch(${names.get(part.selector)}){${casesOf(part.cases, (one) => readCase(v, one, unit))}}`;
   });
   const members = fields.map(([key]) => `${JSON.stringify(key)}:${names.get(key)}`);
-  return `(){${lines.join('')}return{${members.join()}}}`;
+  return `(){${READ_ENTRY}${lines.join('')}O=o;return{${members.join()}}}`;
 }
 
 function readCase(v: string, part: Part, unit: Unit): string {
@@ -209,30 +217,29 @@ function readCase(v: string, part: Part, unit: Unit): string {
 }
 
 /*
- * Writing. `w` is the writer, `b` its buffer, `o` the offset and `e` the end of the buffer. Octets written behind the end fall off without a
- * trace, which is found out before anything else can see the buffer.
+ * Writing. `w` is the writer, `B` its buffer, `O` the offset and `e` the end of the buffer; `b` and `o` are as in reading. Octets written behind
+ * the end fall off without a trace, which is found out before anything else can see the buffer.
  */
-const WRITE_PRELUDE = `let w,b,o,e;
-function u4(v){b[o]=v>>>24;b[o+1]=v>>>16;b[o+2]=v>>>8;b[o+3]=v;o+=4}
-function u8(v){if(typeof v!=='bigint'||BigInt.asUintN(64,v)!==v)throw X;u4(Number(v>>32n));u4(Number(v&0xffffffffn))}
-function put(v,n){const p=o;if(e-p<n)throw X;b.set(v,p);o=p+n}
-function out(f,v){const W=w,O=o;if(O>e)throw X;W.move(O);const x=f(v);w=W;b=W.lend();o=O;e=b.length;return x}
-function foreign(c,v){const W=w;if(o>e)throw X;W.move(o);c.write(W,v);w=W;b=W.lend();o=W.position;e=b.length}
+const WRITE_PRELUDE = `let w,B,O,e;
+function u4(p,v){const b=B;b[p]=v>>>24;b[p+1]=v>>>16;b[p+2]=v>>>8;b[p+3]=v}
+function u8(p,v){if(typeof v!=='bigint'||BigInt.asUintN(64,v)!==v)throw X;u4(p,Number(v>>32n));u4(p+4,Number(v&0xffffffffn))}
+function out(f,v,o){const W=w;if(o>e)throw X;W.move(o);const x=f(v);w=W;B=W.lend();O=o;e=B.length;return x}
+function foreign(c,v){const W=w;if(O>e)throw X;W.move(O);c.write(W,v);w=W;B=W.lend();O=W.position;e=B.length}
 `;
-const WRITE_MAIN = `return(W,v)=>{const S=W.position;w=W;b=W.lend();o=S;e=b.length;
-try{f0(v);if(o>e)throw X;W.move(o);return true}catch{W.move(S);return false}finally{w=b=undefined}}`;
+const WRITE_MAIN = `return(W,v)=>{const S=W.position;w=W;B=W.lend();O=S;e=B.length;
+try{f0(v);if(O>e)throw X;W.move(O);return true}catch{W.move(S);return false}finally{w=B=undefined}}`;
 
 const WRITE_UINT = {
   1: (v: string) => `if((${v}&255)!==${v})throw X;b[o++]=${v};`,
   2: (v: string) => `if((${v}&65535)!==${v})throw X;b[o]=${v}>>>8;b[o+1]=${v};o+=2;`,
-  4: (v: string) => `if(${v}>>>0!==${v})throw X;u4(${v});`,
-  8: (v: string) => `u8(${v});`,
+  4: (v: string) => `if(${v}>>>0!==${v})throw X;b[o]=${v}>>>24;b[o+1]=${v}>>>16;b[o+2]=${v}>>>8;b[o+3]=${v};o+=4;`,
+  8: (v: string) => `u8(o,${v});o+=8;`,
 } as const;
 
 function writerBody(codec: Part, unit: Unit): string {
   const shape = shapeOf(codec);
   if (shape?.kind === 'struct') return structWriter(shape.fields, unit);
-  return `(v){${writeFrom('v', codec, unit, true)}}`;
+  return `(v){${WRITE_ENTRY}${writeFrom('v', codec, unit, true)}O=o}`;
 }
 
 /** Statements that write the variable `v` as `codec`; in `own`, the body of the codec's own function. */
@@ -244,9 +251,9 @@ function writeFrom(v: string, codec: Part, unit: Unit, own = false): string {
     case 'empty':
       return '';
     case 'bytes':
-      return `${onlyBytes(v)}if(${v}.length!==${shape.length})throw X;put(${v},${shape.length});`;
+      return `${onlyBytes(v)}if(${v}.length!==${shape.length})throw X;${put(v, `${shape.length}`)}`;
     case 'rest':
-      return `${onlyBytes(v)}if(${v}.length>${shape.max})throw X;put(${v},${v}.length);`;
+      return `${onlyBytes(v)}if(${v}.length>${shape.max})throw X;${put(v, `${v}.length`)}`;
     case 'sizedBytes':
       return writeSizedBytes(v, shape, unit);
     case 'oneOf':
@@ -258,15 +265,15 @@ function writeFrom(v: string, codec: Part, unit: Unit, own = false): string {
     case 'constant':
       return `if(${v}!==${literal(shape.value)})throw X;${writeFrom(v, shape.base, unit)}`;
     case 'mapped':
-      return writeExpression(`out(${unit.keep(shape.from)},${v})`, shape.inner, unit);
+      return writeExpression(`out(${unit.keep(shape.from)},${v},o)`, shape.inner, unit);
     case 'checked':
-      return `if(out(${unit.keep(shape.problem)},${v})!==undefined)throw X;${writeFrom(v, shape.inner, unit)}`;
+      return `if(out(${unit.keep(shape.problem)},${v},o)!==undefined)throw X;${writeFrom(v, shape.inner, unit)}`;
     case 'array':
     case 'repeated':
     case 'sized':
-      return own ? writeComposite(v, shape, unit) : `${unit.nameOf(codec)}(${v});`;
+      return own ? writeComposite(v, shape, unit) : writeCall(`${unit.nameOf(codec)}(${v})`);
     case 'struct':
-      return `${unit.nameOf(codec)}(${v});`;
+      return writeCall(`${unit.nameOf(codec)}(${v})`);
     default:
       return foreignWrite(v, codec, unit);
   }
@@ -288,7 +295,7 @@ function writeItems(list: string, element: Part, unit: Unit): string {
 }
 
 function writeSized(v: string, shape: Extract<Shape, { kind: 'sized' }>, unit: Unit): string {
-  const none = shape.optional ? `if(${v}===undefined){${writeExpression('0', shape.length, unit)}return}` : '';
+  const none = shape.optional ? `if(${v}===undefined){${writeExpression('0', shape.length, unit)}O=o;return}` : '';
   const before = writeExpression('0', shape.length, unit);
   const after = writeFrom('n', shape.length, unit);
   return `${none}const p=o;${before}const s=o;${writeFrom(v, shape.inner, unit)}const q=o,n=q-s;${atMost('n', shape.max)}o=p;${after}o=q;`;
@@ -297,7 +304,7 @@ function writeSized(v: string, shape: Extract<Shape, { kind: 'sized' }>, unit: U
 function writeSizedBytes(v: string, shape: Extract<Shape, { kind: 'sizedBytes' }>, unit: Unit): string {
   const n = unit.variable();
   const bounds = `const ${n}=${v}.length;if(${n}<${shape.min}||${n}>${shape.max})throw X;`;
-  return `${onlyBytes(v)}${bounds}${writeFrom(n, shape.length, unit)}if(${n}>0)put(${v},${n});`;
+  return `${onlyBytes(v)}${bounds}${writeFrom(n, shape.length, unit)}if(${n}>0){${put(v, n)}}`;
 }
 
 function writeFlags(v: string, shape: Extract<Shape, { kind: 'flags' }>, unit: Unit): string {
@@ -312,8 +319,19 @@ function writeExpression(expression: string, codec: Part, unit: Unit): string {
 }
 
 function foreignWrite(v: string, codec: Part, unit: Unit): string {
-  return `foreign(${unit.keep(codec)},${v});`;
+  return writeCall(`foreign(${unit.keep(codec)},${v})`);
 }
+
+/** Calls what writes at the offset, moves it, and may put a larger buffer in the place of this one. */
+function writeCall(call: string): string {
+  return `O=o;${call};o=O;b=B;`;
+}
+
+function put(v: string, length: string): string {
+  return `if(e-o<${length})throw X;b.set(${v},o);o+=${length};`;
+}
+
+const WRITE_ENTRY = 'let b=B,o=O;';
 
 function structWriter(fields: readonly ShapeField[], unit: Unit): string {
   const member = (key: string) => `v[${JSON.stringify(key)}]`;
@@ -321,7 +339,7 @@ function structWriter(fields: readonly ShapeField[], unit: Unit): string {
     if (!('selector' in part)) return writeExpression(member(key), part, unit);
     return `switch(${member(part.selector)}){${casesOf(part.cases, (one) => writeExpression(member(key), one, unit))}}`;
   });
-  return `(v){if(typeof v!=='object'||v===null)throw X;${lines.join('')}}`;
+  return `(v){if(typeof v!=='object'||v===null)throw X;${WRITE_ENTRY}${lines.join('')}O=o}`;
 }
 
 type Composite = Extract<Shape, { kind: 'array' | 'repeated' | 'sized' }>;
