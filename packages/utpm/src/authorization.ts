@@ -28,10 +28,12 @@ import {
   handleType,
   isAuthValueAvailable,
   isDaExempt,
+  isOtherSession,
   isPinIndex,
   isPolicyAvailable,
   nvAt,
 } from './entity.js';
+import { IMPLEMENTATION } from './implementation.js';
 import { has } from './object.js';
 import { isPinSpent, notePinUse } from './pin.js';
 import { Refusal, refuse, refuseSession } from './refusal.js';
@@ -110,6 +112,8 @@ function parseOne(tpm: Tpm, command: AnyCommand, reader: Reader, position: numbe
     if (target === undefined) refuseSession(TPM_RC.HANDLE, position);
     return { position, session: undefined, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded: false };
   }
+  if ((sessionHandle & 0xffffff) >= IMPLEMENTATION.MAX_ACTIVE_SESSIONS) refuseSession(TPM_RC.VALUE, position);
+  if (isOtherSession(tpm, sessionHandle)) refuseSession(TPM_RC.HANDLE, position);
   const session = tpm.volatile.sessions.get(sessionHandle) ?? refuse(TPM_RC.REFERENCE_S0 + position - 1);
   assertAttributes(command, session, attributes, position, target);
   const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
@@ -201,12 +205,12 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
   const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
   if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
-  if (needsValue && isSpentPin(tpm, target)) refuse(TPM_RC.AUTH_UNAVAILABLE);
   if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);
   if (role === 'admin' && !isPolicy && needsPolicyForAdmin(tpm, target)) refuse(TPM_RC.AUTH_TYPE);
   if (!isPolicy && handleType(target) === TPM_HT.PCR && entityPolicy(tpm, target).alg !== TPM_ALG.NULL) {
     refuse(TPM_RC.AUTH_TYPE);
   }
+  if (needsValue && isSpentPin(tpm, target)) refuse(TPM_RC.AUTH_UNAVAILABLE);
   if (isPolicy) {
     if (!isPolicyAvailable(tpm, target, incoming.command.code)) refuse(TPM_RC.AUTH_UNAVAILABLE);
     assertPolicy(tpm, incoming, entry, session, target);

@@ -65,6 +65,7 @@ export function assertPresent(tpm: Tpm, handle: number, position: number): void 
       return;
     case TPM_HT.HMAC_SESSION:
     case TPM_HT.POLICY_SESSION:
+      if (isOtherSession(tpm, handle)) refuse(TPM_RC.HANDLE);
       if (!tpm.volatile.sessions.has(handle)) refuse(TPM_RC.REFERENCE_H0 + position);
       return;
     case TPM_HT.NV_INDEX:
@@ -74,6 +75,12 @@ export function assertPresent(tpm: Tpm, handle: number, position: number): void 
       // A PCR whose number is in range is always there.
       return;
   }
+}
+
+/** Is a session of this number loaded, but of the other kind? Numbers are shared, the handle's type tells the kind. */
+export function isOtherSession(tpm: Tpm, handle: number): boolean {
+  const other = handleType(handle) === TPM_HT.HMAC_SESSION ? TPM_HT.POLICY_SESSION : TPM_HT.HMAC_SESSION;
+  return tpm.volatile.sessions.has((handle & 0xffffff) + other * 0x1000000);
 }
 
 function assertPermanent(tpm: Tpm, handle: number): void {

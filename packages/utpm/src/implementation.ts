@@ -27,7 +27,7 @@ export const IMPLEMENTATION = {
   /** Bytes of sealed data. */
   MAX_SYM_DATA: 128,
   /** Bytes of a wrapped sensitive area (TPM2B_PRIVATE). */
-  MAX_PRIVATE: 648,
+  MAX_PRIVATE: 1230,
   /** Bytes of a command or response. */
   MAX_COMMAND_SIZE: 4096,
   /** The longest digest. */

@@ -62,6 +62,11 @@ export function isStorageParent(area: TpmtPublicOrNull): boolean {
   return has(area, TPMA_OBJECT.restricted) && has(area, TPMA_OBJECT.decrypt) && area.type !== TPM_ALG.KEYEDHASH;
 }
 
+/** Can it be the new parent of a duplicate: a storage key that a seed can be encrypted to? */
+export function isAsymmetricParent(area: TpmtPublicOrNull): boolean {
+  return isStorageParent(area) && area.type !== TPM_ALG.SYMCIPHER;
+}
+
 /** Can it be a derivation parent: a restricted decryption keyed hash? */
 export function isDerivationParent(area: TpmtPublicOrNull): boolean {
   return has(area, TPMA_OBJECT.restricted) && has(area, TPMA_OBJECT.decrypt) && area.type === TPM_ALG.KEYEDHASH;

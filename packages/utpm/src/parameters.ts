@@ -2,7 +2,7 @@
 import { type AnyCommand, TPM_RC } from '@casemate/tpm';
 import { type Codec, Reader, WireError } from '@casemate/wire';
 import { responseCodeOf } from './decoding.js';
-import { HASHES } from './implementation.js';
+import { HASHES, IMPLEMENTATION } from './implementation.js';
 import { assertSelectionSizes } from './pcr.js';
 import { atParameter, Refusal, refuse, refuseParameter } from './refusal.js';
 
@@ -65,14 +65,26 @@ function decodeOne(codec: Codec<unknown>, reader: Reader, index: number): unknow
 const LIST_LIMITS: Readonly<Record<string, number>> = {
   TPML_PCR_SELECTION: HASHES.length,
   TPML_DIGEST_VALUES: HASHES.length,
+  TPML_CC: 254,
+  TPML_ALG: 64,
+};
+
+// The buffers that this TPM has for sized data, where they are smaller than what the types allow.
+const BUFFER_LIMITS: Readonly<Record<string, number>> = {
+  TPM2B_PUBLIC_KEY_RSA: 384,
+  TPM2B_ENCRYPTED_SECRET: 384,
+  TPM2B_PRIVATE: IMPLEMENTATION.MAX_PRIVATE,
+  TPM2B_MAX_BUFFER: IMPLEMENTATION.MAX_BUFFER,
+  TPM2B_MAX_NV_BUFFER: IMPLEMENTATION.MAX_BUFFER,
 };
 
 // A list that is too long for this TPM is refused before its elements are looked at.
 function assertCount(codec: Codec<unknown>, reader: Reader, index: number): void {
-  const limit = LIST_LIMITS[codec.name];
-  if (limit === undefined || reader.remaining < 4) return;
-  const { bytes, offset } = reader;
-  if (new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset) > limit) refuseParameter(TPM_RC.SIZE, index);
+  const { bytes, offset, remaining } = reader;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [count, size] = [LIST_LIMITS[codec.name], BUFFER_LIMITS[codec.name]];
+  if (count !== undefined && remaining >= 4 && view.getUint32(offset) > count) refuseParameter(TPM_RC.SIZE, index);
+  if (size !== undefined && remaining >= 2 && view.getUint16(offset) > size) refuseParameter(TPM_RC.SIZE, index);
 }
 
 const SIZED_STRUCTURES: ReadonlySet<string> = new Set([

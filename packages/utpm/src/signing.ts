@@ -38,15 +38,14 @@ export function isSigningKey(object: TpmObject): boolean {
   return has(object.public, TPMA_OBJECT.sign) && object.public.type !== TPM_ALG.SYMCIPHER;
 }
 
-/**
- * The scheme of a signature by `object`: its own, or the caller's where the key leaves it open. Refuses with TPM_RC_SCHEME, but whether the
- * key can sign in the caller's scheme shows only when it does.
- */
+/** The scheme of a signature by `object`: its own, or the caller's where the key leaves it open. Refuses with TPM_RC_SCHEME. */
 export function selectScheme(object: TpmObject, asked: TpmtSigSchemeOrNull): Scheme {
   const own = ownScheme(object);
   const wanted = asScheme(asked);
   if (wanted !== undefined && !isHash(wanted.hash)) refuse(TPM_RC.HASH);
-  if (own === undefined) return wanted ?? refuse(TPM_RC.SCHEME);
+  if (own === undefined) {
+    return wanted !== undefined && isSigningScheme(object.public.type, wanted.scheme) ? wanted : refuse(TPM_RC.SCHEME);
+  }
   // An anonymous signature needs its commitment, which only the caller knows.
   if (wanted === undefined) return own.scheme === TPM_ALG.ECDAA ? refuse(TPM_RC.SCHEME) : own;
   return wanted.scheme === own.scheme && wanted.hash === own.hash ? wanted : refuse(TPM_RC.SCHEME);
@@ -143,6 +142,7 @@ function digestInfo(hash: number): Uint8Array {
 
 /** Refuses with TPM_RC_SIGNATURE where the signature is not the key's over `digest`, and with TPM_RC_SCHEME where it cannot be one. */
 export function verifySignature(tpm: Tpm, object: TpmObject, digest: Uint8Array, signature: TpmtSignature): void {
+  if (object.public.type === TPM_ALG.KEYEDHASH && object.sensitive === undefined) refuse(TPM_RC.HANDLE);
   if (!isSigningScheme(object.public.type, signature.sigAlg)) refuse(TPM_RC.SCHEME);
   if (!isAuthentic(tpm, object, digest, signature)) refuse(TPM_RC.SIGNATURE);
 }

@@ -93,6 +93,8 @@ export interface Volatile {
   auditDigest: Uint8Array;
   /** The authorization value of PCR 20 to 22; undefined where it is empty. */
   pcrAuth?: Uint8Array | undefined;
+  /** Has TPM2_PCR_Allocate chosen banks that are there after the next TPM Reset, so that these PCRs cannot be kept? */
+  isReallocated?: boolean | undefined;
   /** What commits are made of; undefined before the first. */
   commits?: CommitState | undefined;
   /** Ticks of the platform's clock that make a millisecond of 30000 of them; undefined where TPM2_ClockRateAdjust has not run. */

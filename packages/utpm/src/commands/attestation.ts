@@ -36,9 +36,9 @@ export const certify = handler(Certify, (tpm, { objectHandle, signHandle, qualif
 export const certifyCreation = handler(CertifyCreation, (tpm, request) => {
   const { signHandle, objectHandle, qualifyingData, creationHash, inScheme, creationTicket: ticket } = request;
   const { name } = objectAt(tpm, objectHandle);
+  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 3 });
   const expected = creationTicket(tpm, ticket.hierarchy, name, creationHash);
   if (!isEqual(expected.digest, ticket.digest)) refuseParameter(TPM_RC.TICKET, 4);
-  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 3 });
   const { info, signature } = attest(tpm, signer, qualifyingData, {
     type: TPM_ST.ATTEST_CREATION,
     attested: { objectName: name, creationHash },
@@ -63,9 +63,9 @@ export const quote = handler(Quote, (tpm, { signHandle, qualifyingData, inScheme
 /** TPM2_GetSessionAuditDigest (18.5). */
 export const getSessionAuditDigest = handler(GetSessionAuditDigest, (tpm, request) => {
   const { signHandle, sessionHandle, qualifyingData, inScheme } = request;
+  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
   const session = tpm.volatile.sessions.get(sessionHandle) ?? refuseHandle(TPM_RC.HANDLE, 3);
   if (session.auditDigest === undefined) return refuseHandle(TPM_RC.TYPE, 3);
-  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
   const attested = {
     exclusiveSession: tpm.volatile.exclusiveAudit === sessionHandle,
     sessionDigest: session.auditDigest,

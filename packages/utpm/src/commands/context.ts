@@ -160,13 +160,14 @@ export const flushContext = handler(FlushContext, (tpm, { flushHandle }) => {
     flushObject(tpm, flushHandle);
     return {};
   }
-  const loaded = sessions.get(flushHandle);
+  // The number tells the session, whatever kind the handle names.
+  const loaded = [...sessions.values()].find(({ handle }) => (handle & 0xffffff) === (flushHandle & 0xffffff));
   const saved = [...savedSessions.keys()].find((handle) => (handle & 0xffffff) === (flushHandle & 0xffffff));
   if (loaded === undefined && saved === undefined) refuseParameter(TPM_RC.HANDLE, 1);
   if (loaded !== undefined) wipeSession(loaded);
-  sessions.delete(flushHandle);
+  if (loaded !== undefined) sessions.delete(loaded.handle);
   if (loaded === undefined && saved !== undefined) savedSessions.delete(saved);
-  if (tpm.volatile.exclusiveAudit === flushHandle) tpm.volatile.exclusiveAudit = 0;
+  if (loaded !== undefined && tpm.volatile.exclusiveAudit === loaded.handle) tpm.volatile.exclusiveAudit = 0;
   return {};
 });
 

@@ -16,7 +16,7 @@ import { decodeOrRefuse } from '../decoding.js';
 import { objectAt } from '../entity.js';
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION } from '../implementation.js';
-import { has, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
+import { has, isAsymmetricParent, isStorageParent, nameOfPublic, type TpmObject } from '../object.js';
 import {
   type InnerKey,
   parentCipher,
@@ -43,7 +43,7 @@ export const duplicate = handler(Duplicate, (tpm, request) => {
   if (has(object.public, TPMA_OBJECT.fixedParent)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
   if (object.public.nameAlg === TPM_ALG.NULL) refuseHandle(TPM_RC.TYPE, 1);
   const parent = newParentHandle === TPM_RH.NULL ? undefined : objectAt(tpm, newParentHandle);
-  if (parent !== undefined && !isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+  if (parent !== undefined && !isAsymmetricParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
   if (has(object.public, TPMA_OBJECT.encryptedDuplication)) {
     if (symmetricAlg.algorithm === TPM_ALG.NULL) refuseParameter(TPM_RC.SYMMETRIC, 2);
     if (parent === undefined) refuseHandle(TPM_RC.HIERARCHY, 2);
@@ -96,10 +96,13 @@ export const importObject = handler(Import, (tpm, request) => {
   const plain = inner === undefined ? outer : blameParameter(3, () => unwrapInner(tpm, nameAlg, inner, name, outer));
   const decoded = blameParameter(3, () => decodeOrRefuse(TpmtSensitive, unsized(plain)));
   const sensitive = { ...decoded, authValue: trimAuth(decoded.authValue) };
-  blameParameter(2, () => {
-    assertAttributes(objectPublic, parent.public);
-  });
-  assertKeysMatch(tpm, objectPublic, sensitive, { publicAt: 2, sensitiveAt: 3 });
+  // Under a parent that may leave the TPM itself, nothing is promised; the object is checked when it is loaded.
+  if (has(parent.public, TPMA_OBJECT.fixedTPM)) {
+    blameParameter(2, () => {
+      assertAttributes(objectPublic, undefined);
+    });
+    assertKeysMatch(tpm, objectPublic, sensitive, { publicAt: 2, sensitiveAt: 3 });
+  }
   return { outPrivate: wrap(tpm, protectorOf(parent), name, encodeSensitive(sensitive, nameAlg)) };
 });
 
@@ -120,11 +123,12 @@ function openOuter(tpm: Tpm, parent: TpmObject, secret: Uint8Array, name: Uint8A
 
 /** TPM2_Rewrap (13.2): from the outer wrap for one parent to that for another; without a parent there is none. */
 export const rewrap = handler(Rewrap, (tpm, { oldParent, newParent, inDuplicate, name, inSymSeed }) => {
+  if (inDuplicate.length > IMPLEMENTATION.MAX_PRIVATE) refuseParameter(TPM_RC.SIZE, 1);
   if ((inSymSeed.length === 0) !== (oldParent === TPM_RH.NULL)) refuseHandle(TPM_RC.HANDLE, 1);
   const bare = oldParent === TPM_RH.NULL ? inDuplicate : unwrapFrom(tpm, oldParent, inSymSeed, name, inDuplicate);
   if (newParent === TPM_RH.NULL) return { outDuplicate: bare, outSymSeed: EMPTY };
   const parent = objectAt(tpm, newParent);
-  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+  if (!isAsymmetricParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
   const { seed, encrypted } = shareSecret(tpm, parent.public, 'DUPLICATE');
   const hash = parent.public.nameAlg;
   if (bare.length + 2 + digestSize(hash) > IMPLEMENTATION.MAX_PRIVATE) refuseParameter(TPM_RC.VALUE, 1);
@@ -141,7 +145,7 @@ function unwrapFrom(
   duplicateIn: Uint8Array,
 ): Uint8Array {
   const parent = objectAt(tpm, handle);
-  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 1);
+  if (!isAsymmetricParent(parent.public)) refuseHandle(TPM_RC.TYPE, 1);
   const seed = receiveOrRefuse(tpm, parent, secret);
   const protector = { seed, hash: parent.public.nameAlg, cipher: parentCipher(parent.public) };
   const bare = blameParameter(1, () => unwrapOnce(tpm, protector, name, duplicateIn));

@@ -63,6 +63,7 @@ export const pcrAllocate = handler(PcrAllocate, (tpm, { pcrAllocation }) => {
     return sum + (pcrSelect.some((byte) => byte !== 0) ? PCR_COUNT * digestSize(hash) : 0);
   }, 0);
   const allocationSuccess = allocateBanks(tpm, pcrAllocation);
+  tpm.volatile.isReallocated ||= allocationSuccess;
   const sizeAvailable = HASHES.reduce((sum, alg) => sum + PCR_COUNT * digestSize(alg), 0);
   return { allocationSuccess, maxPCR: PCR_COUNT, sizeNeeded, sizeAvailable };
 });

@@ -59,8 +59,8 @@ export const nvDefineSpace = handler(NvDefineSpace, (tpm, { authHandle, auth, pu
   assertNvAttributes(authHandle, attributes);
   if (tpm.permanent.nv.has(nvIndex)) refuse(TPM_RC.NV_DEFINED);
   assertNvSpace(tpm, attributes, dataSize);
-  // What is not written yet reads as ones where a partial write leaves it.
-  const data = new Uint8Array(dataSize).fill(0xff);
+  // What is not written yet reads as ones where a partial write leaves it, but for an index that is kept in memory.
+  const data = new Uint8Array(dataSize).fill((attributes & TPMA_NV.ORDERLY) !== 0 ? 0 : 0xff);
   store(tpm, { nvIndex, nameAlg, attributes, authPolicy, dataSize, auth: trimmed, data });
   return {};
 });
@@ -164,8 +164,8 @@ export const nvWrite = handler(NvWrite, (tpm, { authHandle, nvIndex, data, offse
 /** TPM2_NV_Increment (31.8). */
 export const nvIncrement = handler(NvIncrement, (tpm, { authHandle, nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
-  if (nvKind(index.attributes) !== TPM_NT.COUNTER) refuseHandle(TPM_RC.ATTRIBUTES, 2);
   assertNvWritable(authHandle, index);
+  if (nvKind(index.attributes) !== TPM_NT.COUNTER) refuseHandle(TPM_RC.ATTRIBUTES, 2);
   const before = isNvSet(index, TPMA_NV.WRITTEN) ? readU64(index.data, 0) : highestCounter(tpm);
   store(tpm, withData(index, u64Bytes(before + 1n)));
   return {};

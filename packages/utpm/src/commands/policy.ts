@@ -268,7 +268,7 @@ export const policyCounterTimer = handler(PolicyCounterTimer, (tpm, request) => 
   const session = policySession(tpm, request.policySession);
   const info = encode(TpmsTimeInfo, { time: timeOf(tpm), clockInfo: clockInfo(tpm) });
   if (offset > info.length) refuseParameter(TPM_RC.VALUE, 2);
-  if (operandB.length > info.length - offset) refuseParameter(TPM_RC.RANGE, 1);
+  if (operandB.length > info.length - offset) refuse(TPM_RC.RANGE);
   if (session.type !== 'trial') {
     const operandA = info.subarray(offset, offset + operandB.length);
     if (!compare(operation, operandA, operandB)) refuse(TPM_RC.POLICY);
@@ -341,11 +341,10 @@ export const policyAuthorize = handler(PolicyAuthorize, (tpm, request) => {
   const { approvedPolicy, policyRef, keySign, checkTicket } = request;
   const session = policySession(tpm, request.policySession);
   const isTrial = session.type === 'trial';
-  if (!isTrial && !isEqual(session.policy.digest, approvedPolicy)) refuseParameter(TPM_RC.VALUE, 1);
-  if (keySign.length < 2) refuseParameter(TPM_RC.INSUFFICIENT, 3);
   const alg = ((keySign[0] ?? 0) << 8) | (keySign[1] ?? 0);
   if (!isHash(alg)) refuseParameter(TPM_RC.HASH, 3);
   if (keySign.length !== 2 + digestSize(alg)) refuseParameter(TPM_RC.SIZE, 3);
+  if (!isTrial && !isEqual(session.policy.digest, approvedPolicy)) refuseParameter(TPM_RC.VALUE, 1);
   if (!isTrial) {
     const authHash = tpm.crypto.hash(alg, approvedPolicy, policyRef);
     const expected = verifiedTicket(tpm, checkTicket.hierarchy, authHash, keySign);

@@ -44,7 +44,9 @@ export const hashSequenceStart = handler(HashSequenceStart, (tpm, { auth, hashAl
 /** TPM2_SequenceUpdate (17.5). */
 export const sequenceUpdate = handler(SequenceUpdate, (tpm, { sequenceHandle, buffer }) => {
   assertBuffer(buffer);
-  updateSequence(sequenceAt(tpm, sequenceHandle, ['hash', 'mac', 'event'], 1), buffer);
+  const { sequence } = objectAt(tpm, sequenceHandle);
+  // libtpms blames the parameter where the handle is meant.
+  updateSequence(sequence ?? refuseParameter(TPM_RC.MODE, 1), buffer);
   return {};
 });
 

@@ -117,6 +117,7 @@ function clearNvLocks(tpm: Tpm, wasInterrupted: boolean): void {
 
 /** TPM2_Shutdown (9.4). */
 export const shutdown = handler(Shutdown, (tpm, { shutdownType }) => {
+  if (tpm.volatile.isReallocated === true && shutdownType === TPM_SU.STATE) refuseParameter(TPM_RC.TYPE, 1);
   shutDown(tpm, shutdownType);
   return {};
 });

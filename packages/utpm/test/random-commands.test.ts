@@ -1,0 +1,36 @@
+/**
+ * Random commands, well-formed and mutated, to this TPM and to Debian's swtpm. UTPM_DUEL=50000 in the environment asks for so many of
+ * them, UTPM_SEED for other ones; without, it is a short run.
+ */
+import { describe, expect } from 'vitest';
+import { full } from '../src/commands/full.js';
+import { KNOWN_DIFFERENCES } from './differences.js';
+import { type Difference, duel } from './duel.js';
+import { itWith } from './requirement.js';
+
+const it = itWith('swtpm');
+const COUNT = Number(process.env.UTPM_DUEL ?? 3000);
+const SEED = Number(process.env.UTPM_SEED ?? 1);
+
+const told = (d: Difference): string =>
+  `${d.command} #${d.at}: ${d.ours.toString(16)} instead of ${d.theirs.toString(16)} for ${d.sent.slice(0, 160)}`;
+
+describe('random commands', () => {
+  it('get the same answers as from swtpm, but for the differences that are listed', async () => {
+    const { count, coverage, differences } = await duel(SEED, COUNT);
+    const unknown = differences.filter((d) => !KNOWN_DIFFERENCES.some(({ explains }) => explains(d)));
+    const tally = KNOWN_DIFFERENCES.map(({ reason, explains }) => `${differences.filter(explains).length} × ${reason}`);
+    if (process.env.UTPM_DUEL !== undefined) {
+      const succeeded = [...coverage.values()].filter((entry) => entry.succeeded > 0).length;
+      const lines = [`${count} commands, ${coverage.size} codes, ${succeeded} of them with success`, ...tally];
+      process.stdout.write(`${lines.join('\n')}\n`);
+      // In so many commands every listed difference shows; one that does not has gone, and the list is to be mended.
+      if (count >= 50_000) expect(tally.filter((line) => line.startsWith('0 ×'))).toEqual([]);
+    }
+    expect(unknown.map(told)).toEqual([]);
+    if (COUNT >= 3000) {
+      const missing = full.filter(({ command }) => !coverage.has(command.code)).map(({ command }) => command.name);
+      expect(missing).toEqual([]);
+    }
+  }, 1_200_000);
+});
