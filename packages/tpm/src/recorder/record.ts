@@ -29,6 +29,7 @@ export interface RecordOptions {
  * A recording has every secret in it that passed unencrypted: authorization values, sealed data, random numbers.
  */
 export function record(transport: SwtpmTransport, sink: RecordingSink, options?: RecordOptions): SwtpmTransport;
+/** The same for a transport without a control channel. */
 export function record(transport: TpmTransport, sink: RecordingSink, options?: RecordOptions): TpmTransport;
 export function record(
   transport: TpmTransport & { readonly control?: SwtpmControl },
