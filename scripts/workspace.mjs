@@ -24,7 +24,7 @@ export const pureEntries = {
   '@casemate/wire': 6_500,
   '@casemate/firmware': 17_500,
   '@casemate/pal-linker': 16_000,
-  '@casemate/tpm': 70_000,
+  '@casemate/tpm': 84_000,
   '@casemate/tpm/tpm12': 42_000,
   '@casemate/pki': 82_000,
   '@casemate/attestation': 77_000,
