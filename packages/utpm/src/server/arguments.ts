@@ -132,12 +132,13 @@ export function parseArguments(
 ): CommandLine {
   const [first, ...rest] = args;
   const isSocket = first === 'socket';
-  if (first === 'chardev' || first === 'cuse')
-    throw refuse(`expected the subcommand "socket", got "${first}": use sockets, a kernel interface is not there`);
-  const options = collect(isSocket ? rest : args);
+  const isKernel = first === 'chardev' || first === 'cuse';
+  const options = collect(isSocket || isKernel ? rest : args);
   if (options.has('--version')) return { action: 'version' };
   if (options.has('--help') || args.length === 0) return { action: 'help' };
   if (options.has('--print-capabilities')) return { action: 'print-capabilities' };
+  if (isKernel)
+    throw refuse(`expected the subcommand "socket", got "${first}": use sockets, a kernel interface is not there`);
   for (const [name, remedy] of Object.entries(REFUSED))
     if (options.has(name)) throw refuse(`expected no ${name}, got one: ${remedy}`);
   if (!isSocket) throw refuse(`expected the subcommand "socket", got ${JSON.stringify(first)}`);

@@ -14,7 +14,7 @@ import {
   parseArguments,
   type ServeArguments,
 } from './arguments.js';
-import { CAPABILITIES, informationText, PROGRAM_VERSION } from './information.js';
+import { CAPABILITIES, informationText, PROGRAM_VERSION, swtpmJson } from './information.js';
 import type { ListenAddress } from './listen.js';
 import { serve, type UtpmServer } from './serve.js';
 import type { BlobKeys } from './state-blob.js';
@@ -77,11 +77,11 @@ async function run(command: CommandLine, args: readonly string[]): Promise<numbe
     case 'version':
       return print(`utpm ${PROGRAM_VERSION}\n`);
     case 'print-capabilities':
-      return print(`${JSON.stringify(CAPABILITIES)}\n`);
+      return print(`${swtpmJson(CAPABILITIES)}\n`);
     case 'print-info':
       return print(`${informationText(command.flags)}\n`);
     case 'print-states':
-      return print(`${JSON.stringify({ type: 'swtpm', states: statesIn(command.stateDirectory) })}\n`);
+      return print(`${swtpmJson({ type: 'swtpm', states: statesIn(command.stateDirectory) })}\n`);
     default:
       return command.isDaemon ? daemonize(command, args) : serveUntilEnd(command);
   }

@@ -47,3 +47,13 @@ export const CAPABILITIES = {
   ],
   version: PROGRAM_VERSION,
 } as const;
+
+/** JSON with the spaces of swtpm, whose users compare text: `{ "type": "swtpm", "states": [ {"name": "permall", "size": 7} ] }`. */
+export function swtpmJson(fields: Readonly<Record<string, string | readonly (string | object)[]>>): string {
+  const parts = Object.entries(fields).map(([name, value]) => {
+    if (typeof value === 'string') return `${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+    const items = value.map((item) => JSON.stringify(item).replaceAll('":', '": ').replaceAll(',"', ', "'));
+    return `${JSON.stringify(name)}: ${items.length === 0 ? '[]' : `[ ${items.join(', ')} ]`}`;
+  });
+  return `{ ${parts.join(', ')} }`;
+}
