@@ -126,7 +126,7 @@ function ascii(text: string): Uint8Array {
 }
 
 /** An uncompressed point, coordinates padded to the curve's size. Throws `TpmError` `usage` where one does not fit. */
-export function encodePoint(key: EccPublicKey): Uint8Array {
+function encodePoint(key: EccPublicKey): Uint8Array {
   const { size } = curveOf(key.curve);
   const x = padTo(key.x, size);
   const y = padTo(key.y, size);
