@@ -31,7 +31,7 @@ export interface ResponseFrame12 {
 }
 
 /** The longest command or response; TPMs of this family have buffers of 768 to 4096 bytes. */
-export const MAX_FRAME_12 = 4096;
+const MAX_FRAME_12 = 4096;
 
 /** Encodes a command. Throws `WireError` where a value does not fit, `TpmError` (`usage`) where the command becomes too long. */
 export function encodeCommand12(frame: CommandFrame12): Uint8Array {

@@ -123,7 +123,7 @@ export async function pcrInfo(
 }
 
 /** Localities as bits of `TPM_LOC`; all of them where none is named. */
-export function localityBits(localities: readonly number[] = [0, 1, 2, 3, 4]): number {
+function localityBits(localities: readonly number[] = [0, 1, 2, 3, 4]): number {
   return localities.reduce((bits, locality) => {
     if (Number.isInteger(locality) && locality >= 0 && locality <= 4) return bits | (1 << locality);
     throw new TpmError('usage', `bind to localities: expected one from 0 to 4, got ${locality}`);

@@ -41,11 +41,11 @@ export interface Exchange {
 }
 
 /** The secrets of the scenario. */
-export const OWNER_PASSWORD = 'owner of the recording';
+const OWNER_PASSWORD = 'owner of the recording';
 const SECRET = passwordSecret('secret of the recording');
 
 /** @noble with random bytes that count up. */
-export function countingCrypto(): Tpm12Crypto {
+function countingCrypto(): Tpm12Crypto {
   let counter = 0;
   const random = (length: number) => {
     counter++;

@@ -4,15 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectSwtpm, type SwtpmTransport } from '../../src/swtpm.js';
-import {
-  createEndorsementKey,
-  enable12,
-  passwordSecret,
-  startup12,
-  TPM_ORD,
-  Tpm12,
-  takeOwnership,
-} from '../../src/tpm12.js';
+import { createEndorsementKey, enable12, passwordSecret, startup12, Tpm12 } from '../../src/tpm12.js';
 import type { TpmTransport } from '../../src/transport.js';
 
 /** A running swtpm without `--tpm2`. */
@@ -25,7 +17,7 @@ export interface Swtpm12 {
   stop(): Promise<void>;
 }
 
-/** The owner's secret of {@link prepareOwned}. */
+/** The owner's secret in tests that take ownership. */
 export const OWNER = passwordSecret('owner password');
 
 /** Starts swtpm with fresh state on a Unix socket, and waits until it answers. Nothing has been sent to the TPM then. */
@@ -64,13 +56,6 @@ export async function prepare(transport: SwtpmTransport): Promise<Tpm12> {
   return tpm;
 }
 
-/** {@link prepare}, and takes ownership with {@link OWNER} and the well-known secret for the storage root key. */
-export async function prepareOwned(transport: SwtpmTransport): Promise<Tpm12> {
-  const tpm = await prepare(transport);
-  await takeOwnership(tpm, { ownerSecret: OWNER });
-  return tpm;
-}
-
 /** A transport that lets a test look at commands and change responses. */
 export function intercepted(
   inner: TpmTransport,
@@ -83,9 +68,4 @@ export function intercepted(
     },
     close: () => inner.close(),
   };
-}
-
-/** The name of an ordinal, for messages. */
-export function ordinalName(ordinal: number): string {
-  return Object.entries(TPM_ORD).find(([, value]) => value === ordinal)?.[0] ?? `0x${ordinal.toString(16)}`;
 }

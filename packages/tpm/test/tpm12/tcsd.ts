@@ -18,7 +18,7 @@ export interface TpmTools {
 }
 
 /** What a tool printed, and how it ended. */
-export interface ToolResult {
+interface ToolResult {
   readonly code: number | null;
   readonly output: string;
 }
