@@ -3,8 +3,9 @@ import { WireError } from '@casemate/wire';
 import { TpmError } from './response-code.js';
 
 /**
- * Runs `flush`, and takes a typed error as the end of the matter, also the `WireError` of a handle that cannot be flushed: where the way to the TPM broke, the error that ended the
- * block is the one to see, and an error here would take its place.
+ * Runs `flush`, and takes a typed error as the end of the matter, also the `WireError` of a handle that cannot be
+ * flushed: where the way to the TPM broke, the error that ended the block is the one to see, and an error here would take
+ * its place.
  */
 export async function dispose(flush: () => Promise<void>): Promise<void> {
   try {
