@@ -33,8 +33,8 @@ export const createPrimary = handler(CreatePrimary, (tpm, request, invocation) =
   const { primaryHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertSelections(creationPCR, 4);
-  blameParameter(2, () => assertCreatable(inPublic, undefined, inSensitive.data));
   assertRoom(tpm);
+  blameParameter(2, () => assertCreatable(inPublic, undefined, inSensitive.data));
   const template = encodeTemplate(inPublic);
   assertTemplateAllowed(tpm, invocation, template);
   const { seed } = hierarchySecrets(tpm, primaryHandle);

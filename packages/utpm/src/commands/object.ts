@@ -72,6 +72,8 @@ export const create = handler(Create, (tpm, request, invocation) => {
   const parent = storageParent(tpm, parentHandle);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertSelections(creationPCR, 4);
+  // The object does not stay, but libtpms makes it in a slot.
+  assertRoom(tpm);
   blameParameter(2, () => assertCreatable(inPublic, parent.public, inSensitive.data));
   assertTemplateAllowed(tpm, invocation, encodeTemplate(inPublic));
   const made = generateObject(tpm.crypto, inPublic, inSensitive, tpm.crypto.random);
@@ -87,6 +89,7 @@ export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) =
   const parent = storageParent(tpm, parentHandle);
   if (inPrivate.length === 0) refuseParameter(TPM_RC.SIZE, 1);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
+  assertRoom(tpm);
   const name = nameOfPublic(tpm.crypto, inPublic);
   const plain = blameParameter(1, () => unwrap(tpm, protectorOf(parent), name, inPrivate));
   const sensitive = trimmed(blameParameter(1, () => decodeOrRefuse(TpmtSensitive, plain)));
@@ -95,7 +98,6 @@ export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) =
     assertAttributes(inPublic, parent.public);
   });
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
-  assertRoom(tpm);
   const origin: Origin = { kind: 'child', parent, hierarchy: parent.hierarchy };
   return { objectHandle: addObject(tpm, { public: inPublic, sensitive, name }, origin), name };
 });
@@ -108,6 +110,7 @@ function trimmed(sensitive: TpmtSensitive): TpmtSensitive {
 export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
   if (hierarchy !== TPM_RH.NULL && !isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
+  assertRoom(tpm);
   const { fixedTPM, fixedParent, restricted } = TPMA_OBJECT;
   if (inPrivate !== undefined) {
     if (hierarchy !== TPM_RH.NULL) refuseParameter(TPM_RC.HIERARCHY, 3);
@@ -120,7 +123,6 @@ export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, h
   blameParameter(2, () => check(inPublic, undefined));
   const sensitive = inPrivate === undefined ? undefined : trimmed(inPrivate);
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
-  assertRoom(tpm);
   const name = nameOfPublic(tpm.crypto, inPublic);
   return {
     objectHandle: addExternal(tpm, { public: inPublic, ...(sensitive && { sensitive }), name }, hierarchy),
