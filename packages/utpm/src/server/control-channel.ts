@@ -64,7 +64,7 @@ export interface ControlOptions {
 }
 
 /** Where data connections come from and go to. */
-export interface DescriptorOptions {
+interface DescriptorOptions {
   /** The connection that came with the request, if any. */
   take(): Socket | undefined;
   /** Serves it. */

@@ -15,7 +15,7 @@ const MAX_HASH_DATA = 1 << 20;
 export const BUFFER_SIZE = { min: 0xaf8, max: 0x1000 } as const;
 
 /** Which halves of the state there are. */
-export type StateKind = keyof UtpmSnapshot;
+type StateKind = keyof UtpmSnapshot;
 
 /** What can be chosen about a platform. */
 export interface PlatformOptions {
