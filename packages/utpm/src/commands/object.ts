@@ -86,10 +86,10 @@ export const create = handler(Create, (tpm, request, invocation) => {
 
 /** TPM2_Load (12.2). */
 export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) => {
-  const parent = storageParent(tpm, parentHandle);
-  if (inPrivate.length === 0) refuseParameter(TPM_RC.SIZE, 1);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertRoom(tpm);
+  const parent = storageParent(tpm, parentHandle);
+  if (inPrivate.length === 0) refuseParameter(TPM_RC.SIZE, 1);
   const name = nameOfPublic(tpm.crypto, inPublic);
   const plain = blameParameter(1, () => unwrap(tpm, protectorOf(parent), name, inPrivate));
   const sensitive = trimmed(blameParameter(1, () => decodeOrRefuse(TpmtSensitive, plain)));
