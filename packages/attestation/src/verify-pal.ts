@@ -20,7 +20,7 @@ export type PalResult =
 export interface PalExpectation {
   /** The verifier's challenge. */
   readonly nonce: Uint8Array;
-  /** Who computes; `nobleCrypto` without it. */
+  /** Who computes; `defaultCrypto` of `@casemate/tpm` without it. */
   readonly crypto: TpmCrypto | undefined;
 }
 

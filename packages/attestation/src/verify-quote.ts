@@ -23,7 +23,7 @@ export interface QuoteExpectation {
   readonly key: Uint8Array;
   /** What the quote must have been made for. */
   readonly qualifyingData: Uint8Array;
-  /** Who computes; `nobleCrypto` without it. */
+  /** Who computes; `defaultCrypto` of `@casemate/tpm` without it. */
   readonly crypto: TpmCrypto | undefined;
 }
 

@@ -46,7 +46,7 @@ export interface VerifyOptions {
   readonly readConfiguration: (configuration: Uint8Array) => GuestOsConfiguration;
   /** CRLs, DER; where there is one of an issuer in a chain, it decides. */
   readonly crls?: readonly Uint8Array[];
-  /** Who verifies the quotes; `nobleCrypto` without it, `nodeCrypto` of `@casemate/tpm/node-crypto` is faster. */
+  /** Who verifies the quotes; `defaultCrypto` of `@casemate/tpm` without it, which is OpenSSL on Node and @noble elsewhere. */
   readonly crypto?: TpmCrypto;
 }
 

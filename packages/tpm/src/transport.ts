@@ -9,7 +9,8 @@ export interface TpmTransport {
    * Sends one command and waits for its response.
    *
    * When `signal` fires the promise rejects with its reason, and the transport makes sure that the late response of
-   * this command is never given to a later one. Throws `TpmError` with code `closed` or `transport`.
+   * this command is never given to a later one. One signal may come with any number of commands, so a listener on it is
+   * taken off again when its command ends. Throws `TpmError` with code `closed` or `transport`.
    */
   send(command: Uint8Array, options?: { readonly signal?: AbortSignal }): Promise<Uint8Array>;
   /** Frees the connection; later calls of `send` reject with code `closed`. Closing twice does nothing. */
