@@ -28,7 +28,7 @@ describe('random commands', () => {
       if (count >= 50_000) expect(tally.filter((line) => line.startsWith('0 ×'))).toEqual([]);
     }
     expect(unknown.map(told)).toEqual([]);
-    if (COUNT >= 3000) {
+    if (COUNT >= 10_000) {
       const missing = full.filter(({ command }) => !coverage.has(command.code)).map(({ command }) => command.name);
       expect(missing).toEqual([]);
     }
