@@ -42,6 +42,12 @@ export const testTools = [
     found: () => isCommand('tpm_nvread') && isCommand('tpm_getquote') && isCommand('tcsd'),
   },
   { what: 'OpenSSL', debian: ['openssl'], found: () => isCommand('openssl') },
+  {
+    what: "OpenSSL's provider for TPM 2.0, and the Python bindings of tpm2-tss",
+    debian: ['tpm2-openssl', 'python3-tpm2-pytss', 'libtss2-tctildr0'],
+    found: () => isLibrary('ossl-modules/tpm2.so') && existsSync('/usr/lib/python3/dist-packages/tpm2_pytss'),
+  },
+  { what: 'ssh-keygen', debian: ['openssh-client'], found: () => isCommand('ssh-keygen') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
   { what: 'Chromium', debian: ['chromium'], found: () => isCommand('chromium') },
