@@ -59,7 +59,7 @@ function assertLabel(label: Uint8Array): void {
 }
 
 /** TPM2_RSA_Encrypt (14.2). */
-export const rsaEncrypt = handler(RsaEncrypt, (tpm, { keyHandle, message, inScheme, label }) => {
+export const rsaEncrypt = /* @__PURE__ */ handler(RsaEncrypt, (tpm, { keyHandle, message, inScheme, label }) => {
   const object = objectAt(tpm, keyHandle);
   if (object.public.type !== TPM_ALG.RSA) refuseHandle(TPM_RC.KEY, 1);
   if (!has(object.public, TPMA_OBJECT.decrypt)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
@@ -85,7 +85,7 @@ function pad(tpm: Tpm, size: number, padding: Padding, message: Uint8Array, labe
 }
 
 /** TPM2_RSA_Decrypt (14.3). */
-export const rsaDecrypt = handler(RsaDecrypt, (tpm, { keyHandle, cipherText, inScheme, label }) => {
+export const rsaDecrypt = /* @__PURE__ */ handler(RsaDecrypt, (tpm, { keyHandle, cipherText, inScheme, label }) => {
   const object = objectAt(tpm, keyHandle);
   if (object.public.type !== TPM_ALG.RSA) refuseHandle(TPM_RC.KEY, 1);
   if (has(object.public, TPMA_OBJECT.restricted) || !has(object.public, TPMA_OBJECT.decrypt))
@@ -111,7 +111,7 @@ function unpad(tpm: Tpm, padding: Padding, block: Uint8Array, label: Uint8Array)
 }
 
 /** TPM2_ECDH_KeyGen (14.4). */
-export const ecdhKeyGen = handler(EcdhKeyGen, (tpm, { keyHandle }) => {
+export const ecdhKeyGen = /* @__PURE__ */ handler(EcdhKeyGen, (tpm, { keyHandle }) => {
   const { public: area } = objectAt(tpm, keyHandle);
   if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
   const curve = curveOf(area.parameters.curveID) ?? refuseHandle(TPM_RC.KEY, 1);
@@ -123,7 +123,7 @@ export const ecdhKeyGen = handler(EcdhKeyGen, (tpm, { keyHandle }) => {
 });
 
 /** TPM2_ECDH_ZGen (14.5). */
-export const ecdhZGen = handler(EcdhZGen, (tpm, { keyHandle, inPoint }) => {
+export const ecdhZGen = /* @__PURE__ */ handler(EcdhZGen, (tpm, { keyHandle, inPoint }) => {
   const object = objectAt(tpm, keyHandle);
   const { public: area } = object;
   if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
@@ -137,7 +137,7 @@ export const ecdhZGen = handler(EcdhZGen, (tpm, { keyHandle, inPoint }) => {
 });
 
 /** TPM2_ECC_Parameters (14.6). */
-export const eccParameters = handler(EccParameters, (_, { curveID }) => {
+export const eccParameters = /* @__PURE__ */ handler(EccParameters, (_, { curveID }) => {
   const curve = curveOf(curveID) ?? refuseParameter(TPM_RC.VALUE, 1);
   const { a, b, Gx, Gy, h } = curve.noble.Point.CURVE();
   const bytes = (value: bigint): Uint8Array => toBytes(value, curve.size);
@@ -164,7 +164,7 @@ function kdfOf({ hash }: Curve): TpmtKdfSchemeOrNull {
 }
 
 /** TPM2_ZGen_2Phase (14.7): a key exchange with a static and an ephemeral key on each side. */
-export const zGen2Phase = handler(ZGen2Phase, (tpm, { keyA, inQsB, inQeB, inScheme, counter }) => {
+export const zGen2Phase = /* @__PURE__ */ handler(ZGen2Phase, (tpm, { keyA, inQsB, inQeB, inScheme, counter }) => {
   const object = objectAt(tpm, keyA);
   const { public: area } = object;
   if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);

@@ -22,18 +22,21 @@ import { creationTicket } from '../ticket.js';
 import { FIRMWARE_VERSION } from '../version.js';
 
 /** TPM2_Certify (18.2). */
-export const certify = handler(Certify, (tpm, { objectHandle, signHandle, qualifyingData, inScheme }) => {
-  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
-  const { name, qualifiedName } = objectAt(tpm, objectHandle);
-  const { info, signature } = attest(tpm, signer, qualifyingData, {
-    type: TPM_ST.ATTEST_CERTIFY,
-    attested: { name, qualifiedName },
-  });
-  return { certifyInfo: info, signature };
-});
+export const certify = /* @__PURE__ */ handler(
+  Certify,
+  (tpm, { objectHandle, signHandle, qualifyingData, inScheme }) => {
+    const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
+    const { name, qualifiedName } = objectAt(tpm, objectHandle);
+    const { info, signature } = attest(tpm, signer, qualifyingData, {
+      type: TPM_ST.ATTEST_CERTIFY,
+      attested: { name, qualifiedName },
+    });
+    return { certifyInfo: info, signature };
+  },
+);
 
 /** TPM2_CertifyCreation (18.3). */
-export const certifyCreation = handler(CertifyCreation, (tpm, request) => {
+export const certifyCreation = /* @__PURE__ */ handler(CertifyCreation, (tpm, request) => {
   const { signHandle, objectHandle, qualifyingData, creationHash, inScheme, creationTicket: ticket } = request;
   const { name } = objectAt(tpm, objectHandle);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 3 });
@@ -47,7 +50,7 @@ export const certifyCreation = handler(CertifyCreation, (tpm, request) => {
 });
 
 /** TPM2_Quote (18.4). */
-export const quote = handler(Quote, (tpm, { signHandle, qualifyingData, inScheme, PCRselect }) => {
+export const quote = /* @__PURE__ */ handler(Quote, (tpm, { signHandle, qualifyingData, inScheme, PCRselect }) => {
   assertSelections(PCRselect, 3);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 2 });
   // Without a scheme there is no hash algorithm for the digest of the PCRs.
@@ -61,7 +64,7 @@ export const quote = handler(Quote, (tpm, { signHandle, qualifyingData, inScheme
 });
 
 /** TPM2_GetSessionAuditDigest (18.5). */
-export const getSessionAuditDigest = handler(GetSessionAuditDigest, (tpm, request) => {
+export const getSessionAuditDigest = /* @__PURE__ */ handler(GetSessionAuditDigest, (tpm, request) => {
   const { signHandle, sessionHandle, qualifyingData, inScheme } = request;
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
   const session = tpm.volatile.sessions.get(sessionHandle) ?? refuseHandle(TPM_RC.HANDLE, 3);
@@ -75,7 +78,7 @@ export const getSessionAuditDigest = handler(GetSessionAuditDigest, (tpm, reques
 });
 
 /** TPM2_GetCommandAuditDigest (18.6): a signed digest ends the log, an unsigned one lets it go on. */
-export const getCommandAuditDigest = handler(GetCommandAuditDigest, (tpm, request) => {
+export const getCommandAuditDigest = /* @__PURE__ */ handler(GetCommandAuditDigest, (tpm, request) => {
   const { privacyHandle, signHandle, qualifyingData, inScheme } = request;
   if (privacyHandle !== TPM_RH.ENDORSEMENT) refuse(TPM_RC.VALUE);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
@@ -88,10 +91,13 @@ export const getCommandAuditDigest = handler(GetCommandAuditDigest, (tpm, reques
 });
 
 /** TPM2_GetTime (18.7): the privacy administrator agreed, so the time is told as it is. */
-export const getTime = handler(GetTime, (tpm, { privacyAdminHandle, signHandle, qualifyingData, inScheme }) => {
-  if (privacyAdminHandle !== TPM_RH.ENDORSEMENT) refuse(TPM_RC.VALUE);
-  const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
-  const attested = { time: { time: timeOf(tpm), clockInfo: clockInfo(tpm) }, firmwareVersion: FIRMWARE_VERSION };
-  const { info, signature } = attest(tpm, signer, qualifyingData, { type: TPM_ST.ATTEST_TIME, attested });
-  return { timeInfo: info, signature };
-});
+export const getTime = /* @__PURE__ */ handler(
+  GetTime,
+  (tpm, { privacyAdminHandle, signHandle, qualifyingData, inScheme }) => {
+    if (privacyAdminHandle !== TPM_RH.ENDORSEMENT) refuse(TPM_RC.VALUE);
+    const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 2, schemeAt: 2 });
+    const attested = { time: { time: timeOf(tpm), clockInfo: clockInfo(tpm) }, firmwareVersion: FIRMWARE_VERSION };
+    const { info, signature } = attest(tpm, signer, qualifyingData, { type: TPM_ST.ATTEST_TIME, attested });
+    return { timeInfo: info, signature };
+  },
+);

@@ -7,7 +7,7 @@ import { refuseParameter } from '../refusal.js';
 import { markDirty } from '../tpm.js';
 
 /** TPM2_SetCommandCodeAuditStatus (21.2): a new hash algorithm or other commands, not both at once. */
-export const setCommandCodeAuditStatus = handler(SetCommandCodeAuditStatus, (tpm, request) => {
+export const setCommandCodeAuditStatus = /* @__PURE__ */ handler(SetCommandCodeAuditStatus, (tpm, request) => {
   const { auditAlg, setList, clearList } = request;
   const { audit } = tpm.permanent;
   if (auditAlg !== TPM_ALG.NULL && !isHash(auditAlg)) refuseParameter(TPM_RC.HASH, 1);

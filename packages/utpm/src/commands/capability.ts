@@ -33,7 +33,7 @@ import { FIRMWARE_VERSION, MANUFACTURER, VENDOR_STRINGS } from '../version.js';
 const MAX = { algorithms: 169, handles: 254, commands: 254, properties: 127, curves: 508, policies: 14 } as const;
 
 /** TPM2_GetCapability (30.2). */
-export const getCapability = handler(GetCapability, (tpm, { capability, property, propertyCount }) => {
+export const getCapability = /* @__PURE__ */ handler(GetCapability, (tpm, { capability, property, propertyCount }) => {
   const list = listOf(tpm, capability, property, propertyCount);
   return { moreData: list.moreData, capabilityData: list.capabilityData };
 });
@@ -374,7 +374,7 @@ function policyHash({ alg, digest }: AuthPolicy): TpmtHaOrNull {
 }
 
 /** TPM2_TestParms (30.3). */
-export const testParms = handler(TestParms, (tpm, { parameters }) => {
+export const testParms = /* @__PURE__ */ handler(TestParms, (tpm, { parameters }) => {
   const unique = new Uint8Array(0);
   const area = { ...parameters, nameAlg: TPM_ALG.SHA256, objectAttributes: 0, authPolicy: unique };
   blameParameter(1, () =>

@@ -9,12 +9,12 @@ import { refuseParameter } from '../refusal.js';
 const MAX_CLOCK = 0xffff_0000_0000_0000n;
 
 /** TPM2_ReadClock (29.1). */
-export const readClock = handler(ReadClock, (tpm) => ({
+export const readClock = /* @__PURE__ */ handler(ReadClock, (tpm) => ({
   currentTime: { time: timeOf(tpm), clockInfo: clockInfo(tpm) },
 }));
 
 /** TPM2_ClockSet (29.2): forward only. */
-export const clockSet = handler(ClockSet, (tpm, { newTime }) => {
+export const clockSet = /* @__PURE__ */ handler(ClockSet, (tpm, { newTime }) => {
   if (newTime > MAX_CLOCK || newTime < clockOf(tpm)) refuseParameter(TPM_RC.VALUE, 1);
   setClock(tpm, newTime);
   return {};
@@ -31,7 +31,7 @@ const STEPS: Readonly<Record<number, number>> = {
 };
 
 /** TPM2_ClockRateAdjust (29.3): steps of 1, 0.1 and 0.003 percent, up to a sixth; the rate lasts until the TPM is powered off. */
-export const clockRateAdjust = handler(ClockRateAdjust, (tpm, { rateAdjust }) => {
+export const clockRateAdjust = /* @__PURE__ */ handler(ClockRateAdjust, (tpm, { rateAdjust }) => {
   adjustClockRate(tpm, STEPS[rateAdjust] ?? 0);
   return {};
 });

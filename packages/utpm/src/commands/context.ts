@@ -33,7 +33,7 @@ const CONTEXT_GAP = 0xffffn;
 type Hierarchy = TpmsContext['hierarchy'];
 
 /** TPM2_ContextSave (28.2). */
-export const contextSave = handler(ContextSave, (tpm, { saveHandle }) => ({
+export const contextSave = /* @__PURE__ */ handler(ContextSave, (tpm, { saveHandle }) => ({
   context: isSessionHandle(saveHandle) ? saveSession(tpm, saveHandle) : saveObject(tpm, saveHandle),
 }));
 
@@ -110,7 +110,7 @@ function contextIntegrity(tpm: Tpm, header: Header, encrypted: Uint8Array): Uint
 }
 
 /** TPM2_ContextLoad (28.3). */
-export const contextLoad = handler(ContextLoad, (tpm, { context }) => {
+export const contextLoad = /* @__PURE__ */ handler(ContextLoad, (tpm, { context }) => {
   const plain = unprotect(tpm, context);
   try {
     return {
@@ -151,7 +151,7 @@ function loadSession(tpm: Tpm, context: TpmsContext, plain: Uint8Array): number 
 }
 
 /** TPM2_FlushContext (28.4). */
-export const flushContext = handler(FlushContext, (tpm, { flushHandle }) => {
+export const flushContext = /* @__PURE__ */ handler(FlushContext, (tpm, { flushHandle }) => {
   const { objects, sessions, savedSessions } = tpm.volatile;
   const limit = isSessionHandle(flushHandle) ? IMPLEMENTATION.MAX_ACTIVE_SESSIONS : IMPLEMENTATION.MAX_LOADED_OBJECTS;
   if ((flushHandle & 0xffffff) >= limit) refuseParameter(TPM_RC.VALUE, 1);
@@ -172,7 +172,7 @@ export const flushContext = handler(FlushContext, (tpm, { flushHandle }) => {
 });
 
 /** TPM2_EvictControl (28.5). */
-export const evictControl = handler(EvictControl, (tpm, { auth, objectHandle, persistentHandle }) => {
+export const evictControl = /* @__PURE__ */ handler(EvictControl, (tpm, { auth, objectHandle, persistentHandle }) => {
   const object = objectAt(tpm, objectHandle);
   const isPersistent = handleType(objectHandle) === TPM_HT.PERSISTENT;
   if (object.isExternal || object.isStClear || object.hierarchy === TPM_RH.NULL || object.sensitive === undefined) {

@@ -5,14 +5,14 @@ import { handler } from '../handler.js';
 import { markDirty } from '../tpm.js';
 
 /** TPM2_DictionaryAttackLockReset (25.2). */
-export const dictionaryAttackLockReset = handler(DictionaryAttackLockReset, (tpm) => {
+export const dictionaryAttackLockReset = /* @__PURE__ */ handler(DictionaryAttackLockReset, (tpm) => {
   tpm.permanent.lockout = { ...tpm.permanent.lockout, failedTries: 0 };
   markDirty(tpm);
   return {};
 });
 
 /** TPM2_DictionaryAttackParameters (25.3). */
-export const dictionaryAttackParameters = handler(DictionaryAttackParameters, (tpm, request) => {
+export const dictionaryAttackParameters = /* @__PURE__ */ handler(DictionaryAttackParameters, (tpm, request) => {
   const { newMaxTries: maxTries, newRecoveryTime: recoveryTime, lockoutRecovery } = request;
   tpm.permanent.lockout = { ...tpm.permanent.lockout, maxTries, recoveryTime, lockoutRecovery };
   tpm.volatile.selfHealTime = Number(timeOf(tpm));

@@ -37,7 +37,7 @@ import type { Tpm } from '../tpm.js';
 import { assertKeysMatch } from '../validity.js';
 
 /** TPM2_Duplicate (13.1). */
-export const duplicate = handler(Duplicate, (tpm, request) => {
+export const duplicate = /* @__PURE__ */ handler(Duplicate, (tpm, request) => {
   const { objectHandle, newParentHandle, encryptionKeyIn, symmetricAlg } = request;
   const object = objectAt(tpm, objectHandle);
   if (has(object.public, TPMA_OBJECT.fixedParent)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
@@ -78,7 +78,7 @@ function cipherOf(
 }
 
 /** TPM2_Import (13.3). */
-export const importObject = handler(Import, (tpm, request) => {
+export const importObject = /* @__PURE__ */ handler(Import, (tpm, request) => {
   const { parentHandle, encryptionKey, objectPublic, inSymSeed, symmetricAlg } = request;
   const parent = objectAt(tpm, parentHandle);
   blameParameter(2, () => assertSupported(tpm.crypto, objectPublic));
@@ -122,7 +122,7 @@ function openOuter(tpm: Tpm, parent: TpmObject, secret: Uint8Array, name: Uint8A
 }
 
 /** TPM2_Rewrap (13.2): from the outer wrap for one parent to that for another; without a parent there is none. */
-export const rewrap = handler(Rewrap, (tpm, { oldParent, newParent, inDuplicate, name, inSymSeed }) => {
+export const rewrap = /* @__PURE__ */ handler(Rewrap, (tpm, { oldParent, newParent, inDuplicate, name, inSymSeed }) => {
   if (inDuplicate.length > IMPLEMENTATION.MAX_PRIVATE) refuseParameter(TPM_RC.SIZE, 1);
   if ((inSymSeed.length === 0) !== (oldParent === TPM_RH.NULL)) refuseHandle(TPM_RC.HANDLE, 1);
   const bare = oldParent === TPM_RH.NULL ? inDuplicate : unwrapFrom(tpm, oldParent, inSymSeed, name, inDuplicate);

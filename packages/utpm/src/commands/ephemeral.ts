@@ -13,7 +13,7 @@ import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 const NO_POINT: CurvePoint = { x: EMPTY, y: EMPTY };
 
 /** TPM2_Commit (19.2): the points of an anonymous signature's first half. */
-export const commit = handler(Commit, (tpm, { signHandle, P1, s2, y2 }) => {
+export const commit = /* @__PURE__ */ handler(Commit, (tpm, { signHandle, P1, s2, y2 }) => {
   const object = objectAt(tpm, signHandle);
   const { public: area } = object;
   if (area.type !== TPM_ALG.ECC) return refuseHandle(TPM_RC.KEY, 1);
@@ -40,7 +40,7 @@ function pointOf(curve: Curve, digest: Uint8Array, y: Uint8Array): CurvePoint {
 }
 
 /** TPM2_EC_Ephemeral (19.3). */
-export const ecEphemeral = handler(EcEphemeral, (tpm, { curveID }) => {
+export const ecEphemeral = /* @__PURE__ */ handler(EcEphemeral, (tpm, { curveID }) => {
   const curve = curveOf(curveID) ?? refuseParameter(TPM_RC.CURVE, 1);
   const r = nextCommitSecret(tpm, curve);
   const Q = tpm.crypto.eccMultiply(curve.id, r) ?? refuse(TPM_RC.NO_RESULT);

@@ -29,7 +29,7 @@ import { assertTemplateAllowed } from '../template-policy.js';
 import { hierarchySecrets, markDirty, NO_POLICY, newHierarchy, type Tpm } from '../tpm.js';
 
 /** TPM2_CreatePrimary (24.1). */
-export const createPrimary = handler(CreatePrimary, (tpm, request, invocation) => {
+export const createPrimary = /* @__PURE__ */ handler(CreatePrimary, (tpm, request, invocation) => {
   const { primaryHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertSelections(creationPCR, 4);
@@ -48,7 +48,7 @@ export const createPrimary = handler(CreatePrimary, (tpm, request, invocation) =
 });
 
 /** TPM2_HierarchyControl (24.2). */
-export const hierarchyControl = handler(HierarchyControl, (tpm, { authHandle, enable, state }) => {
+export const hierarchyControl = /* @__PURE__ */ handler(HierarchyControl, (tpm, { authHandle, enable, state }) => {
   const { enables } = tpm.volatile;
   const own: Readonly<Record<number, readonly number[]>> = {
     [TPM_RH.OWNER]: [TPM_RH.OWNER, TPM_RH.PLATFORM],
@@ -77,13 +77,16 @@ export const hierarchyControl = handler(HierarchyControl, (tpm, { authHandle, en
 });
 
 /** TPM2_SetPrimaryPolicy (24.3). */
-export const setPrimaryPolicy = handler(SetPrimaryPolicy, (tpm, { authHandle, authPolicy, hashAlg }) => {
-  if (hashAlg !== TPM_ALG.NULL && !isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
-  if (authPolicy.length !== digestSize(hashAlg)) refuseParameter(TPM_RC.SIZE, 1);
-  if (!isPolicySize(hashAlg, authPolicy.length)) refuseParameter(TPM_RC.SIZE, 1);
-  setPolicy(tpm, authHandle, { alg: hashAlg, digest: authPolicy });
-  return {};
-});
+export const setPrimaryPolicy = /* @__PURE__ */ handler(
+  SetPrimaryPolicy,
+  (tpm, { authHandle, authPolicy, hashAlg }) => {
+    if (hashAlg !== TPM_ALG.NULL && !isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
+    if (authPolicy.length !== digestSize(hashAlg)) refuseParameter(TPM_RC.SIZE, 1);
+    if (!isPolicySize(hashAlg, authPolicy.length)) refuseParameter(TPM_RC.SIZE, 1);
+    setPolicy(tpm, authHandle, { alg: hashAlg, digest: authPolicy });
+    return {};
+  },
+);
 
 function setPolicy(tpm: Tpm, handle: number, policy: AuthPolicy): void {
   const { permanent } = tpm;
@@ -96,7 +99,7 @@ function setPolicy(tpm: Tpm, handle: number, policy: AuthPolicy): void {
 }
 
 /** TPM2_ChangePPS (24.4). */
-export const changePps = handler(ChangePps, (tpm) => {
+export const changePps = /* @__PURE__ */ handler(ChangePps, (tpm) => {
   tpm.permanent.platform.seed.fill(0);
   tpm.permanent.platform = newHierarchy(tpm.crypto);
   tpm.volatile.platformPolicy = NO_POLICY;
@@ -107,7 +110,7 @@ export const changePps = handler(ChangePps, (tpm) => {
 });
 
 /** TPM2_ChangeEPS (24.5): the new endorsement hierarchy has neither authorization value nor policy. */
-export const changeEps = handler(ChangeEps, (tpm) => {
+export const changeEps = /* @__PURE__ */ handler(ChangeEps, (tpm) => {
   tpm.permanent.endorsement.seed.fill(0);
   tpm.permanent.endorsement = newHierarchy(tpm.crypto);
   tpm.permanent.isEpsGenerated = true;
@@ -119,7 +122,7 @@ export const changeEps = handler(ChangeEps, (tpm) => {
 });
 
 /** TPM2_Clear (24.6): a new owner. */
-export const clear = handler(Clear, (tpm) => {
+export const clear = /* @__PURE__ */ handler(Clear, (tpm) => {
   if (tpm.permanent.disableClear) refuse(TPM_RC.DISABLED);
   const { permanent, volatile } = tpm;
   for (const hierarchy of [TPM_RH.OWNER, TPM_RH.ENDORSEMENT]) {
@@ -166,7 +169,7 @@ function resetClock(tpm: Tpm): void {
 }
 
 /** TPM2_ClearControl (24.7). */
-export const clearControl = handler(ClearControl, (tpm, { auth, disable }) => {
+export const clearControl = /* @__PURE__ */ handler(ClearControl, (tpm, { auth, disable }) => {
   if (auth === TPM_RH.LOCKOUT && !disable) refuse(TPM_RC.AUTH_FAIL);
   tpm.permanent.disableClear = disable;
   markDirty(tpm);
@@ -174,7 +177,7 @@ export const clearControl = handler(ClearControl, (tpm, { auth, disable }) => {
 });
 
 /** TPM2_HierarchyChangeAuth (24.8). */
-export const hierarchyChangeAuth = handler(HierarchyChangeAuth, (tpm, { authHandle, newAuth }) => {
+export const hierarchyChangeAuth = /* @__PURE__ */ handler(HierarchyChangeAuth, (tpm, { authHandle, newAuth }) => {
   const auth = trimAuth(newAuth);
   const { permanent } = tpm;
   // The value may be as long as the digest of the hash that protects the proofs.

@@ -31,7 +31,7 @@ import { markDirty, type Tpm } from '../tpm.js';
 const MAX_READ = 8;
 
 /** TPM2_PCR_Extend (22.2). */
-export const pcrExtend = handler(PcrExtend, (tpm, { pcrHandle, digests }, { locality }) => {
+export const pcrExtend = /* @__PURE__ */ handler(PcrExtend, (tpm, { pcrHandle, digests }, { locality }) => {
   if (digests.length > HASHES.length) refuseParameter(TPM_RC.SIZE, 1);
   for (const { hashAlg } of digests) if (!isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 1);
   if (pcrHandle === TPM_RH.NULL) return {};
@@ -41,7 +41,7 @@ export const pcrExtend = handler(PcrExtend, (tpm, { pcrHandle, digests }, { loca
 });
 
 /** TPM2_PCR_Event (22.3). */
-export const pcrEvent = handler(PcrEvent, (tpm, { pcrHandle, eventData }, { locality }) => {
+export const pcrEvent = /* @__PURE__ */ handler(PcrEvent, (tpm, { pcrHandle, eventData }, { locality }) => {
   if (pcrHandle !== TPM_RH.NULL) assertExtendable(pcrHandle, locality);
   const digests = tpm.permanent.pcrBanks.map((alg) => ({ hashAlg: alg, digest: tpm.crypto.hash(alg, eventData) }));
   if (pcrHandle !== TPM_RH.NULL) for (const { hashAlg, digest } of digests) extendPcr(tpm, pcrHandle, hashAlg, digest);
@@ -50,14 +50,14 @@ export const pcrEvent = handler(PcrEvent, (tpm, { pcrHandle, eventData }, { loca
 });
 
 /** TPM2_PCR_Read (22.4). */
-export const pcrRead = handler(PcrRead, (tpm, { pcrSelectionIn }) => {
+export const pcrRead = /* @__PURE__ */ handler(PcrRead, (tpm, { pcrSelectionIn }) => {
   assertSelections(pcrSelectionIn, 1);
   const { selections, values } = readPcrs(tpm, pcrSelectionIn, MAX_READ);
   return { pcrUpdateCounter: tpm.volatile.pcrCounter, pcrSelectionOut: selections, pcrValues: values };
 });
 
 /** TPM2_PCR_Allocate (22.5). */
-export const pcrAllocate = handler(PcrAllocate, (tpm, { pcrAllocation }) => {
+export const pcrAllocate = /* @__PURE__ */ handler(PcrAllocate, (tpm, { pcrAllocation }) => {
   assertSelections(pcrAllocation, 1);
   const sizeNeeded = pcrAllocation.reduce((sum, { hash, pcrSelect }) => {
     return sum + (pcrSelect.some((byte) => byte !== 0) ? PCR_COUNT * digestSize(hash) : 0);
@@ -69,7 +69,7 @@ export const pcrAllocate = handler(PcrAllocate, (tpm, { pcrAllocation }) => {
 });
 
 /** TPM2_PCR_Reset (22.8). */
-export const pcrReset = handler(PcrReset, (tpm, { pcrHandle }, { locality }) => {
+export const pcrReset = /* @__PURE__ */ handler(PcrReset, (tpm, { pcrHandle }, { locality }) => {
   assertResettable(pcrHandle, locality);
   resetPcr(tpm, pcrHandle);
   return {};
@@ -95,7 +95,7 @@ export function measureLaunch(tpm: Tpm, data: Uint8Array): void {
 }
 
 /** TPM2_PCR_SetAuthPolicy (22.6). */
-export const pcrSetAuthPolicy = handler(PcrSetAuthPolicy, (tpm, { authPolicy, hashAlg, pcrNum }) => {
+export const pcrSetAuthPolicy = /* @__PURE__ */ handler(PcrSetAuthPolicy, (tpm, { authPolicy, hashAlg, pcrNum }) => {
   if (hashAlg !== TPM_ALG.NULL && !isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
   if (pcrNum >= PCR_COUNT) refuseParameter(TPM_RC.VALUE, 3);
   if (authPolicy.length !== digestSize(hashAlg)) refuseParameter(TPM_RC.SIZE, 1);
@@ -106,7 +106,7 @@ export const pcrSetAuthPolicy = handler(PcrSetAuthPolicy, (tpm, { authPolicy, ha
 });
 
 /** TPM2_PCR_SetAuthValue (22.7). */
-export const pcrSetAuthValue = handler(PcrSetAuthValue, (tpm, { pcrHandle, auth }) => {
+export const pcrSetAuthValue = /* @__PURE__ */ handler(PcrSetAuthValue, (tpm, { pcrHandle, auth }) => {
   if (!isAuthorizedPcr(pcrHandle)) refuse(TPM_RC.VALUE);
   tpm.volatile.pcrAuth = trimAuth(auth);
   return {};

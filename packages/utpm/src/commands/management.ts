@@ -27,7 +27,7 @@ const ELIGIBLE: ReadonlySet<number> = new Set([
 ]);
 
 /** TPM2_PP_Commands (26.2); it needs physical presence itself, always. */
-export const ppCommands = handler(PpCommands, (tpm, { setList, clearList }) => {
+export const ppCommands = /* @__PURE__ */ handler(PpCommands, (tpm, { setList, clearList }) => {
   const commands = new Set(tpm.permanent.presenceCommands);
   for (const code of setList) if (tpm.commands.has(code) && ELIGIBLE.has(code)) commands.add(code);
   for (const code of clearList) commands.delete(code);
@@ -37,7 +37,7 @@ export const ppCommands = handler(PpCommands, (tpm, { setList, clearList }) => {
 });
 
 /** TPM2_SetAlgorithmSet (26.3): a number of the vendor's, which selects nothing here and is told as a property. */
-export const setAlgorithmSet = handler(SetAlgorithmSet, (tpm, { algorithmSet }) => {
+export const setAlgorithmSet = /* @__PURE__ */ handler(SetAlgorithmSet, (tpm, { algorithmSet }) => {
   tpm.permanent.algorithmSet = algorithmSet;
   markDirty(tpm);
   return {};

@@ -47,7 +47,7 @@ function withAttribute(index: NvIndexState, bit: number): NvIndexState {
 }
 
 /** TPM2_NV_DefineSpace (31.3). */
-export const nvDefineSpace = handler(NvDefineSpace, (tpm, { authHandle, auth, publicInfo }) => {
+export const nvDefineSpace = /* @__PURE__ */ handler(NvDefineSpace, (tpm, { authHandle, auth, publicInfo }) => {
   const { nvIndex, nameAlg, attributes, authPolicy, dataSize } = publicInfo;
   if (!isHash(nameAlg)) refuseParameter(TPM_RC.HASH, 2);
   if (dataSize > IMPLEMENTATION.MAX_NV_INDEX_SIZE) refuseParameter(TPM_RC.SIZE, 2);
@@ -112,7 +112,7 @@ function assertNvSpace(tpm: Tpm, attributes: number, size: number): void {
 }
 
 /** TPM2_NV_UndefineSpace (31.4). */
-export const nvUndefineSpace = handler(NvUndefineSpace, (tpm, { authHandle, nvIndex }) => {
+export const nvUndefineSpace = /* @__PURE__ */ handler(NvUndefineSpace, (tpm, { authHandle, nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   if (isNvSet(index, TPMA_NV.POLICY_DELETE)) refuseHandle(TPM_RC.ATTRIBUTES, 2);
   if (authHandle === TPM_RH.OWNER && isNvSet(index, TPMA_NV.PLATFORMCREATE)) refuse(TPM_RC.NV_AUTHORIZATION);
@@ -132,7 +132,7 @@ function remove(tpm: Tpm, index: NvIndexState): void {
 }
 
 /** TPM2_NV_UndefineSpaceSpecial (31.5). */
-export const nvUndefineSpaceSpecial = handler(NvUndefineSpaceSpecial, (tpm, { nvIndex }) => {
+export const nvUndefineSpaceSpecial = /* @__PURE__ */ handler(NvUndefineSpaceSpecial, (tpm, { nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   if (!isNvSet(index, TPMA_NV.POLICY_DELETE)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
   remove(tpm, index);
@@ -140,13 +140,13 @@ export const nvUndefineSpaceSpecial = handler(NvUndefineSpaceSpecial, (tpm, { nv
 });
 
 /** TPM2_NV_ReadPublic (31.6). */
-export const nvReadPublic = handler(NvReadPublic, (tpm, { nvIndex }) => {
+export const nvReadPublic = /* @__PURE__ */ handler(NvReadPublic, (tpm, { nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   return { nvPublic: nvPublic(index), nvName: nvName(tpm, index) };
 });
 
 /** TPM2_NV_Write (31.7). */
-export const nvWrite = handler(NvWrite, (tpm, { authHandle, nvIndex, data, offset }) => {
+export const nvWrite = /* @__PURE__ */ handler(NvWrite, (tpm, { authHandle, nvIndex, data, offset }) => {
   const index = nvAt(tpm, nvIndex);
   if (data.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   assertNvWritable(authHandle, index);
@@ -162,7 +162,7 @@ export const nvWrite = handler(NvWrite, (tpm, { authHandle, nvIndex, data, offse
 });
 
 /** TPM2_NV_Increment (31.8). */
-export const nvIncrement = handler(NvIncrement, (tpm, { authHandle, nvIndex }) => {
+export const nvIncrement = /* @__PURE__ */ handler(NvIncrement, (tpm, { authHandle, nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   assertNvWritable(authHandle, index);
   if (nvKind(index.attributes) !== TPM_NT.COUNTER) refuseHandle(TPM_RC.ATTRIBUTES, 2);
@@ -184,7 +184,7 @@ function highestCounter(tpm: Tpm): bigint {
 }
 
 /** TPM2_NV_Extend (31.9). */
-export const nvExtend = handler(NvExtend, (tpm, { authHandle, nvIndex, data }) => {
+export const nvExtend = /* @__PURE__ */ handler(NvExtend, (tpm, { authHandle, nvIndex, data }) => {
   const index = nvAt(tpm, nvIndex);
   if (data.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   assertNvWritable(authHandle, index);
@@ -195,7 +195,7 @@ export const nvExtend = handler(NvExtend, (tpm, { authHandle, nvIndex, data }) =
 });
 
 /** TPM2_NV_SetBits (31.10). */
-export const nvSetBits = handler(NvSetBits, (tpm, { authHandle, nvIndex, bits }) => {
+export const nvSetBits = /* @__PURE__ */ handler(NvSetBits, (tpm, { authHandle, nvIndex, bits }) => {
   const index = nvAt(tpm, nvIndex);
   assertNvWritable(authHandle, index);
   if (nvKind(index.attributes) !== TPM_NT.BITS) refuseHandle(TPM_RC.ATTRIBUTES, 2);
@@ -206,7 +206,7 @@ export const nvSetBits = handler(NvSetBits, (tpm, { authHandle, nvIndex, bits })
 });
 
 /** TPM2_NV_WriteLock (31.11). */
-export const nvWriteLock = handler(NvWriteLock, (tpm, { authHandle, nvIndex }) => {
+export const nvWriteLock = /* @__PURE__ */ handler(NvWriteLock, (tpm, { authHandle, nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   assertNvAccess(authHandle, index, { owner: TPMA_NV.OWNERWRITE, platform: TPMA_NV.PPWRITE });
   if (isNvSet(index, TPMA_NV.WRITELOCKED)) return {};
@@ -216,7 +216,7 @@ export const nvWriteLock = handler(NvWriteLock, (tpm, { authHandle, nvIndex }) =
 });
 
 /** TPM2_NV_GlobalWriteLock (31.12). */
-export const nvGlobalWriteLock = handler(NvGlobalWriteLock, (tpm) => {
+export const nvGlobalWriteLock = /* @__PURE__ */ handler(NvGlobalWriteLock, (tpm) => {
   for (const index of [...tpm.permanent.nv.values()]) {
     if (isNvSet(index, TPMA_NV.GLOBALLOCK)) store(tpm, withAttribute(index, TPMA_NV.WRITELOCKED));
   }
@@ -224,7 +224,7 @@ export const nvGlobalWriteLock = handler(NvGlobalWriteLock, (tpm) => {
 });
 
 /** TPM2_NV_Read (31.13). */
-export const nvRead = handler(NvRead, (tpm, { authHandle, nvIndex, size, offset }) => {
+export const nvRead = /* @__PURE__ */ handler(NvRead, (tpm, { authHandle, nvIndex, size, offset }) => {
   const index = nvAt(tpm, nvIndex);
   assertNvReadable(authHandle, index);
   if (size > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.VALUE, 1);
@@ -234,7 +234,7 @@ export const nvRead = handler(NvRead, (tpm, { authHandle, nvIndex, size, offset 
 });
 
 /** TPM2_NV_ReadLock (31.14). */
-export const nvReadLock = handler(NvReadLock, (tpm, { authHandle, nvIndex }) => {
+export const nvReadLock = /* @__PURE__ */ handler(NvReadLock, (tpm, { authHandle, nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   assertNvAccess(authHandle, index, { owner: TPMA_NV.OWNERREAD, platform: TPMA_NV.PPREAD });
   if (isNvSet(index, TPMA_NV.READLOCKED)) return {};
@@ -244,7 +244,7 @@ export const nvReadLock = handler(NvReadLock, (tpm, { authHandle, nvIndex }) => 
 });
 
 /** TPM2_NV_ChangeAuth (31.15). */
-export const nvChangeAuth = handler(NvChangeAuth, (tpm, { nvIndex, newAuth }) => {
+export const nvChangeAuth = /* @__PURE__ */ handler(NvChangeAuth, (tpm, { nvIndex, newAuth }) => {
   const index = nvAt(tpm, nvIndex);
   const auth = trimAuth(newAuth);
   if (auth.length > digestSize(index.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
@@ -253,7 +253,7 @@ export const nvChangeAuth = handler(NvChangeAuth, (tpm, { nvIndex, newAuth }) =>
 });
 
 /** TPM2_NV_Certify (31.16): the contents, or their digest where size and offset are 0. */
-export const nvCertify = handler(NvCertify, (tpm, request) => {
+export const nvCertify = /* @__PURE__ */ handler(NvCertify, (tpm, request) => {
   const { signHandle, authHandle, nvIndex, qualifyingData, inScheme, size, offset } = request;
   const index = nvAt(tpm, nvIndex);
   const signer = signerOf(tpm, signHandle, inScheme, { handleAt: 1, schemeAt: 2 });

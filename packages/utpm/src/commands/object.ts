@@ -67,7 +67,7 @@ function wrapFor(tpm: Tpm, parent: TpmObject, made: NewObject): Uint8Array {
 }
 
 /** TPM2_Create (12.1). */
-export const create = handler(Create, (tpm, request, invocation) => {
+export const create = /* @__PURE__ */ handler(Create, (tpm, request, invocation) => {
   const { parentHandle, inSensitive, inPublic, outsideInfo, creationPCR } = request;
   const parent = storageParent(tpm, parentHandle);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
@@ -85,7 +85,7 @@ export const create = handler(Create, (tpm, request, invocation) => {
 });
 
 /** TPM2_Load (12.2). */
-export const load = handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) => {
+export const load = /* @__PURE__ */ handler(Load, (tpm, { parentHandle, inPrivate, inPublic }) => {
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertRoom(tpm);
   const parent = storageParent(tpm, parentHandle);
@@ -107,7 +107,7 @@ function trimmed(sensitive: TpmtSensitive): TpmtSensitive {
 }
 
 /** TPM2_LoadExternal (12.3). */
-export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
+export const loadExternal = /* @__PURE__ */ handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
   if (hierarchy !== TPM_RH.NULL && !isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertRoom(tpm);
@@ -131,14 +131,14 @@ export const loadExternal = handler(LoadExternal, (tpm, { inPrivate, inPublic, h
 });
 
 /** TPM2_ReadPublic (12.4). */
-export const readPublic = handler(ReadPublic, (tpm, { objectHandle }) => {
+export const readPublic = /* @__PURE__ */ handler(ReadPublic, (tpm, { objectHandle }) => {
   const { public: outPublic, name, qualifiedName, sequence } = objectAt(tpm, objectHandle);
   if (sequence !== undefined) refuse(TPM_RC.SEQUENCE);
   return { outPublic, name, qualifiedName };
 });
 
 /** TPM2_ActivateCredential (12.5). */
-export const activateCredential = handler(ActivateCredential, (tpm, request) => {
+export const activateCredential = /* @__PURE__ */ handler(ActivateCredential, (tpm, request) => {
   const key = objectAt(tpm, request.keyHandle);
   const object = objectAt(tpm, request.activateHandle);
   if (key.public.type !== TPM_ALG.RSA && key.public.type !== TPM_ALG.ECC) refuseHandle(TPM_RC.TYPE, 2);
@@ -151,7 +151,7 @@ export const activateCredential = handler(ActivateCredential, (tpm, request) => 
 });
 
 /** TPM2_MakeCredential (12.6). */
-export const makeCredential = handler(MakeCredential, (tpm, { handle, credential, objectName }) => {
+export const makeCredential = /* @__PURE__ */ handler(MakeCredential, (tpm, { handle, credential, objectName }) => {
   const key = objectAt(tpm, handle);
   if (key.public.type !== TPM_ALG.RSA && key.public.type !== TPM_ALG.ECC) refuseHandle(TPM_RC.TYPE, 1);
   if (!isStorageParent(key.public)) refuseHandle(TPM_RC.TYPE, 1);
@@ -177,7 +177,7 @@ const NO_SENSITIVE: TpmtSensitive = {
 };
 
 /** TPM2_Unseal (12.7). */
-export const unseal = handler(Unseal, (tpm, { itemHandle }) => {
+export const unseal = /* @__PURE__ */ handler(Unseal, (tpm, { itemHandle }) => {
   const { public: area, sensitive } = objectAt(tpm, itemHandle);
   if (area.type !== TPM_ALG.KEYEDHASH) refuseHandle(TPM_RC.TYPE, 1);
   const { decrypt, sign, restricted } = TPMA_OBJECT;
@@ -187,29 +187,32 @@ export const unseal = handler(Unseal, (tpm, { itemHandle }) => {
 });
 
 /** TPM2_ObjectChangeAuth (12.8): the loaded object keeps its old value; the new one is in the blob that is returned. */
-export const objectChangeAuth = handler(ObjectChangeAuth, (tpm, { objectHandle, parentHandle, newAuth }) => {
-  const object = objectAt(tpm, objectHandle);
-  const parent = objectAt(tpm, parentHandle);
-  const auth = trimAuth(newAuth);
-  if (object.sequence !== undefined) refuseHandle(TPM_RC.TYPE, 1);
-  if (auth.length > digestSize(object.public.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
-  if (object.isPrimary || object.isExternal) refuseHandle(TPM_RC.TYPE, 2);
-  if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
-  const { nameAlg } = object.public;
-  const expected = concat(
-    object.qualifiedName.slice(0, 2),
-    tpm.crypto.hash(nameAlg, parent.qualifiedName, object.name),
-  );
-  if (!isEqual(expected, object.qualifiedName)) refuseHandle(TPM_RC.TYPE, 2);
-  const sensitive = object.sensitive ?? refuse(TPM_RC.AUTH_UNAVAILABLE);
-  const changed = encodeSensitive({ ...sensitive, authValue: auth }, nameAlg);
-  const outPrivate = wrap(tpm, protectorOf(parent), object.name, changed);
-  changed.fill(0);
-  return { outPrivate };
-});
+export const objectChangeAuth = /* @__PURE__ */ handler(
+  ObjectChangeAuth,
+  (tpm, { objectHandle, parentHandle, newAuth }) => {
+    const object = objectAt(tpm, objectHandle);
+    const parent = objectAt(tpm, parentHandle);
+    const auth = trimAuth(newAuth);
+    if (object.sequence !== undefined) refuseHandle(TPM_RC.TYPE, 1);
+    if (auth.length > digestSize(object.public.nameAlg)) refuseParameter(TPM_RC.SIZE, 1);
+    if (object.isPrimary || object.isExternal) refuseHandle(TPM_RC.TYPE, 2);
+    if (!isStorageParent(parent.public)) refuseHandle(TPM_RC.TYPE, 2);
+    const { nameAlg } = object.public;
+    const expected = concat(
+      object.qualifiedName.slice(0, 2),
+      tpm.crypto.hash(nameAlg, parent.qualifiedName, object.name),
+    );
+    if (!isEqual(expected, object.qualifiedName)) refuseHandle(TPM_RC.TYPE, 2);
+    const sensitive = object.sensitive ?? refuse(TPM_RC.AUTH_UNAVAILABLE);
+    const changed = encodeSensitive({ ...sensitive, authValue: auth }, nameAlg);
+    const outPrivate = wrap(tpm, protectorOf(parent), object.name, changed);
+    changed.fill(0);
+    return { outPrivate };
+  },
+);
 
 /** TPM2_CreateLoaded (12.9): a primary object, a child or a derived object, by what the parent is. */
-export const createLoaded = handler(CreateLoaded, (tpm, request, invocation) => {
+export const createLoaded = /* @__PURE__ */ handler(CreateLoaded, (tpm, request, invocation) => {
   const { parentHandle, inSensitive, inPublic } = request;
   const isPrimary = handleType(parentHandle) === TPM_HT.PERMANENT;
   const parent = isPrimary ? undefined : objectAt(tpm, parentHandle);

@@ -128,7 +128,7 @@ function answerTicket(
 }
 
 /** TPM2_PolicySigned (23.3). */
-export const policySigned = handler(PolicySigned, (tpm, request) => {
+export const policySigned = /* @__PURE__ */ handler(PolicySigned, (tpm, request) => {
   const session = policySession(tpm, request.policySession);
   const object = objectAt(tpm, request.authObject);
   const timeout = timeoutOf(tpm, session, request);
@@ -158,7 +158,7 @@ function signatureHash(signature: { readonly hash: number } | { readonly hashAlg
 }
 
 /** TPM2_PolicySecret (23.4): the authorization of the command itself is the proof. */
-export const policySecret = handler(PolicySecret, (tpm, request) => {
+export const policySecret = /* @__PURE__ */ handler(PolicySecret, (tpm, request) => {
   const session = policySession(tpm, request.policySession);
   const authName = entityName(tpm, request.authHandle);
   const timeout = timeoutOf(tpm, session, request);
@@ -177,7 +177,7 @@ export const policySecret = handler(PolicySecret, (tpm, request) => {
 });
 
 /** TPM2_PolicyTicket (23.5). */
-export const policyTicket = handler(PolicyTicket, (tpm, request) => {
+export const policyTicket = /* @__PURE__ */ handler(PolicyTicket, (tpm, request) => {
   const session = policySession(tpm, request.policySession);
   const { cpHashA, policyRef, authName, ticket } = request;
   if (session.type === 'trial') refuseHandle(TPM_RC.ATTRIBUTES, 1);
@@ -203,7 +203,7 @@ export const policyTicket = handler(PolicyTicket, (tpm, request) => {
 });
 
 /** TPM2_PolicyOR (23.6). */
-export const policyOr = handler(PolicyOr, (tpm, { policySession: handle, pHashList }) => {
+export const policyOr = /* @__PURE__ */ handler(PolicyOr, (tpm, { policySession: handle, pHashList }) => {
   const session = policySession(tpm, handle);
   const isOneOf = pHashList.some((digest) => isEqual(digest, session.policy.digest));
   if (session.type !== 'trial' && !isOneOf) refuseParameter(TPM_RC.VALUE, 1);
@@ -213,24 +213,27 @@ export const policyOr = handler(PolicyOr, (tpm, { policySession: handle, pHashLi
 });
 
 /** TPM2_PolicyPCR (23.7). */
-export const policyPcr = handler(PolicyPcr, (tpm, { policySession: handle, pcrDigest: expected, pcrs: selections }) => {
-  const session = policySession(tpm, handle);
-  assertSelections(selections, 2);
-  const isTrial = session.type === 'trial';
-  const { pcrs, digest } = currentPcrs(tpm, session.authHash, selections);
-  const { pcrCounter } = session.policy;
-  if (!isTrial && pcrCounter !== undefined && pcrCounter !== tpm.volatile.pcrCounter) refuse(TPM_RC.PCR_CHANGED);
-  if (!isTrial && expected.length > 0 && !isEqual(expected, digest)) refuseParameter(TPM_RC.VALUE, 1);
-  const used = isTrial && expected.length > 0 ? expected : digest;
-  change(session, {
-    digest: extend(tpm, session, TPM_CC.PolicyPCR, encode(TpmlPcrSelection, pcrs), used),
-    ...(isTrial ? {} : { pcrCounter: tpm.volatile.pcrCounter }),
-  });
-  return {};
-});
+export const policyPcr = /* @__PURE__ */ handler(
+  PolicyPcr,
+  (tpm, { policySession: handle, pcrDigest: expected, pcrs: selections }) => {
+    const session = policySession(tpm, handle);
+    assertSelections(selections, 2);
+    const isTrial = session.type === 'trial';
+    const { pcrs, digest } = currentPcrs(tpm, session.authHash, selections);
+    const { pcrCounter } = session.policy;
+    if (!isTrial && pcrCounter !== undefined && pcrCounter !== tpm.volatile.pcrCounter) refuse(TPM_RC.PCR_CHANGED);
+    if (!isTrial && expected.length > 0 && !isEqual(expected, digest)) refuseParameter(TPM_RC.VALUE, 1);
+    const used = isTrial && expected.length > 0 ? expected : digest;
+    change(session, {
+      digest: extend(tpm, session, TPM_CC.PolicyPCR, encode(TpmlPcrSelection, pcrs), used),
+      ...(isTrial ? {} : { pcrCounter: tpm.volatile.pcrCounter }),
+    });
+    return {};
+  },
+);
 
 /** TPM2_PolicyLocality (23.8). */
-export const policyLocality = handler(PolicyLocality, (tpm, { policySession: handle, locality }) => {
+export const policyLocality = /* @__PURE__ */ handler(PolicyLocality, (tpm, { policySession: handle, locality }) => {
   const session = policySession(tpm, handle);
   if (locality === 0) refuseParameter(TPM_RC.RANGE, 1);
   const before = session.policy.locality;
@@ -246,7 +249,7 @@ function narrowed(before: number, locality: number): number {
 }
 
 /** TPM2_PolicyNV (23.9). */
-export const policyNv = handler(PolicyNv, (tpm, request) => {
+export const policyNv = /* @__PURE__ */ handler(PolicyNv, (tpm, request) => {
   const { authHandle, nvIndex, operandB, offset, operation } = request;
   const session = policySession(tpm, request.policySession);
   const index = nvAt(tpm, nvIndex);
@@ -263,7 +266,7 @@ export const policyNv = handler(PolicyNv, (tpm, request) => {
 });
 
 /** TPM2_PolicyCounterTimer (23.10). */
-export const policyCounterTimer = handler(PolicyCounterTimer, (tpm, request) => {
+export const policyCounterTimer = /* @__PURE__ */ handler(PolicyCounterTimer, (tpm, request) => {
   const { operandB, offset, operation } = request;
   const session = policySession(tpm, request.policySession);
   const info = encode(TpmsTimeInfo, { time: timeOf(tpm), clockInfo: clockInfo(tpm) });
@@ -279,7 +282,7 @@ export const policyCounterTimer = handler(PolicyCounterTimer, (tpm, request) => 
 });
 
 /** TPM2_PolicyCommandCode (23.11). */
-export const policyCommandCode = handler(PolicyCommandCode, (tpm, { policySession: handle, code }) => {
+export const policyCommandCode = /* @__PURE__ */ handler(PolicyCommandCode, (tpm, { policySession: handle, code }) => {
   const session = policySession(tpm, handle);
   const { commandCode } = session.policy;
   if (commandCode !== 0 && commandCode !== code) refuseParameter(TPM_RC.VALUE, 1);
@@ -289,14 +292,17 @@ export const policyCommandCode = handler(PolicyCommandCode, (tpm, { policySessio
 });
 
 /** TPM2_PolicyPhysicalPresence (23.12). */
-export const policyPhysicalPresence = handler(PolicyPhysicalPresence, (tpm, { policySession: handle }) => {
-  const session = policySession(tpm, handle);
-  change(session, { digest: extend(tpm, session, TPM_CC.PolicyPhysicalPresence), needsPresence: true });
-  return {};
-});
+export const policyPhysicalPresence = /* @__PURE__ */ handler(
+  PolicyPhysicalPresence,
+  (tpm, { policySession: handle }) => {
+    const session = policySession(tpm, handle);
+    change(session, { digest: extend(tpm, session, TPM_CC.PolicyPhysicalPresence), needsPresence: true });
+    return {};
+  },
+);
 
 /** TPM2_PolicyCpHash (23.13). */
-export const policyCpHash = handler(PolicyCpHash, (tpm, { policySession: handle, cpHashA }) => {
+export const policyCpHash = /* @__PURE__ */ handler(PolicyCpHash, (tpm, { policySession: handle, cpHashA }) => {
   const session = policySession(tpm, handle);
   if (cpHashA.length !== digestSize(session.authHash)) refuseParameter(TPM_RC.SIZE, 1);
   const { bound } = session.policy;
@@ -309,7 +315,7 @@ export const policyCpHash = handler(PolicyCpHash, (tpm, { policySession: handle,
 });
 
 /** TPM2_PolicyNameHash (23.14). */
-export const policyNameHash = handler(PolicyNameHash, (tpm, { policySession: handle, nameHash }) => {
+export const policyNameHash = /* @__PURE__ */ handler(PolicyNameHash, (tpm, { policySession: handle, nameHash }) => {
   const session = policySession(tpm, handle);
   if (nameHash.length !== digestSize(session.authHash)) refuseParameter(TPM_RC.SIZE, 1);
   if (session.policy.bound !== undefined) refuse(TPM_RC.CPHASH);
@@ -321,7 +327,7 @@ export const policyNameHash = handler(PolicyNameHash, (tpm, { policySession: han
 });
 
 /** TPM2_PolicyDuplicationSelect (23.15). */
-export const policyDuplicationSelect = handler(PolicyDuplicationSelect, (tpm, request) => {
+export const policyDuplicationSelect = /* @__PURE__ */ handler(PolicyDuplicationSelect, (tpm, request) => {
   const { objectName, newParentName, includeObject } = request;
   const session = policySession(tpm, request.policySession);
   if (session.policy.bound !== undefined) refuse(TPM_RC.CPHASH);
@@ -337,7 +343,7 @@ export const policyDuplicationSelect = handler(PolicyDuplicationSelect, (tpm, re
 });
 
 /** TPM2_PolicyAuthorize (23.16). */
-export const policyAuthorize = handler(PolicyAuthorize, (tpm, request) => {
+export const policyAuthorize = /* @__PURE__ */ handler(PolicyAuthorize, (tpm, request) => {
   const { approvedPolicy, policyRef, keySign, checkTicket } = request;
   const session = policySession(tpm, request.policySession);
   const isTrial = session.type === 'trial';
@@ -361,60 +367,69 @@ function replaceDigest(tpm: Tpm, session: Session, code: number, name: Uint8Arra
 }
 
 /** TPM2_PolicyAuthValue (23.17). */
-export const policyAuthValue = handler(PolicyAuthValue, (tpm, { policySession: handle }) => {
+export const policyAuthValue = /* @__PURE__ */ handler(PolicyAuthValue, (tpm, { policySession: handle }) => {
   const session = policySession(tpm, handle);
   change(session, { digest: extend(tpm, session, TPM_CC.PolicyAuthValue), needsAuthValue: true, needsPassword: false });
   return {};
 });
 
 /** TPM2_PolicyPassword (23.18): the same digest as PolicyAuthValue, so that either may satisfy the policy. */
-export const policyPassword = handler(PolicyPassword, (tpm, { policySession: handle }) => {
+export const policyPassword = /* @__PURE__ */ handler(PolicyPassword, (tpm, { policySession: handle }) => {
   const session = policySession(tpm, handle);
   change(session, { digest: extend(tpm, session, TPM_CC.PolicyAuthValue), needsAuthValue: false, needsPassword: true });
   return {};
 });
 
 /** TPM2_PolicyGetDigest (23.19). */
-export const policyGetDigest = handler(PolicyGetDigest, (tpm, { policySession: handle }) => ({
+export const policyGetDigest = /* @__PURE__ */ handler(PolicyGetDigest, (tpm, { policySession: handle }) => ({
   policyDigest: policySession(tpm, handle).policy.digest,
 }));
 
 /** TPM2_PolicyNvWritten (23.20). */
-export const policyNvWritten = handler(PolicyNvWritten, (tpm, { policySession: handle, writtenSet }) => {
-  const session = policySession(tpm, handle);
-  const { nvWritten } = session.policy;
-  if (nvWritten !== undefined && nvWritten !== writtenSet) refuseParameter(TPM_RC.VALUE, 1);
-  const digest = extend(tpm, session, TPM_CC.PolicyNvWritten, Uint8Array.of(Number(writtenSet)));
-  change(session, { digest, nvWritten: writtenSet });
-  return {};
-});
+export const policyNvWritten = /* @__PURE__ */ handler(
+  PolicyNvWritten,
+  (tpm, { policySession: handle, writtenSet }) => {
+    const session = policySession(tpm, handle);
+    const { nvWritten } = session.policy;
+    if (nvWritten !== undefined && nvWritten !== writtenSet) refuseParameter(TPM_RC.VALUE, 1);
+    const digest = extend(tpm, session, TPM_CC.PolicyNvWritten, Uint8Array.of(Number(writtenSet)));
+    change(session, { digest, nvWritten: writtenSet });
+    return {};
+  },
+);
 
 /** TPM2_PolicyTemplate (23.21). */
-export const policyTemplate = handler(PolicyTemplate, (tpm, { policySession: handle, templateHash }) => {
-  const session = policySession(tpm, handle);
-  const { bound } = session.policy;
-  if (bound !== undefined && bound.kind !== 'template') refuse(TPM_RC.CPHASH);
-  if (bound !== undefined && !isEqual(bound.digest, templateHash)) refuseParameter(TPM_RC.VALUE, 1);
-  if (templateHash.length !== digestSize(session.authHash)) refuseParameter(TPM_RC.SIZE, 1);
-  const digest = extend(tpm, session, TPM_CC.PolicyTemplate, templateHash);
-  change(session, { digest, bound: { kind: 'template', digest: templateHash } });
-  return {};
-});
+export const policyTemplate = /* @__PURE__ */ handler(
+  PolicyTemplate,
+  (tpm, { policySession: handle, templateHash }) => {
+    const session = policySession(tpm, handle);
+    const { bound } = session.policy;
+    if (bound !== undefined && bound.kind !== 'template') refuse(TPM_RC.CPHASH);
+    if (bound !== undefined && !isEqual(bound.digest, templateHash)) refuseParameter(TPM_RC.VALUE, 1);
+    if (templateHash.length !== digestSize(session.authHash)) refuseParameter(TPM_RC.SIZE, 1);
+    const digest = extend(tpm, session, TPM_CC.PolicyTemplate, templateHash);
+    change(session, { digest, bound: { kind: 'template', digest: templateHash } });
+    return {};
+  },
+);
 
 /** TPM2_PolicyAuthorizeNV (23.22). */
-export const policyAuthorizeNv = handler(PolicyAuthorizeNv, (tpm, { authHandle, nvIndex, policySession: handle }) => {
-  const session = policySession(tpm, handle);
-  const index = nvAt(tpm, nvIndex);
-  if (session.type !== 'trial') {
-    assertNvReadable(authHandle, index);
-    const stored = storedPolicy(index.data);
-    if (stored.hashAlg !== session.authHash) refuseHandle(TPM_RC.HASH, 2);
-    if (!isEqual(stored.digest, session.policy.digest)) refuse(TPM_RC.VALUE);
-  }
-  change(session, { digest: zeroDigest(session.authHash) });
-  change(session, { digest: extend(tpm, session, TPM_CC.PolicyAuthorizeNV, nvName(tpm, index)) });
-  return {};
-});
+export const policyAuthorizeNv = /* @__PURE__ */ handler(
+  PolicyAuthorizeNv,
+  (tpm, { authHandle, nvIndex, policySession: handle }) => {
+    const session = policySession(tpm, handle);
+    const index = nvAt(tpm, nvIndex);
+    if (session.type !== 'trial') {
+      assertNvReadable(authHandle, index);
+      const stored = storedPolicy(index.data);
+      if (stored.hashAlg !== session.authHash) refuseHandle(TPM_RC.HASH, 2);
+      if (!isEqual(stored.digest, session.policy.digest)) refuse(TPM_RC.VALUE);
+    }
+    change(session, { digest: zeroDigest(session.authHash) });
+    change(session, { digest: extend(tpm, session, TPM_CC.PolicyAuthorizeNV, nvName(tpm, index)) });
+    return {};
+  },
+);
 
 // The index holds a TPMT_HA, and may be longer than that.
 function storedPolicy(data: Uint8Array): TpmtHa {

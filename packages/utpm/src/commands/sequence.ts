@@ -23,13 +23,13 @@ import { hashcheckTicket, nullTicket } from '../ticket.js';
 import { isHierarchyEnabled, type Tpm } from '../tpm.js';
 
 /** TPM2_MAC_Start (17.3), which TPM2_HMAC_Start (17.2) became with the same code. */
-export const macStart = handler(MacStart, (tpm, { handle, auth, inScheme }) => {
+export const macStart = /* @__PURE__ */ handler(MacStart, (tpm, { handle, auth, inScheme }) => {
   const mac = startMac(tpm, objectAt(tpm, handle), inScheme);
   return { sequenceHandle: addLoaded(tpm, sequenceObject(newSequence('mac', [mac]), auth)) };
 });
 
 /** TPM2_HashSequenceStart (17.4): without a hash algorithm it is an event, for all banks. */
-export const hashSequenceStart = handler(HashSequenceStart, (tpm, { auth, hashAlg }) => {
+export const hashSequenceStart = /* @__PURE__ */ handler(HashSequenceStart, (tpm, { auth, hashAlg }) => {
   const isEvent = hashAlg === TPM_ALG.NULL;
   if (!isEvent && !isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
   const sequence = isEvent
@@ -42,7 +42,7 @@ export const hashSequenceStart = handler(HashSequenceStart, (tpm, { auth, hashAl
 });
 
 /** TPM2_SequenceUpdate (17.5). */
-export const sequenceUpdate = handler(SequenceUpdate, (tpm, { sequenceHandle, buffer }) => {
+export const sequenceUpdate = /* @__PURE__ */ handler(SequenceUpdate, (tpm, { sequenceHandle, buffer }) => {
   assertBuffer(buffer);
   const { sequence } = objectAt(tpm, sequenceHandle);
   // libtpms blames the parameter where the handle is meant.
@@ -51,18 +51,21 @@ export const sequenceUpdate = handler(SequenceUpdate, (tpm, { sequenceHandle, bu
 });
 
 /** TPM2_SequenceComplete (17.6). */
-export const sequenceComplete = handler(SequenceComplete, (tpm, { sequenceHandle, buffer, hierarchy }) => {
-  assertBuffer(buffer);
-  if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 2);
-  const sequence = sequenceAt(tpm, sequenceHandle, ['hash', 'mac'], 1);
-  const result = endSequence(tpm, sequenceHandle, sequence, buffer)[0]?.digest ?? refuseHandle(TPM_RC.MODE, 1);
-  const hash = sequence.parts[0]?.alg ?? TPM_ALG.NULL;
-  const isTicketed = sequence.kind === 'hash' && hierarchy !== TPM_RH.NULL && sequence.isTicketSafe;
-  return { result, validation: isTicketed ? hashcheckTicket(tpm, hierarchy, hash, result) : nullTicket() };
-});
+export const sequenceComplete = /* @__PURE__ */ handler(
+  SequenceComplete,
+  (tpm, { sequenceHandle, buffer, hierarchy }) => {
+    assertBuffer(buffer);
+    if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 2);
+    const sequence = sequenceAt(tpm, sequenceHandle, ['hash', 'mac'], 1);
+    const result = endSequence(tpm, sequenceHandle, sequence, buffer)[0]?.digest ?? refuseHandle(TPM_RC.MODE, 1);
+    const hash = sequence.parts[0]?.alg ?? TPM_ALG.NULL;
+    const isTicketed = sequence.kind === 'hash' && hierarchy !== TPM_RH.NULL && sequence.isTicketSafe;
+    return { result, validation: isTicketed ? hashcheckTicket(tpm, hierarchy, hash, result) : nullTicket() };
+  },
+);
 
 /** TPM2_EventSequenceComplete (17.7). */
-export const eventSequenceComplete = handler(EventSequenceComplete, (tpm, request, { locality }) => {
+export const eventSequenceComplete = /* @__PURE__ */ handler(EventSequenceComplete, (tpm, request, { locality }) => {
   const { pcrHandle, sequenceHandle, buffer } = request;
   assertBuffer(buffer);
   const sequence = sequenceAt(tpm, sequenceHandle, ['event'], 2);

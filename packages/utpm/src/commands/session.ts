@@ -27,7 +27,7 @@ import { policySession } from './policy.js';
 const MIN_NONCE = 16;
 
 /** TPM2_StartAuthSession (11.1). */
-export const startAuthSession = handler(StartAuthSession, (tpm, request) => {
+export const startAuthSession = /* @__PURE__ */ handler(StartAuthSession, (tpm, request) => {
   const { tpmKey, bind, nonceCaller, encryptedSalt, sessionType, authHash } = request;
   if (!isHash(authHash)) refuseParameter(TPM_RC.HASH, 5);
   const cipher = blameParameter(4, () => cipherOf(tpm, request.symmetric));
@@ -116,7 +116,7 @@ function allocate(tpm: Tpm, base: number): number {
 }
 
 /** TPM2_PolicyRestart (11.2). */
-export const policyRestart = handler(PolicyRestart, (tpm, { sessionHandle }) => {
+export const policyRestart = /* @__PURE__ */ handler(PolicyRestart, (tpm, { sessionHandle }) => {
   const session = policySession(tpm, sessionHandle);
   session.policy = emptyPolicy(session.authHash);
   return {};

@@ -10,7 +10,7 @@ import { isSigningKey, selectScheme, signDigest, verifySignature as verify } fro
 import { hashcheckTicket, verifiedTicket } from '../ticket.js';
 
 /** TPM2_VerifySignature (20.1). */
-export const verifySignature = handler(VerifySignature, (tpm, { keyHandle, digest, signature }) => {
+export const verifySignature = /* @__PURE__ */ handler(VerifySignature, (tpm, { keyHandle, digest, signature }) => {
   const object = objectAt(tpm, keyHandle);
   if (!has(object.public, TPMA_OBJECT.sign)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
   blameParameter(2, () => verify(tpm, object, digest, signature));
@@ -18,7 +18,7 @@ export const verifySignature = handler(VerifySignature, (tpm, { keyHandle, diges
 });
 
 /** TPM2_Sign (20.2): a restricted key signs only what this TPM has hashed. */
-export const sign = handler(Sign, (tpm, { keyHandle, digest, inScheme, validation }) => {
+export const sign = /* @__PURE__ */ handler(Sign, (tpm, { keyHandle, digest, inScheme, validation }) => {
   const object = objectAt(tpm, keyHandle);
   if (!isSigningKey(object)) refuseHandle(TPM_RC.KEY, 1);
   if (has(object.public, TPMA_OBJECT.x509sign)) refuseHandle(TPM_RC.ATTRIBUTES, 1);

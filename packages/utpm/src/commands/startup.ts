@@ -14,7 +14,7 @@ import { markDirty, NO_POLICY, resetBanks, type Tpm } from '../tpm.js';
 type Kind = 'reset' | 'restart' | 'resume';
 
 /** TPM2_Startup (9.3). */
-export const startup = handler(Startup, (tpm, { startupType }, { locality }) => {
+export const startup = /* @__PURE__ */ handler(Startup, (tpm, { startupType }, { locality }) => {
   if (locality !== 0 && locality !== 3) refuse(TPM_RC.LOCALITY);
   const saved = tpm.permanent.orderly === ORDERLY.STATE ? tpm.permanent.saved : undefined;
   if (startupType === TPM_SU.STATE && saved === undefined) refuseParameter(TPM_RC.VALUE, 1);
@@ -116,7 +116,7 @@ function clearNvLocks(tpm: Tpm, wasInterrupted: boolean): void {
 }
 
 /** TPM2_Shutdown (9.4). */
-export const shutdown = handler(Shutdown, (tpm, { shutdownType }) => {
+export const shutdown = /* @__PURE__ */ handler(Shutdown, (tpm, { shutdownType }) => {
   if (tpm.volatile.isReallocated === true && shutdownType === TPM_SU.STATE) refuseParameter(TPM_RC.TYPE, 1);
   shutDown(tpm, shutdownType);
   return {};

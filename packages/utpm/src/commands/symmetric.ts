@@ -12,12 +12,12 @@ import { hashcheckTicket, nullTicket } from '../ticket.js';
 import { isHierarchyEnabled, type Tpm } from '../tpm.js';
 
 /** TPM2_EncryptDecrypt (15.2). */
-export const encryptDecrypt = handler(EncryptDecrypt, (tpm, request) =>
+export const encryptDecrypt = /* @__PURE__ */ handler(EncryptDecrypt, (tpm, request) =>
   crypt(tpm, request, { inData: 4, mode: 2, ivIn: 3 }),
 );
 
 /** TPM2_EncryptDecrypt2 (15.3): the data come first, so that a session can encrypt them. */
-export const encryptDecrypt2 = handler(EncryptDecrypt2, (tpm, request) =>
+export const encryptDecrypt2 = /* @__PURE__ */ handler(EncryptDecrypt2, (tpm, request) =>
   crypt(tpm, request, { inData: 1, mode: 3, ivIn: 4 }),
 );
 
@@ -64,7 +64,7 @@ function cipherOf(
 }
 
 /** TPM2_Hash (15.4). The ticket lets a restricted key sign the digest, so data that look like the TPM's own get none. */
-export const hash = handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
+export const hash = /* @__PURE__ */ handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
   if (data.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   if (!isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
   if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
@@ -75,7 +75,7 @@ export const hash = handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
 });
 
 /** TPM2_MAC (15.6), which TPM2_HMAC (15.5) became with the same code. */
-export const mac = handler(Mac, (tpm, { handle, buffer, inScheme }) => {
+export const mac = /* @__PURE__ */ handler(Mac, (tpm, { handle, buffer, inScheme }) => {
   if (buffer.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   const running = startMac(tpm, objectAt(tpm, handle), inScheme);
   running.update(buffer);

@@ -25,20 +25,20 @@ const CFB = {
 };
 
 /** TPM2_SelfTest (10.2): known answers of what the provider does. */
-export const selfTest = handler(SelfTest, (tpm) => {
+export const selfTest = /* @__PURE__ */ handler(SelfTest, (tpm) => {
   runSelfTest(tpm);
   return {};
 });
 
 /** TPM2_IncrementalSelfTest (10.3): all tests at once, so nothing is left to do. */
-export const incrementalSelfTest = handler(IncrementalSelfTest, (tpm, { toTest }) => {
+export const incrementalSelfTest = /* @__PURE__ */ handler(IncrementalSelfTest, (tpm, { toTest }) => {
   if (toTest.some((alg) => !isAlgorithm(tpm, alg))) refuseParameter(TPM_RC.VALUE, 1);
   runSelfTest(tpm);
   return { toDoList: [] };
 });
 
 /** TPM2_GetTestResult (10.4). */
-export const getTestResult = handler(GetTestResult, (tpm) => ({
+export const getTestResult = /* @__PURE__ */ handler(GetTestResult, (tpm) => ({
   outData: EMPTY,
   testResult: tpm.volatile.hasFailed ? TPM_RC.FAILURE : TPM_RC.SUCCESS,
 }));
