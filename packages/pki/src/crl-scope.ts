@@ -57,7 +57,7 @@ function pointNames(content: Uint8Array, what: string): readonly Uint8Array[] {
 }
 
 /** The GeneralName DER of every place that a certificate's cRLDistributionPoints names. Throws {@link PkiError} `malformed`. */
-export function distributionPointsOf(extensions: readonly Extension[]): readonly Uint8Array[] {
+function distributionPointsOf(extensions: readonly Extension[]): readonly Uint8Array[] {
   const value = extensions.find((each) => each.oid === EXTENSION.cRLDistributionPoints)?.value;
   if (value === undefined) return [];
   const what = 'cRLDistributionPoints';

@@ -154,7 +154,7 @@ function certIdHash(dotted: string): CertId['hash'] {
 }
 
 /** The CertID of the certificate that `issuer` issued under a serial number. */
-export function certId(issuer: Certificate, serialNumber: bigint, hash: CertId['hash']): CertId {
+function certId(issuer: Certificate, serialNumber: bigint, hash: CertId['hash']): CertId {
   const digest = DIGEST[hash];
   const issuerNameHash = digest(issuer.subject.der);
   const issuerKeyHash = digest(keyBits(issuer.publicKey));

@@ -3,7 +3,7 @@ import type { Certificate } from './certificate.js';
 import { isSelfIssued } from './certificate-rules.js';
 
 /** The policy that stands for every other. */
-export const ANY_POLICY = '2.5.29.32.0';
+const ANY_POLICY = '2.5.29.32.0';
 
 /** What the caller wants of certificate policies (RFC 5280 6.1.1 (c) to (g)). */
 export interface PolicyOptions {

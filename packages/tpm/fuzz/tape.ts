@@ -4,7 +4,7 @@ import { TpmError } from '../src/index.js';
 import { nodeCrypto } from '../src/node-crypto.js';
 
 /** What a scene drew: random bytes, encrypted salts, key exchanges. */
-export type Draw = Uint8Array | EcdhExchange;
+type Draw = Uint8Array | EcdhExchange;
 
 /** One scene as it went. */
 export interface Tape {

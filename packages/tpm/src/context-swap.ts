@@ -59,7 +59,7 @@ export interface CommandAttributes {
 }
 
 /** The code of a refusal that this resource manager makes in the TPM's stead (layer 11 of the TSS response codes). */
-export function managed(responseCode: number): number {
+function managed(responseCode: number): number {
   return RESOURCE_MANAGER_LAYER | responseCode;
 }
 

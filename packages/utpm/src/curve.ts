@@ -8,7 +8,7 @@ import type { CurvePoint } from './crypto.js';
 import { toInteger } from './integer.js';
 
 /** The implementation of one curve by @noble/curves. */
-export type NobleCurve = typeof p256;
+type NobleCurve = typeof p256;
 
 /** A curve that the TPM has. */
 export interface Curve {

@@ -110,7 +110,7 @@ function isInRange(value: bigint, order: bigint): boolean {
 }
 
 /** a P + b Q; P is the generator where it is not given. */
-export function sumOf(
+function sumOf(
   crypto: UtpmCrypto,
   { id, size }: Curve,
   a: bigint,

@@ -54,16 +54,6 @@ export function blameParameter<T>(index: number, check: () => T): T {
   }
 }
 
-/** Runs `check` and blames handle `index` for a refusal of it that blames nothing yet. */
-export function blameHandle<T>(index: number, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (error instanceof Refusal) throw new Refusal(atHandle(error.responseCode, index));
-    throw error;
-  }
-}
-
 function isBlaming(code: number): boolean {
   return (code & 0x80) !== 0 && (code & 0xf40) !== 0;
 }

@@ -34,7 +34,7 @@ const HASHES = [A.SHA1, A.SHA256, A.SHA384, A.SHA512] as const;
 const DIGEST_SIZES: Readonly<Record<number, number>> = { [A.SHA1]: 20, [A.SHA256]: 32, [A.SHA384]: 48, [A.SHA512]: 64 };
 
 /** A generator of numbers from a seed (mulberry32). */
-export function random(seed: number): () => number {
+function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -1221,7 +1221,7 @@ function fromHex(text: string): Uint8Array {
 const keys = new Map<number, { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array }>();
 
 /** A key of a curve that never changes. */
-export function fixedKey(curveID: number): { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array } {
+function fixedKey(curveID: number): { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array } {
   const known = keys.get(curveID);
   if (known !== undefined) return known;
   const curve = curveOf(curveID);
@@ -1249,7 +1249,7 @@ function u32(value: number): Uint8Array {
 }
 
 /** The handle and the fields of a successful response. */
-export function decodeResponse(
+function decodeResponse(
   command: T.AnyCommand,
   response: Uint8Array,
 ): { readonly handle: number; readonly values: Values } {
@@ -1275,9 +1275,4 @@ function withByte(bytes: Uint8Array, at: number, change: (byte: number) => numbe
   const copy = bytes.slice();
   if (at >= 0 && at < copy.length) copy[at] = change(copy[at] ?? 0);
   return copy;
-}
-
-/** A command of nothing but its header. */
-export function bare(code: number): Uint8Array {
-  return frame(code, [], [], NONE);
 }
