@@ -31,6 +31,7 @@ import {
   isOtherSession,
   isPinIndex,
   isPolicyAvailable,
+  isSessionHandle,
   nvAt,
 } from './entity.js';
 import { IMPLEMENTATION } from './implementation.js';
@@ -96,32 +97,39 @@ export function parseAuthorizations(
     while (reader.remaining > 0) {
       const position = found.length + 1;
       if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
-      found.push(parseOne(tpm, command, reader, position, targets[position - 1]));
+      found.push(parseOne(tpm, command, reader, found, targets[position - 1]));
     }
   });
-  if (found.length > 1) assertDistinct(found);
   return found;
 }
 
-function parseOne(tpm: Tpm, command: AnyCommand, reader: Reader, position: number, target?: number): Authorization {
+function parseOne(
+  tpm: Tpm,
+  command: AnyCommand,
+  reader: Reader,
+  earlier: readonly Authorization[],
+  target?: number,
+): Authorization {
+  const position = earlier.length + 1;
   const entry = readEntry(reader, position);
   const { sessionHandle, nonce, sessionAttributes: attributes, hmac } = entry;
   if (sessionHandle === TPM_RS.PW) {
-    if (nonce.length > 0) refuseSession(TPM_RC.NONCE, position);
     if ((attributes & ~TPMA_SESSION.continueSession) !== 0) refuseSession(TPM_RC.ATTRIBUTES, position);
-    if (target === undefined) refuseSession(TPM_RC.HANDLE, position);
+    if (nonce.length > 0) refuseSession(TPM_RC.NONCE, position);
     return { position, session: undefined, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded: false };
   }
-  if ((sessionHandle & 0xffffff) >= IMPLEMENTATION.MAX_ACTIVE_SESSIONS) refuseSession(TPM_RC.VALUE, position);
   if (isOtherSession(tpm, sessionHandle)) refuseSession(TPM_RC.HANDLE, position);
   const session = tpm.volatile.sessions.get(sessionHandle) ?? refuse(TPM_RC.REFERENCE_S0 + position - 1);
-  assertAttributes(command, session, attributes, position, target);
+  if (earlier.some((other) => other.session === session)) refuseSession(TPM_RC.HANDLE, position);
+  assertAttributes(command, session, attributes, earlier);
+  assertExclusive(tpm, session, attributes);
   const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
   return { position, session, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded };
 }
 
 function readEntry(reader: Reader, position: number): TpmsAuthCommand {
   try {
+    assertSessionNumber(reader, position);
     return TpmsAuthCommand.read(reader);
   } catch (error) {
     if (error instanceof WireError) refuseSession(responseCodeOf(error), position);
@@ -129,39 +137,46 @@ function readEntry(reader: Reader, position: number): TpmsAuthCommand {
   }
 }
 
+// There are more numbers of sessions than this TPM has sessions. The handle is refused before what follows it is looked at.
+function assertSessionNumber(reader: Reader, position: number): void {
+  const { bytes, offset, remaining } = reader;
+  if (remaining < 4) return;
+  const handle = new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset);
+  const isInRange = (handle & 0xffffff) < IMPLEMENTATION.MAX_ACTIVE_SESSIONS;
+  if (isSessionHandle(handle) && !isInRange) refuseSession(TPM_RC.VALUE, position);
+}
+
+// Each purpose has one session at most, and the session and the command must be made for it.
 function assertAttributes(
   command: AnyCommand,
   session: Session,
   attributes: number,
-  position: number,
-  target?: number,
+  earlier: readonly Authorization[],
 ): void {
+  const position = earlier.length + 1;
   const { audit, auditExclusive, auditReset, decrypt, encrypt } = TPMA_SESSION;
   if ((attributes & audit) === 0 && (attributes & (auditExclusive | auditReset)) !== 0) {
     refuseSession(TPM_RC.ATTRIBUTES, position);
   }
-  if ((attributes & audit) !== 0 && session.type !== 'hmac') refuseSession(TPM_RC.ATTRIBUTES, position);
-  if ((attributes & (decrypt | encrypt)) !== 0 && session.cipher.kind === 'none')
-    refuseSession(TPM_RC.SYMMETRIC, position);
-  if ((attributes & decrypt) !== 0 && !isFirstParameterSized(command.parameters))
-    refuseSession(TPM_RC.ATTRIBUTES, position);
-  if ((attributes & encrypt) !== 0 && !isFirstParameterSized(command.response))
-    refuseSession(TPM_RC.ATTRIBUTES, position);
-  if (target === undefined && (attributes & (audit | decrypt | encrypt)) === 0)
-    refuseSession(TPM_RC.ATTRIBUTES, position);
+  const isTaken = (bit: number): boolean => earlier.some((other) => isSet(other, bit));
+  for (const [bit, structure] of [
+    [decrypt, command.parameters],
+    [encrypt, command.response],
+  ] as const) {
+    if ((attributes & bit) === 0) continue;
+    if (!isFirstParameterSized(structure) || isTaken(bit)) refuseSession(TPM_RC.ATTRIBUTES, position);
+    if (session.cipher.kind === 'none') refuseSession(TPM_RC.SYMMETRIC, position);
+  }
+  if ((attributes & audit) === 0) return;
+  if (isTaken(audit) || session.type !== 'hmac') refuseSession(TPM_RC.ATTRIBUTES, position);
 }
 
-// Each purpose has one session at most, and a session stands once.
-function assertDistinct(found: readonly Authorization[]): void {
-  const uses = [TPMA_SESSION.audit, TPMA_SESSION.decrypt, TPMA_SESSION.encrypt];
-  found.forEach((entry, i) => {
-    const earlier = found.slice(0, i);
-    if (entry.session && earlier.some(({ session }) => session === entry.session))
-      refuseSession(TPM_RC.HANDLE, entry.position);
-    if (uses.some((bit) => isSet(entry, bit) && earlier.some((other) => isSet(other, bit)))) {
-      refuseSession(TPM_RC.ATTRIBUTES, entry.position);
-    }
-  });
+// An audit session that claims to be exclusive must be (Part 1, 17.8.3).
+function assertExclusive(tpm: Tpm, session: Session, attributes: number): void {
+  const { audit, auditExclusive, auditReset } = TPMA_SESSION;
+  if ((attributes & (audit | auditExclusive | auditReset)) !== (audit | auditExclusive)) return;
+  if (session.auditDigest === undefined) return;
+  if (tpm.volatile.exclusiveAudit !== session.handle) refuse(TPM_RC.EXCLUSIVE);
 }
 
 function includesAuth(tpm: Tpm, session: Session, target: number): boolean {
@@ -177,12 +192,9 @@ export function checkAuthorizations(tpm: Tpm, incoming: Incoming, found: readonl
   try {
     for (const entry of found) {
       position = entry.position;
+      assertUsable(tpm, entry);
       if (entry.target !== undefined) assertMayAuthorize(tpm, incoming, entry, entry.target);
       assertAuthentic(tpm, incoming, entry, found);
-    }
-    for (const entry of found) {
-      position = entry.position;
-      assertExclusive(tpm, entry);
     }
   } catch (error) {
     if (error instanceof Refusal) refuseSession(error.responseCode, position);
@@ -190,11 +202,16 @@ export function checkAuthorizations(tpm: Tpm, incoming: Incoming, found: readonl
   }
 }
 
-// An audit session that claims to be exclusive must be (Part 1, 17.8.3).
-function assertExclusive(tpm: Tpm, entry: Authorization): void {
-  if (!isSet(entry, TPMA_SESSION.auditExclusive) || isSet(entry, TPMA_SESSION.auditReset)) return;
-  if (entry.session?.auditDigest === undefined) return;
-  if (tpm.volatile.exclusiveAudit !== entry.session.handle) refuse(TPM_RC.EXCLUSIVE);
+// A session that authorises nothing must do something else, and what is bound to a protected entity is locked with it.
+function assertUsable(tpm: Tpm, { session, target, attributes }: Authorization): void {
+  if (session === undefined) {
+    if (target === undefined) refuse(TPM_RC.HANDLE);
+    return;
+  }
+  if (session.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
+  if (session.isDaBound) assertNotLockedOut(tpm, session.isLockoutBound ? TPM_RH.LOCKOUT : TPM_RH.NULL);
+  const uses = TPMA_SESSION.audit | TPMA_SESSION.decrypt | TPMA_SESSION.encrypt;
+  if (target === undefined && (attributes & uses) === 0) refuse(TPM_RC.ATTRIBUTES);
 }
 
 function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, target: number): void {
@@ -202,7 +219,6 @@ function assertMayAuthorize(tpm: Tpm, incoming: Incoming, entry: Authorization, 
   const { session } = entry;
   if (target === TPM_RH.PLATFORM && needsPresence(tpm, incoming.command.code)) refuse(TPM_RC.PP);
   const isPolicy = session !== undefined && session.type !== 'hmac';
-  if (session?.type === 'trial') refuse(TPM_RC.ATTRIBUTES);
   const needsValue = !isPolicy || session.policy.needsAuthValue || session.policy.needsPassword;
   if (needsValue && !isDaExempt(tpm, target)) assertNotLockedOut(tpm, target);
   if (role === 'dup' && !isPolicy) refuse(TPM_RC.AUTH_TYPE);

@@ -1,9 +1,9 @@
-/** Whether a public and a sensitive area belong together: Part 1, 27.7, and Part 3, 12.2 and 12.3. */
+/** Whether a public and a sensitive area belong together: Part 1, 27.7, and Part 3, 12.2, 12.3 and 13.3. */
 import { TPM_ALG, TPM_RC, TPMA_OBJECT, type TpmtPublicOrNull, type TpmtSensitive } from '@casemate/tpm';
 import { isEqual } from './bytes.js';
 import { curveOf, isOnCurve } from './curve.js';
 import { digestSize, isHash } from './implementation.js';
-import { bitLength, toBytes, toInteger } from './integer.js';
+import { bitLength, modInverse, toBytes, toInteger } from './integer.js';
 import { has, symmetricUnique } from './object.js';
 import { maxKeyedHashData } from './public-area.js';
 import { refuse, refuseParameter } from './refusal.js';
@@ -18,7 +18,20 @@ export interface Places {
   readonly sensitiveAt: number;
 }
 
-/** Refuses areas that are malformed or do not belong together. The caller controls both. */
+/** Refuses a seed that is longer than the digest that names the object, before anything else is looked at. */
+export function assertSeedFits(
+  area: TpmtPublicOrNull,
+  sensitive: TpmtSensitive | undefined,
+  sensitiveAt: number,
+): void {
+  if (sensitive === undefined || area.nameAlg === TPM_ALG.NULL) return;
+  if (sensitive.seedValue.length > digestSize(area.nameAlg)) refuseParameter(TPM_RC.KEY_SIZE, sensitiveAt);
+}
+
+/**
+ * Refuses areas that are malformed or do not belong together. The caller controls both. Whether an RSA prime belongs to its modulus is
+ * left to `assertPrivateExponent`: TPM2_Import does not look at it.
+ */
 export function assertKeysMatch(
   tpm: Tpm,
   area: TpmtPublicOrNull,
@@ -63,7 +76,27 @@ function assertRsa(area: Area<typeof TPM_ALG.RSA>, sensitive: TpmtSensitive | un
   const p = toInteger(sensitive.sensitive);
   const isWhole = sensitive.sensitive.length * 16 === keyBits && bitLength(p) * 2 === keyBits;
   if (!isWhole) refuseParameter(TPM_RC.KEY_SIZE, places.sensitiveAt);
-  if (n % p !== 0n) refuse(TPM_RC.BINDING);
+}
+
+/** Refuses an RSA key that has no private exponent: its prime does not divide the modulus, or its exponent has no inverse. */
+export function assertPrivateExponent(area: TpmtPublicOrNull, sensitive: TpmtSensitive | undefined): void {
+  if (area.type !== TPM_ALG.RSA || sensitive === undefined) return;
+  const [n, p] = [toInteger(area.unique), toInteger(sensitive.sensitive)];
+  if (p < 2n || n % p !== 0n) refuse(TPM_RC.BINDING);
+  const q = n / p;
+  const e = BigInt(area.parameters.exponent === 0 ? DEFAULT_EXPONENT : area.parameters.exponent);
+  if (!isInvertible(e, p - 1n) || !isInvertible(e, q - 1n) || !isInvertible(q, p)) refuse(TPM_RC.BINDING);
+}
+
+const DEFAULT_EXPONENT = 65537;
+
+function isInvertible(value: bigint, modulus: bigint): boolean {
+  try {
+    modInverse(value, modulus);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function assertEcc(

@@ -6,7 +6,7 @@ import { createHash, createHmac } from 'node:crypto';
 import * as T from '@casemate/tpm';
 import { encode, Reader } from '@casemate/wire';
 import { curveOf } from '../src/curve.js';
-import { commandBytes, frame, type RawAuth } from './raw.js';
+import { commandBytes, type RawAuth } from './raw.js';
 
 /** One value for ours and one for the other TPM. */
 export type Pair<V> = readonly [V, V];
@@ -142,7 +142,7 @@ export class Conversation {
       isDetermined: !isMutated && draft.isDetermined === true,
       learn: (responses) => {
         // What a mutated command has done is not known; what it made is told by the handles that are in use.
-        if (isMutated) return this.#learnMutated(draft, responses);
+        if (isMutated) return this.#learnMutated(draft, responses, sent[0]);
         const fields = responses.map((response) => decodeResponse(draft.command, response));
         const [a, b] = fields;
         if (a && b) draft.teach?.([a.values, b.values], a.handle);
@@ -150,8 +150,13 @@ export class Conversation {
     };
   }
 
-  #learnMutated(draft: Draft, responses: Pair<Uint8Array>): void {
+  #learnMutated(draft: Draft, responses: Pair<Uint8Array>, sent: Uint8Array): void {
     const [first] = responses;
+    // The Name of whatever key the mutation has put there went into the digest of a session.
+    const code = new DataView(sent.buffer, sent.byteOffset).getUint32(6);
+    if (code === T.TPM_CC.PolicySigned || code === T.TPM_CC.PolicySecret) {
+      for (const session of this.#sessions.values()) session.isFixed = false;
+    }
     if (draft.command.responseHandles.length === 0 || first === undefined || first.length < 14) return;
     const handle = new DataView(first.buffer, first.byteOffset).getUint32(10);
     if (handle >>> 24 === 0x80) this.#slots.set(handle, { isFixed: false, kind: 'unknown', auth: NONE });

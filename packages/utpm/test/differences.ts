@@ -7,6 +7,8 @@ export interface KnownDifference {
   readonly reason: string;
   /** Is `difference` a case of it? */
   readonly explains: (difference: Difference) => boolean;
+  /** May it be missing from a long run? */
+  readonly isRare?: true;
 }
 
 const code = (d: Difference): number => Number.parseInt(d.sent.slice(12, 20), 16);
@@ -38,11 +40,40 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
     explains: (d) => d.command === 'RSA_Decrypt' && d.theirs === 0x101,
   },
   {
-    reason: 'AES-192 is there; swtpm 0.7.1 refuses it',
-    explains: (d) => d.ours === 0 && (d.theirs & 0xff) === 0xc4 && d.sent.includes('000600c0'),
+    reason: 'AES-192 is there; swtpm 0.7.1 refuses it, before it looks at what follows',
+    explains: (d) => (d.theirs & 0xff) === 0xc4 && d.sent.includes('000600c0'),
   },
   {
     reason: 'a PCR bitmap that is both too long and cut off is told to be cut off; swtpm looks at its length first',
     explains: (d) => d.command.startsWith('PCR_') && (d.ours & 0xff) === 0xda && (d.theirs & 0xff) === 0xc4,
+  },
+  {
+    reason:
+      'what the first, partial write of a PIN index leaves out reads as ones; swtpm shows what was in that memory before',
+    isRare: true,
+    explains: (d) => (d.command === 'NV_Read' || d.command === 'PolicyNV') && isAboutUnwritten(d),
+  },
+  {
+    reason:
+      'a derived object has no private area that its parent could wrap: TPM2_ObjectChangeAuth refuses it, swtpm gives it unencrypted',
+    isRare: true,
+    explains: (d) => d.command === 'ObjectChangeAuth' && d.ours === 0x28a && d.theirs === 0,
+  },
+];
+
+// The bytes that differ are ones here, or it is the limit that such bytes make for the index's own use, or a comparison with them.
+function isAboutUnwritten({ command, ours, theirs, sent, answers: [mine, other] }: Difference): boolean {
+  if (command === 'PolicyNV') return ours + theirs === 0x126;
+  if (ours !== -1) return ours + theirs === 0x12f && sent.slice(20, 28) === sent.slice(28, 36);
+  const pairs = (mine.match(/../g) ?? []).map((byte, i) => [byte, other.slice(2 * i, 2 * i + 2)] as const);
+  return mine.length === other.length && pairs.every(([byte, its]) => byte === its || byte === 'ff');
+}
+
+/** What a corpus of raw commands may show besides. */
+export const CORPUS_DIFFERENCES: readonly KnownDifference[] = [
+  ...KNOWN_DIFFERENCES,
+  {
+    reason: 'so is a private key that is both too long and cut off',
+    explains: (d) => code(d) === 0x167 && d.ours === 0x1da && d.theirs === 0x1d5,
   },
 ];

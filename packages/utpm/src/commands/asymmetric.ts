@@ -138,7 +138,7 @@ export const ecdhZGen = /* @__PURE__ */ handler(EcdhZGen, (tpm, { keyHandle, inP
 
 /** TPM2_ECC_Parameters (14.6). */
 export const eccParameters = /* @__PURE__ */ handler(EccParameters, (_, { curveID }) => {
-  const curve = curveOf(curveID) ?? refuseParameter(TPM_RC.VALUE, 1);
+  const curve = curveOf(curveID) ?? refuseParameter(TPM_RC.CURVE, 1);
   const { a, b, Gx, Gy, h } = curve.noble.Point.CURVE();
   const bytes = (value: bigint): Uint8Array => toBytes(value, curve.size);
   const parameters = {

@@ -9,17 +9,20 @@ import {
   TPM_HT,
   TPM_RC,
   TPM_RH,
+  Tpm2bDigest,
   type TpmsContext,
 } from '@casemate/tpm';
+import { Reader } from '@casemate/wire';
 import { concat, isEqual, u32Bytes, u64Bytes } from '../bytes.js';
 import { decodeObject, decodeSession, encodeObject, encodeSession } from '../context.js';
+import { readOrRefuse } from '../decoding.js';
 import { findObject, handleType, isSessionHandle, objectAt } from '../entity.js';
 import { removePersistent, storePersistent } from '../evict.js';
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION } from '../implementation.js';
 import type { TpmObject } from '../object.js';
 import { addLoaded, assertRoom, flushObject } from '../object-slots.js';
-import { sized, unsized } from '../protection.js';
+import { sized } from '../protection.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { wipeSession } from '../session.js';
 import { hierarchySecrets, isHierarchyEnabled, type Tpm } from '../tpm.js';
@@ -79,7 +82,7 @@ function protect(tpm: Tpm, header: Header, plain: Uint8Array): TpmsContext {
   const { key, iv } = contextKey(tpm, header);
   const encrypted = tpm.crypto.aesCfbEncrypt(key, iv, plain);
   plain.fill(0);
-  const contextBlob = concat(sized(contextIntegrity(tpm, header, encrypted)), sized(encrypted));
+  const contextBlob = concat(sized(contextIntegrity(tpm, header, encrypted)), encrypted);
   return { ...header, contextBlob };
 }
 
@@ -124,18 +127,18 @@ export const contextLoad = /* @__PURE__ */ handler(ContextLoad, (tpm, { context 
 });
 
 function unprotect(tpm: Tpm, context: TpmsContext): Uint8Array {
-  if (!isHierarchyEnabled(tpm, context.hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 1);
-  const size = digestSize(IMPLEMENTATION.CONTEXT_HASH);
-  const { contextBlob } = context;
-  if (contextBlob.length < 4 + size) refuseParameter(TPM_RC.SIZE, 1);
-  const integrity = contextBlob.slice(2, 2 + size);
-  const encrypted = unsized(contextBlob.slice(2 + size));
+  const reader = new Reader(context.contextBlob);
+  const integrity = readOrRefuse(Tpm2bDigest, reader);
+  // Behind the digest libtpms has a copy of the sequence number; what is shorter cannot be a context.
+  const isWhole = integrity.length === digestSize(IMPLEMENTATION.CONTEXT_HASH) && reader.remaining >= 8;
+  const encrypted = isWhole ? reader.take(reader.remaining, 'context') : refuseParameter(TPM_RC.SIZE, 1);
   if (!isEqual(integrity, contextIntegrity(tpm, context, encrypted))) refuseParameter(TPM_RC.INTEGRITY, 1);
   const { key, iv } = contextKey(tpm, context);
   return tpm.crypto.aesCfbDecrypt(key, iv, encrypted);
 }
 
 function loadObject(tpm: Tpm, context: TpmsContext, plain: Uint8Array): number {
+  if (!isHierarchyEnabled(tpm, context.hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 1);
   assertRoom(tpm);
   return addLoaded(tpm, decodeObject(tpm, context.hierarchy, plain));
 }

@@ -34,7 +34,7 @@ import {
 import { assertAttributes, assertSupported, assertSymmetric } from '../public-area.js';
 import { blameParameter, Refusal, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import type { Tpm } from '../tpm.js';
-import { assertKeysMatch } from '../validity.js';
+import { assertKeysMatch, assertSeedFits } from '../validity.js';
 
 /** TPM2_Duplicate (13.1). */
 export const duplicate = /* @__PURE__ */ handler(Duplicate, (tpm, request) => {
@@ -98,6 +98,7 @@ export const importObject = /* @__PURE__ */ handler(Import, (tpm, request) => {
   const sensitive = { ...decoded, authValue: trimAuth(decoded.authValue) };
   // Under a parent that may leave the TPM itself, nothing is promised; the object is checked when it is loaded.
   if (has(parent.public, TPMA_OBJECT.fixedTPM)) {
+    assertSeedFits(objectPublic, sensitive, 3);
     blameParameter(2, () => {
       assertAttributes(objectPublic, undefined);
     });

@@ -26,7 +26,7 @@ import { type AuthPolicy, ORDERLY } from '../permanent.js';
 import { assertCreatable, assertSupported } from '../public-area.js';
 import { blameParameter, refuse, refuseParameter } from '../refusal.js';
 import { assertTemplateAllowed } from '../template-policy.js';
-import { hierarchySecrets, markDirty, NO_POLICY, newHierarchy, type Tpm } from '../tpm.js';
+import { hierarchySecrets, isHierarchyEnabled, markDirty, NO_POLICY, newHierarchy, type Tpm } from '../tpm.js';
 
 /** TPM2_CreatePrimary (24.1). */
 export const createPrimary = /* @__PURE__ */ handler(CreatePrimary, (tpm, request, invocation) => {
@@ -57,8 +57,8 @@ export const hierarchyControl = /* @__PURE__ */ handler(HierarchyControl, (tpm, 
     [TPM_RH.PLATFORM_NV]: [TPM_RH.PLATFORM],
   };
   if (!own[enable]?.includes(authHandle)) refuse(TPM_RC.AUTH_TYPE);
-  // Only the platform may enable again; and its own hierarchy is enabled by a start alone.
-  if (state && authHandle !== TPM_RH.PLATFORM) refuse(TPM_RC.AUTH_TYPE);
+  // Only the platform may enable again what is disabled; and its own hierarchy is enabled by a start alone.
+  if (state && authHandle !== TPM_RH.PLATFORM && !isHierarchyEnabled(tpm, enable)) refuse(TPM_RC.AUTH_TYPE);
   switch (enable) {
     case TPM_RH.OWNER:
       enables.owner = state;

@@ -57,6 +57,8 @@ export const nvDefineSpace = /* @__PURE__ */ handler(NvDefineSpace, (tpm, { auth
   if (authHandle === TPM_RH.PLATFORM && !tpm.volatile.enables.platformNv) refuseHandle(TPM_RC.HIERARCHY, 1);
   assertNvSize(publicInfo);
   assertNvAttributes(authHandle, attributes);
+  // What must be written whole must fit one write.
+  if ((attributes & TPMA_NV.WRITEALL) !== 0 && dataSize > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 2);
   if (tpm.permanent.nv.has(nvIndex)) refuse(TPM_RC.NV_DEFINED);
   assertNvSpace(tpm, attributes, dataSize);
   // What is not written yet reads as ones where a partial write leaves it, but for an index that is kept in memory.
@@ -68,9 +70,6 @@ export const nvDefineSpace = /* @__PURE__ */ handler(NvDefineSpace, (tpm, { auth
 function assertNvSize({ attributes, dataSize, nameAlg }: TpmsNvPublic): void {
   switch (nvKind(attributes)) {
     case TPM_NT.ORDINARY:
-      // What must be written whole must fit one write.
-      if ((attributes & TPMA_NV.WRITEALL) !== 0 && dataSize > IMPLEMENTATION.MAX_BUFFER)
-        refuseParameter(TPM_RC.SIZE, 2);
       return;
     case TPM_NT.EXTEND:
       if (dataSize !== digestSize(nameAlg)) refuseParameter(TPM_RC.SIZE, 2);
@@ -92,16 +91,16 @@ function assertNvAttributes(authHandle: number, attributes: number): void {
   const isPlatform = authHandle === TPM_RH.PLATFORM;
   const wrong = [
     isSet(TPMA_NV.WRITTEN | TPMA_NV.WRITELOCKED | TPMA_NV.READLOCKED),
-    isSet(TPMA_NV.POLICY_DELETE) && !isPlatform,
     !isSet(TPMA_NV.PPWRITE | TPMA_NV.OWNERWRITE | TPMA_NV.AUTHWRITE | TPMA_NV.POLICYWRITE),
     !isSet(TPMA_NV.PPREAD | TPMA_NV.OWNERREAD | TPMA_NV.AUTHREAD | TPMA_NV.POLICYREAD),
     isSet(TPMA_NV.CLEAR_STCLEAR) && nvKind(attributes) === TPM_NT.COUNTER,
-    isSet(TPMA_NV.GLOBALLOCK) && isSet(TPMA_NV.WRITEDEFINE),
+    isSet(TPMA_NV.CLEAR_STCLEAR) && isSet(TPMA_NV.WRITEDEFINE),
     nvKind(attributes) === TPM_NT.PIN_FAIL && !isSet(TPMA_NV.NO_DA),
     isPinIndex(attributes) && isSet(TPMA_NV.AUTHWRITE | TPMA_NV.GLOBALLOCK | TPMA_NV.WRITEDEFINE),
   ];
   if (wrong.some((isWrong) => isWrong)) refuseParameter(TPM_RC.ATTRIBUTES, 2);
   if (isSet(TPMA_NV.PLATFORMCREATE) !== isPlatform) refuseHandle(TPM_RC.ATTRIBUTES, 1);
+  if (isSet(TPMA_NV.POLICY_DELETE) && !isPlatform) refuseParameter(TPM_RC.ATTRIBUTES, 2);
 }
 
 function assertNvSpace(tpm: Tpm, attributes: number, size: number): void {

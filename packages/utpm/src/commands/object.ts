@@ -53,7 +53,7 @@ import { assertAttributes, assertCreatable, assertSchemes, assertSupported } fro
 import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { assertTemplateAllowed } from '../template-policy.js';
 import { hierarchySecrets, isHierarchyEnabled, type Tpm } from '../tpm.js';
-import { assertKeysMatch } from '../validity.js';
+import { assertKeysMatch, assertPrivateExponent, assertSeedFits } from '../validity.js';
 
 /** The storage key of a handle; refuses where the object is none, and blames handle 1. */
 function storageParent(tpm: Tpm, handle: number, code: number = TPM_RC.TYPE): TpmObject {
@@ -94,10 +94,12 @@ export const load = /* @__PURE__ */ handler(Load, (tpm, { parentHandle, inPrivat
   const plain = blameParameter(1, () => unwrap(tpm, protectorOf(parent), name, inPrivate));
   const sensitive = trimmed(blameParameter(1, () => decodeOrRefuse(TpmtSensitive, plain)));
   plain.fill(0);
+  assertSeedFits(inPublic, sensitive, 1);
   blameParameter(2, () => {
     assertAttributes(inPublic, parent.public);
   });
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
+  assertPrivateExponent(inPublic, sensitive);
   const origin: Origin = { kind: 'child', parent, hierarchy: parent.hierarchy };
   return { objectHandle: addObject(tpm, { public: inPublic, sensitive, name }, origin), name };
 });
@@ -108,9 +110,9 @@ function trimmed(sensitive: TpmtSensitive): TpmtSensitive {
 
 /** TPM2_LoadExternal (12.3). */
 export const loadExternal = /* @__PURE__ */ handler(LoadExternal, (tpm, { inPrivate, inPublic, hierarchy }) => {
-  if (hierarchy !== TPM_RH.NULL && !isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
   blameParameter(2, () => assertSupported(tpm.crypto, inPublic));
   assertRoom(tpm);
+  if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
   const { fixedTPM, fixedParent, restricted } = TPMA_OBJECT;
   if (inPrivate !== undefined) {
     if (hierarchy !== TPM_RH.NULL) refuseParameter(TPM_RC.HIERARCHY, 3);
@@ -120,9 +122,11 @@ export const loadExternal = /* @__PURE__ */ handler(LoadExternal, (tpm, { inPriv
   }
   // A public key alone is no key of this TPM: only what it is to be used for counts.
   const check = inPrivate === undefined || inPublic.nameAlg === TPM_ALG.NULL ? assertSchemes : assertAttributes;
+  assertSeedFits(inPublic, inPrivate, 1);
   blameParameter(2, () => check(inPublic, undefined));
   const sensitive = inPrivate === undefined ? undefined : trimmed(inPrivate);
   assertKeysMatch(tpm, inPublic, sensitive, { publicAt: 2, sensitiveAt: 1 });
+  assertPrivateExponent(inPublic, sensitive);
   const name = nameOfPublic(tpm.crypto, inPublic);
   return {
     objectHandle: addExternal(tpm, { public: inPublic, ...(sensitive && { sensitive }), name }, hierarchy),

@@ -20,7 +20,7 @@ import { refuseHandle, refuseParameter } from '../refusal.js';
 import { runningHash } from '../running-hash.js';
 import { newSequence, type Sequence, type SequenceKind, sequenceObject, updateSequence } from '../sequence.js';
 import { hashcheckTicket, nullTicket } from '../ticket.js';
-import { isHierarchyEnabled, type Tpm } from '../tpm.js';
+import type { Tpm } from '../tpm.js';
 
 /** TPM2_MAC_Start (17.3), which TPM2_HMAC_Start (17.2) became with the same code. */
 export const macStart = /* @__PURE__ */ handler(MacStart, (tpm, { handle, auth, inScheme }) => {
@@ -55,7 +55,6 @@ export const sequenceComplete = /* @__PURE__ */ handler(
   SequenceComplete,
   (tpm, { sequenceHandle, buffer, hierarchy }) => {
     assertBuffer(buffer);
-    if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 2);
     const sequence = sequenceAt(tpm, sequenceHandle, ['hash', 'mac'], 1);
     const result = endSequence(tpm, sequenceHandle, sequence, buffer)[0]?.digest ?? refuseHandle(TPM_RC.MODE, 1);
     const hash = sequence.parts[0]?.alg ?? TPM_ALG.NULL;

@@ -9,7 +9,7 @@ import { startMac } from '../mac.js';
 import { has, type TpmObject } from '../object.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { hashcheckTicket, nullTicket } from '../ticket.js';
-import { isHierarchyEnabled, type Tpm } from '../tpm.js';
+import type { Tpm } from '../tpm.js';
 
 /** TPM2_EncryptDecrypt (15.2). */
 export const encryptDecrypt = /* @__PURE__ */ handler(EncryptDecrypt, (tpm, request) =>
@@ -67,7 +67,6 @@ function cipherOf(
 export const hash = /* @__PURE__ */ handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
   if (data.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   if (!isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
-  if (!isHierarchyEnabled(tpm, hierarchy)) refuseParameter(TPM_RC.HIERARCHY, 3);
   const outHash = tpm.crypto.hash(hashAlg, data);
   // All of the data are here, so that few bytes are known not to start an attestation.
   const isSafe = hierarchy !== TPM_RH.NULL && (data.length < 4 || !isGenerated(data));
