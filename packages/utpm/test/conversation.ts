@@ -1226,7 +1226,7 @@ function fromHex(text: string): Uint8Array {
 const keys = new Map<number, { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array }>();
 
 /** A key of a curve that never changes. */
-function fixedKey(curveID: number): { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array } {
+export function fixedKey(curveID: number): { readonly d: Uint8Array; readonly x: Uint8Array; readonly y: Uint8Array } {
   const known = keys.get(curveID);
   if (known !== undefined) return known;
   const curve = curveOf(curveID);
@@ -1254,7 +1254,7 @@ function u32(value: number): Uint8Array {
 }
 
 /** The handle and the fields of a successful response. */
-function decodeResponse(
+export function decodeResponse(
   command: T.AnyCommand,
   response: Uint8Array,
 ): { readonly handle: number; readonly values: Values } {
