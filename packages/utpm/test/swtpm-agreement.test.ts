@@ -1,0 +1,233 @@
+/** Ciphers, derived objects and signatures of this TPM and of Debian's swtpm: the same bytes, and each verifies what the other signed. */
+import { createHash, createHmac } from 'node:crypto';
+import * as T from '@casemate/tpm';
+import { encode } from '@casemate/wire';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { openUtpm } from '../src/index-node.js';
+import { decodeResponse, fixedKey } from './conversation.js';
+import { commandBytes as cb, type RawTpm, responseCode, startSwtpm } from './raw.js';
+import { itWith } from './requirement.js';
+
+const it = itWith('swtpm');
+const A = T.TPM_ALG;
+const NONE = new Uint8Array(0);
+const NO_SCHEME = { scheme: A.NULL, details: undefined } as const;
+const NO_CIPHER = { algorithm: A.NULL, keyBits: undefined, mode: undefined } as const;
+const AES = { algorithm: A.AES, keyBits: 128, mode: A.CFB } as const;
+const SEED = bytes(32, 3);
+
+let ours: RawTpm;
+let theirs: RawTpm;
+
+beforeAll(async () => {
+  ours = await openUtpm({ startup: true });
+  // Where swtpm is not installed, nothing below runs.
+  theirs = await startSwtpm().catch(() => ours);
+});
+afterAll(async () => {
+  await Promise.all([ours.close(), theirs.close()]);
+});
+
+function bytes(length: number, factor: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * factor + 1) & 255);
+}
+
+function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return new Uint8Array(hash.digest());
+}
+
+/** Runs a command that must succeed; the handle and the fields of its response. */
+async function run(
+  tpm: RawTpm,
+  command: T.AnyCommand,
+  handles: readonly number[],
+  parameters: Readonly<Record<string, unknown>> = {},
+): Promise<ReturnType<typeof decodeResponse>> {
+  const sent = cb(command, handles, parameters);
+  const response = await tpm.send(sent);
+  // swtpm asks for the first use of a protected value to be sent again.
+  const code = responseCode(response);
+  if (code === T.TPM_RC.RETRY) return await run(tpm, command, handles, parameters);
+  if (code !== 0) throw new Error(`${command.name}: expected success, got 0x${code.toString(16)}`);
+  return decodeResponse(command, response);
+}
+
+async function loadExternal(tpm: RawTpm, inPublic: unknown, inPrivate?: unknown): Promise<number> {
+  return (await run(tpm, T.LoadExternal, [], { inPrivate, inPublic, hierarchy: T.TPM_RH.NULL })).handle;
+}
+
+async function flush(tpm: RawTpm, flushHandle: number): Promise<void> {
+  await run(tpm, T.FlushContext, [], { flushHandle });
+}
+
+/** What a TPM makes of data under a given key, in parts: each goes on with the initial vector of the one before. */
+async function encrypted(tpm: RawTpm, cipher: { algorithm: number; keyBits: number }, mode: number): Promise<unknown> {
+  const key = bytes(cipher.keyBits / 8, cipher.algorithm === A.TDES ? 38 : 7);
+  const inPublic = {
+    type: A.SYMCIPHER,
+    nameAlg: A.SHA256,
+    objectAttributes: 0x60040,
+    authPolicy: NONE,
+    parameters: { sym: { ...cipher, mode: A.NULL } },
+    unique: sha256(SEED, key),
+  };
+  const inPrivate = { sensitiveType: A.SYMCIPHER, authValue: NONE, seedValue: SEED, sensitive: key };
+  const handle = await loadExternal(tpm, inPublic, inPrivate);
+  const size = cipher.algorithm === A.TDES ? 8 : 16;
+  const isBlocks = mode === A.CBC || mode === A.ECB;
+  const results: unknown[] = [];
+  for (const decrypt of [false, true]) {
+    // The last counter block is all ones, so that CTR carries over every byte.
+    let ivIn: unknown = mode === A.ECB ? NONE : new Uint8Array(size).fill(mode === A.CTR ? 255 : 9);
+    for (const length of isBlocks ? [size, 4 * size] : [size, 3 * size, size + 5]) {
+      const parameters = { inData: bytes(length, 11), decrypt, mode, ivIn };
+      const { values } = await run(tpm, T.EncryptDecrypt2, [handle], parameters);
+      ivIn = values.ivOut;
+      results.push(values);
+    }
+  }
+  await flush(tpm, handle);
+  return results;
+}
+
+const CIPHERS = [
+  { name: 'AES-128', algorithm: A.AES, keyBits: 128 },
+  { name: 'AES-256', algorithm: A.AES, keyBits: 256 },
+  { name: 'Camellia-128', algorithm: A.CAMELLIA, keyBits: 128 },
+  { name: 'Camellia-256', algorithm: A.CAMELLIA, keyBits: 256 },
+  { name: 'TDES-128', algorithm: A.TDES, keyBits: 128 },
+  { name: 'TDES-192', algorithm: A.TDES, keyBits: 192 },
+] as const;
+
+describe('swtpm and this TPM encrypt to the same bytes and go on with the same initial vector:', () => {
+  for (const { name, ...cipher } of CIPHERS) {
+    for (const mode of ['CTR', 'OFB', 'CBC', 'CFB', 'ECB'] as const) {
+      it(`${name} in ${mode} mode`, async () => {
+        expect(await encrypted(ours, cipher, A[mode])).toEqual(await encrypted(theirs, cipher, A[mode]));
+      });
+    }
+  }
+});
+
+/** A derivation parent with a given secret, brought in as the duplicate of an object without wraps. */
+async function derivationParent(tpm: RawTpm, hashAlg: number): Promise<number> {
+  const storage = {
+    type: A.ECC,
+    nameAlg: A.SHA256,
+    objectAttributes: 0x30472,
+    authPolicy: NONE,
+    parameters: { symmetric: AES, scheme: NO_SCHEME, curveID: T.TPM_ECC_CURVE.NIST_P256, kdf: NO_SCHEME },
+    unique: { x: NONE, y: NONE },
+  };
+  const inSensitive = { userAuth: NONE, data: NONE };
+  const request = { inSensitive, inPublic: storage, outsideInfo: NONE, creationPCR: [] };
+  const { handle: parent } = await run(tpm, T.CreatePrimary, [T.TPM_RH.OWNER], request);
+  const secret = bytes(32, 5);
+  const objectPublic = {
+    type: A.KEYEDHASH,
+    nameAlg: A.SHA256,
+    objectAttributes: 0x30040,
+    authPolicy: NONE,
+    parameters: { scheme: { scheme: A.XOR, details: { hashAlg, kdf: A.KDF1_SP800_108 } } },
+    unique: new Uint8Array(createHmac('sha256', SEED).update(secret).digest()),
+  } as const;
+  const sensitive = { sensitiveType: A.KEYEDHASH, authValue: NONE, seedValue: SEED, sensitive: secret } as const;
+  const plain = encode(T.TpmtSensitive, sensitive);
+  const duplicate = Uint8Array.from([plain.length >> 8, plain.length & 255, ...plain]);
+  const imported = { encryptionKey: NONE, objectPublic, duplicate, inSymSeed: NONE, symmetricAlg: NO_CIPHER };
+  const { values } = await run(tpm, T.Import, [parent], imported);
+  const { handle } = await run(tpm, T.Load, [parent], { inPrivate: values.outPrivate, inPublic: objectPublic });
+  await flush(tpm, parent);
+  return handle;
+}
+
+const ECC_SIGNER = { symmetric: NO_CIPHER, scheme: NO_SCHEME, kdf: NO_SCHEME } as const;
+const DERIVED = [
+  ...(['NIST_P256', 'NIST_P384', 'BN_P256'] as const).map((name) => ({
+    name,
+    type: A.ECC,
+    objectAttributes: 0x40050,
+    parameters: { ...ECC_SIGNER, curveID: T.TPM_ECC_CURVE[name] },
+  })),
+  { name: 'AES-128', type: A.SYMCIPHER, objectAttributes: 0x60050, parameters: { sym: AES } },
+  {
+    name: 'HMAC',
+    type: A.KEYEDHASH,
+    objectAttributes: 0x40050,
+    parameters: { scheme: { scheme: A.HMAC, details: { hashAlg: A.SHA256 } } },
+  },
+];
+
+/** The public areas of what a parent derives. */
+async function derived(tpm: RawTpm, parent: number, template: Readonly<Record<string, unknown>>): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for (const [label, context] of [
+    [NONE, NONE],
+    [Uint8Array.of(1, 2, 3), Uint8Array.of(9)],
+    [Uint8Array.of(5, 0), NONE],
+  ] as const) {
+    const area = { ...template, nameAlg: A.SHA256, authPolicy: NONE, unique: { label, context } };
+    const inPublic = encode(T.TpmtPublicDerive, area as unknown as T.TpmtPublicDerive); // the templates below are such
+    const inSensitive = { userAuth: NONE, data: NONE };
+    const { handle, values } = await run(tpm, T.CreateLoaded, [parent], { inSensitive, inPublic });
+    found.push(values.outPublic);
+    await flush(tpm, handle);
+  }
+  return found;
+}
+
+describe('swtpm and this TPM derive the same objects from the same parent, label and context:', () => {
+  for (const hash of ['SHA1', 'SHA256', 'SHA512'] as const) {
+    it(`by ${hash}`, async () => {
+      const parents = [await derivationParent(ours, A[hash]), await derivationParent(theirs, A[hash])] as const;
+      for (const { name, ...template } of DERIVED) {
+        const mine = await derived(ours, parents[0], template);
+        expect({ name, areas: mine }).toEqual({ name, areas: await derived(theirs, parents[1], template) });
+        expect(new Set(mine.map((area) => JSON.stringify(area))).size).toBe(mine.length);
+      }
+      await flush(ours, parents[0]);
+      await flush(theirs, parents[1]);
+    });
+  }
+});
+
+const CURVES = ['NIST_P192', 'NIST_P224', 'NIST_P256', 'NIST_P384', 'NIST_P521', 'BN_P256', 'BN_P638'] as const;
+
+describe('a signature by one is verified by the other, and not over another digest:', () => {
+  for (const curve of CURVES) {
+    it(`ECDSA with ${curve}`, async () => {
+      const curveID = T.TPM_ECC_CURVE[curve];
+      const { d, x, y } = fixedKey(curveID);
+      const inPublic = {
+        type: A.ECC,
+        nameAlg: A.SHA256,
+        objectAttributes: 0x40040,
+        authPolicy: NONE,
+        parameters: { ...ECC_SIGNER, curveID },
+        unique: { x, y },
+      };
+      const inPrivate = { sensitiveType: A.ECC, authValue: NONE, seedValue: NONE, sensitive: d };
+      const inScheme = { scheme: A.ECDSA, details: { hashAlg: A.SHA256 } };
+      const validation = { tag: T.TPM_ST.HASHCHECK, hierarchy: T.TPM_RH.NULL, digest: NONE };
+      const digest = sha256(bytes(40, 13));
+      for (const [signer, verifier] of [
+        [ours, theirs],
+        [theirs, ours],
+      ] as const) {
+        const [key, publicKey] = [
+          await loadExternal(signer, inPublic, inPrivate),
+          await loadExternal(verifier, inPublic),
+        ];
+        const { signature } = (await run(signer, T.Sign, [key], { digest, inScheme, validation })).values;
+        await run(verifier, T.VerifySignature, [publicKey], { digest, signature });
+        const other = { digest: sha256(digest), signature };
+        const refused = await verifier.send(cb(T.VerifySignature, [publicKey], other));
+        expect(responseCode(refused)).toBe(T.TPM_RC.SIGNATURE + 0x40 + 0x200);
+        await flush(signer, key);
+        await flush(verifier, publicKey);
+      }
+    });
+  }
+});
