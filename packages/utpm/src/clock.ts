@@ -4,7 +4,7 @@ import { ORDERLY } from './permanent.js';
 import { markDirty, type Tpm } from './tpm.js';
 
 /** What a rate is told against, and how far it may be off: the numbers of libtpms, so that the steps are of its size. */
-const RATE = { nominal: 30_000, limit: 5000 } as const;
+export const RATE = { nominal: 30_000, limit: 5000 } as const;
 
 /** Milliseconds since the TPM was powered on, by its own clock. */
 export function timeOf(tpm: Tpm): bigint {

@@ -78,11 +78,13 @@ const BUFFER_LIMITS: Readonly<Record<string, number>> = {
   TPM2B_MAX_NV_BUFFER: IMPLEMENTATION.MAX_BUFFER,
 };
 
-// A list that is too long for this TPM is refused before its elements are looked at.
+// A list that is too long for this TPM, or a choice of fewer than two digests, is refused before its elements are looked at.
 function assertCount(codec: Codec<unknown>, reader: Reader, index: number): void {
   const { bytes, offset, remaining } = reader;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [count, size] = [LIST_LIMITS[codec.name], BUFFER_LIMITS[codec.name]];
+  const isChoice = codec.name === 'TPML_DIGEST';
+  if (isChoice && remaining >= 4 && view.getUint32(offset) < 2) refuseParameter(TPM_RC.SIZE, index);
   if (count !== undefined && remaining >= 4 && view.getUint32(offset) > count) refuseParameter(TPM_RC.SIZE, index);
   if (size !== undefined && remaining >= 2 && view.getUint16(offset) > size) refuseParameter(TPM_RC.SIZE, index);
 }

@@ -1,11 +1,11 @@
 /** Volatile state as a blob: what a power cycle wipes (Part 1, clause 37.3), so that a run can go on in another process. */
-import { array, type Infer, sizedBytes, struct, u8, u16, u32, u64, WireError } from '@casemate/wire';
+import { array, type Codec, type Infer, sizedBytes, struct, u8, u16, u32, u64, WireError } from '@casemate/wire';
 import { EMPTY } from './bytes.js';
-import { timeOf } from './clock.js';
+import { RATE, timeOf } from './clock.js';
 import { decodeObject, decodeSession, encodeObject, encodeSession } from './context.js';
 import { digestSize, isHash } from './implementation.js';
 import { PCR_COUNT, type PcrBank } from './pcr-bank.js';
-import { AuthPolicy } from './permanent.js';
+import { AuthPolicy, CommitState } from './permanent.js';
 import { damaged, decodeStored, encodeStored, magicOf, type StoredForm } from './stored-form.js';
 import type { Tpm, Volatile } from './tpm.js';
 
@@ -15,6 +15,24 @@ const Bank = struct('PCR bank', { alg: u16, values: array('values', u8, digest, 
 const Loaded = struct('loaded object', { handle: u32, hierarchy: u32, context });
 const LoadedSession = struct('loaded session', { handle: u32, context });
 const Saved = struct('saved session', { handle: u32, counter: u64 });
+
+const Extras = struct('further volatile state', {
+  commits: CommitState,
+  pcrAuth: digest,
+  isReallocated: u8,
+  clockRate: u32,
+});
+type Extras = Infer<typeof Extras>;
+
+const NO_EXTRAS: Extras = {
+  commits: { nonce: EMPTY, counter: 0n, open: new Uint8Array(16) },
+  pcrAuth: EMPTY,
+  isReallocated: 0,
+  clockRate: RATE.nominal,
+};
+
+// What 0.1.0 stored ends where this begins.
+const ExtrasIfAny: Codec<Extras> = { ...Extras, read: (r) => (r.remaining === 0 ? NO_EXTRAS : Extras.read(r)) };
 
 const State = struct('volatile state', {
   // Which run of which TPM it belongs to: state of two moments must not be mixed.
@@ -42,6 +60,7 @@ const State = struct('volatile state', {
   selfHealTime: u64,
   lockoutTime: u64,
   hcrtm: sizedBytes('H-CRTM data', u32, { max: 1 << 20 }),
+  extras: ExtrasIfAny,
 });
 type State = Infer<typeof State>;
 
@@ -90,6 +109,12 @@ export function encodeVolatile(tpm: Tpm): Uint8Array {
     selfHealTime: BigInt(Math.trunc(volatile.selfHealTime)),
     lockoutTime: BigInt(Math.trunc(volatile.lockoutTime)),
     hcrtm: volatile.hcrtm ?? EMPTY,
+    extras: {
+      commits: volatile.commits ?? NO_EXTRAS.commits,
+      pcrAuth: volatile.pcrAuth ?? EMPTY,
+      isReallocated: Number(volatile.isReallocated === true),
+      clockRate: volatile.clockRate ?? RATE.nominal,
+    },
   });
 }
 
@@ -146,14 +171,24 @@ function restored(base: Pick<Tpm, 'crypto' | 'now'>, stored: State): Volatile {
     objectContextId: stored.objectContextId,
     exclusiveAudit: stored.exclusiveAudit,
     auditDigest: stored.auditDigest,
-    poweredOn: base.now() - Number(stored.time),
+    // At this rate that much Time has passed.
+    poweredOn: base.now() - (Number(stored.time) * stored.extras.clockRate) / RATE.nominal,
     clockOffset: Number(stored.clockOffset),
     timeEpoch: stored.timeEpoch,
     selfHealTime: Number(stored.selfHealTime),
     lockoutTime: Number(stored.lockoutTime),
     hcrtm: (stored.flags & FLAG.hasHcrtm) !== 0 ? stored.hcrtm : undefined,
+    commits: stored.extras.commits,
+    pcrAuth: stored.extras.pcrAuth,
+    isReallocated: stored.extras.isReallocated !== 0,
+    clockRate: rateOf(stored.extras),
     isDirty: false,
   };
+}
+
+function rateOf({ clockRate }: Extras): number {
+  if (Math.abs(clockRate - RATE.nominal) > RATE.limit) throw damaged(FORM.what, `its clock's rate is ${clockRate}`);
+  return clockRate;
 }
 
 function banksOf({ banks }: State): PcrBank[] {

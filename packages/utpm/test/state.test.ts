@@ -3,13 +3,18 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFile
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  ClockRateAdjust,
   createPrimary,
+  EcEphemeral,
   extendPcr,
   GetCapability,
   nvDefine,
   nvRead,
   nvWrite,
   openNv,
+  PcrAllocate,
+  PcrSetAuthValue,
+  password,
   ReadClock,
   ReadPublic,
   readPcrs,
@@ -17,14 +22,38 @@ import {
   Startup,
   srkTemplate,
   startSession,
+  TPM_ALG,
   TPM_CAP,
+  TPM_CLOCK_ADJUST,
+  TPM_ECC_CURVE,
   TPM_RC,
+  TPM_RH,
   TPM_SU,
   Tpm,
+  ZGen2Phase,
 } from '@casemate/tpm';
 import { describe, expect, it } from 'vitest';
 import { memoryState, openUtpm, type UtpmState } from '../src/index.js';
+import { nobleUtpmCrypto } from '../src/noble-crypto.js';
 import { directoryState } from '../src/node.js';
+import { decodePermanent } from '../src/permanent.js';
+import { fromStored } from '../src/tpm.js';
+import { decodeVolatile } from '../src/volatile.js';
+
+// A key that agrees on secrets with any other.
+const EXCHANGE = {
+  type: TPM_ALG.ECC,
+  nameAlg: TPM_ALG.SHA256,
+  authPolicy: new Uint8Array(0),
+  unique: { x: new Uint8Array(0), y: new Uint8Array(0) },
+  objectAttributes: 0x20072,
+  parameters: {
+    symmetric: { algorithm: TPM_ALG.NULL, keyBits: undefined, mode: undefined },
+    scheme: { scheme: TPM_ALG.NULL, details: undefined },
+    curveID: TPM_ECC_CURVE.NIST_P256,
+    kdf: { scheme: TPM_ALG.NULL, details: undefined },
+  },
+} as const;
 
 const directory = (): string => mkdtempSync(join(tmpdir(), 'utpm-state-'));
 
@@ -180,6 +209,39 @@ describe('a snapshot', () => {
     await second.close();
     expect(await nvRead(new Tpm(await openUtpm({ state, startup: true })), index)).toEqual(Uint8Array.of(1, 2, 3, 4));
     await first.close();
+  });
+
+  it('lets it go on with its commitments, the value of its PCRs, its banks to come and the rate of its clock', async () => {
+    const utpm = await openUtpm({ startup: true });
+    const first = new Tpm(utpm);
+    const { Q, counter } = await first.execute(EcEphemeral, { curveID: TPM_ECC_CURVE.NIST_P256 });
+    await first.execute(PcrSetAuthValue, { pcrHandle: 20, auth: Uint8Array.of(1, 2) });
+    const pcrAllocation = [{ hash: TPM_ALG.SHA256, pcrSelect: Uint8Array.of(255, 255, 255) }] as const;
+    await first.execute(PcrAllocate, { authHandle: TPM_RH.PLATFORM, pcrAllocation });
+    await first.execute(ClockRateAdjust, { auth: TPM_RH.OWNER, rateAdjust: TPM_CLOCK_ADJUST.COARSE_SLOWER });
+    const snapshot = await utpm.snapshot();
+
+    const other = await openUtpm();
+    await other.powerCycle(snapshot);
+    const second = new Tpm(other);
+    expect((await second.execute(EcEphemeral, { curveID: TPM_ECC_CURVE.NIST_P256 })).counter).toBe(counter + 1);
+    const keyA = await createPrimary(second, { template: EXCHANGE });
+    const exchange = { keyA: keyA.handle, inQsB: Q, inQeB: Q, inScheme: TPM_ALG.ECDH, counter };
+    expect((await second.execute(ZGen2Phase, exchange)).outZ2.x.length).toBeGreaterThan(0);
+    await expect(second.execute(ZGen2Phase, exchange)).rejects.toMatchObject({ response: { name: 'TPM_RC_VALUE' } });
+    const withoutValue = second.execute(PcrSetAuthValue, { pcrHandle: 20, auth: new Uint8Array(0) });
+    await expect(withoutValue).rejects.toMatchObject({ response: { name: 'TPM_RC_BAD_AUTH' } });
+    const pcrHandle = { handle: 20, auth: password(Uint8Array.of(1, 2)) };
+    await second.execute(PcrSetAuthValue, { pcrHandle, auth: new Uint8Array(0) });
+    const shutdown = second.execute(Shutdown, { shutdownType: TPM_SU.STATE });
+    await expect(shutdown).rejects.toMatchObject({ response: { name: 'TPM_RC_TYPE' } });
+
+    const permanent = fromStored(decodePermanent(snapshot.permanent));
+    const now = 1e9;
+    const restored = decodeVolatile({ crypto: nobleUtpmCrypto, now: () => now, permanent }, snapshot.volatile);
+    expect(restored.clockRate).toBeGreaterThan(30_000);
+    await first.close();
+    await second.close();
   });
 
   it('is refused where it was changed, cut off or of another moment, and the TPM is then as it was', async () => {
