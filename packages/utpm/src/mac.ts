@@ -20,6 +20,8 @@ export function startMac(tpm: Tpm, object: TpmObject, asked: number): Running {
 }
 
 function macAlgorithm({ public: area }: TpmObject, asked: number): number {
+  const isKnown = asked === TPM_ALG.NULL || asked === TPM_ALG.CMAC || isHash(asked);
+  if (!isKnown) refuseParameter(TPM_RC.SYMMETRIC, 2);
   const own = ownAlgorithm(area);
   if (asked !== TPM_ALG.NULL && own !== TPM_ALG.NULL && asked !== own) refuseParameter(TPM_RC.VALUE, 2);
   const alg = asked === TPM_ALG.NULL ? own : asked;

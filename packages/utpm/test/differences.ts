@@ -51,6 +51,21 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
     explains: (d) => (d.ours & 0xff) === 0xda && d.theirs === d.ours - 0xda + 0xc4,
   },
   {
+    reason: 'and being full it does not get to see a wrong authorization value, so that it goes into lockout later',
+    isRare: true,
+    explains: (d) => d.ours === 0x921 && [0, 0x98e, 0xa8e].includes(d.theirs),
+  },
+  {
+    reason: 'TPM2_Duplicate by an HMAC session is TPM_RC_AUTH_TYPE; swtpm may go into failure mode',
+    isRare: true,
+    explains: (d) => code(d) === 0x14b && d.ours === 0x124 && d.theirs === 0x101,
+  },
+  {
+    reason: 'of SM3_256, which neither has, and bytes too many behind it, those bytes are told; swtpm tells the hash',
+    isRare: true,
+    explains: (d) => d.ours === 0x95 && (d.theirs & 0xff) === 0xc3 && d.sent.includes('0012'),
+  },
+  {
     reason:
       'what the first, partial write of a PIN index leaves out reads as ones; swtpm shows what was in that memory before',
     isRare: true,
