@@ -15,7 +15,7 @@ import {
   type ServeArguments,
 } from './arguments.js';
 import { CAPABILITIES, informationText, PROGRAM_VERSION, swtpmJson } from './information.js';
-import type { ListenAddress } from './listen.js';
+import { addressText } from './listen.js';
 import { serve, type UtpmServer } from './serve.js';
 import type { BlobKeys } from './state-blob.js';
 import { encryptedState, type StateKey, stateKey } from './state-key.js';
@@ -65,9 +65,17 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(parseArguments(args, process.env), args);
   } catch (error) {
     if (!(error instanceof UtpmError)) throw error;
-    process.stderr.write(`utpm: ${error.message}\n`);
+    await complain(`utpm: ${error.message}\n`);
     return 1;
   }
+}
+
+/** In the background there is no standard error; the parent, which still waits there, says it. */
+function complain(text: string): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send) process.send({ complaint: text }, () => resolve());
+    else process.stderr.write(text, () => resolve());
+  });
 }
 
 async function run(command: CommandLine, args: readonly string[]): Promise<number> {
@@ -134,13 +142,8 @@ function openServer(command: ServeArguments): Promise<UtpmServer> {
 }
 
 function places({ data, control }: UtpmServer): string {
-  const commands = data === undefined ? [] : [`commands on ${describe(data)}`];
-  return [...commands, ...(control === undefined ? [] : [`control on ${describe(control)}`])].join(', for ');
-}
-
-function describe(address: ListenAddress): string {
-  if (address.type === 'tcp') return `${address.host ?? '127.0.0.1'}:${address.port}`;
-  return address.type === 'unix' ? address.path : `file descriptor ${address.fd}`;
+  const commands = data === undefined ? [] : [`commands on ${addressText(data)}`];
+  return [...commands, ...(control === undefined ? [] : [`control on ${addressText(control)}`])].join(', for ');
 }
 
 function becomeUser(user: string): void {
@@ -230,7 +233,8 @@ function daemonize(command: ServeArguments, args: readonly string[]): Promise<nu
     stdio: inherited(command),
   });
   return new Promise((resolve) => {
-    child.once('message', () => {
+    child.on('message', (message) => {
+      if (isComplaint(message)) return void process.stderr.write(message.complaint);
       child.disconnect();
       child.unref();
       resolve(0);
@@ -239,11 +243,15 @@ function daemonize(command: ServeArguments, args: readonly string[]): Promise<nu
   });
 }
 
-// The descriptors that the command line names keep their numbers in the background.
+function isComplaint(message: unknown): message is { readonly complaint: string } {
+  return typeof message === 'object' && message !== null && 'complaint' in message;
+}
+
+// Standard error goes too: whoever reads the parent's would wait for the end of a pipe. The descriptors that the command line names keep their numbers in the background.
 function inherited(command: ServeArguments): ('ignore' | 'inherit' | 'ipc' | number)[] {
   const sources = [command.data, command.control, command.pid, command.log?.target, command.key?.source];
   const named = [...sources, command.migrationKey?.source].flatMap((one) => (one && 'fd' in one ? [one.fd] : []));
   const last = Math.max(2, ...named);
   const stdio = Array.from({ length: last + 1 }, (_, fd) => (named.includes(fd) ? fd : ('ignore' as const)));
-  return [...stdio.slice(0, 2), 'inherit', ...stdio.slice(3), 'ipc'];
+  return [...stdio, 'ipc'];
 }

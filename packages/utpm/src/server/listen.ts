@@ -107,5 +107,11 @@ function isServed(path: string): Promise<boolean> {
 
 function failed(address: ListenAddress, cause: unknown): UtpmError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new UtpmError('listen-failed', `listen on ${JSON.stringify(address)}: ${why}`, { cause });
+  return new UtpmError('listen-failed', `listen on ${addressText(address)}: ${why}`, { cause });
+}
+
+/** An address in words. */
+export function addressText(address: ListenAddress): string {
+  if (address.type === 'tcp') return `${address.host ?? '127.0.0.1'}:${address.port}`;
+  return address.type === 'unix' ? address.path : `file descriptor ${address.fd}`;
 }
