@@ -45,10 +45,17 @@ export class Deadline {
     });
   }
 
+  /** Lets the timer go; for a client that is closed. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   #begin(command: string, reject: (reason: unknown) => void, outer: AbortSignal | undefined): Running {
     const abort = (): void => this.#stop(outer?.reason);
     const running = { command, reject, due: performance.now() + this.#milliseconds, outer, abort };
     this.#running = running;
+    busy.add(this);
     outer?.addEventListener('abort', abort, { once: true });
     if (this.#timer === undefined) this.#wake(this.#milliseconds);
     else keepAlive(this.#timer, true);
@@ -59,6 +66,7 @@ export class Deadline {
   #end(running: Running): void {
     if (this.#running !== running) return;
     this.#running = undefined;
+    busy.delete(this);
     running.outer?.removeEventListener('abort', running.abort);
     if (this.#timer !== undefined) keepAlive(this.#timer, false);
   }
@@ -73,8 +81,10 @@ export class Deadline {
     controller.abort(reason);
   }
 
+  /** The timer alone keeps nothing in memory: minutes pass before it is due, and the client may be forgotten long before. */
   #wake(milliseconds: number): void {
-    this.#timer = setTimeout(() => this.#look(), milliseconds);
+    const self = new WeakRef(this);
+    this.#timer = setTimeout(() => self.deref()?.#look(), milliseconds);
   }
 
   /** The timer may have been set for an earlier command than the one that is running. */
@@ -91,6 +101,9 @@ export class Deadline {
     return new TpmError('timeout', `execute ${command}: expected a response within ${this.#milliseconds} ms`);
   }
 }
+
+/** Those with a command under way, which must see its end even where nobody else remembers them. */
+const busy = new Set<Deadline>();
 
 /** Whether the timer keeps a Node process alive; browsers number their timers and know no such thing. */
 function keepAlive(timer: ReturnType<typeof setTimeout>, isWanted: boolean): void {

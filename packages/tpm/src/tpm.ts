@@ -85,7 +85,10 @@ export class Tpm {
 
   /** Closes the transport when the commands under way are done. */
   close(): Promise<void> {
-    return this.#callers.run(() => this.#transport.close());
+    return this.#callers.run(() => {
+      this.#deadline.close();
+      return this.#transport.close();
+    });
   }
 
   /** The same as {@link Tpm.close}, for `await using`. */
