@@ -84,7 +84,10 @@ export class Deadline {
   /** The timer alone keeps nothing in memory: minutes pass before it is due, and the client may be forgotten long before. */
   #wake(milliseconds: number): void {
     const self = new WeakRef(this);
-    this.#timer = setTimeout(() => self.deref()?.#look(), milliseconds);
+    this.#timer = setTimeout(() => {
+      const deadline = self.deref();
+      if (deadline) deadline.#look();
+    }, milliseconds);
   }
 
   /** The timer may have been set for an earlier command than the one that is running. */
