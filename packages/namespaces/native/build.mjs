@@ -1,15 +1,19 @@
 // Builds the launcher as a static executable: musl-gcc if it is there, else gcc with a static C library.
 // `node native/build.mjs [--sanitize OUTPUT]`; the latter is a dynamic build under AddressSanitizer and UBSan for the tests.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { dirname, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const source = `${here}/launcher.c`;
+const sources = readdirSync(here)
+  .filter((name) => name.endsWith('.c'))
+  .sort()
+  .map((name) => `${here}/${name}`);
 const WARNINGS = ['-std=gnu11', '-Wall', '-Wextra', '-Werror', '-Wconversion', '-Wshadow', '-Wvla', '-Wno-overflow'];
 const HARDENING = [
   '-Os',
+  '-flto',
   '-ffunction-sections',
   '-Wl,--gc-sections',
   '-fstack-protector-strong',
@@ -46,8 +50,8 @@ if (!compiler) fail('no C compiler: install musl-tools or gcc (apt-get install m
 
 const [name, flags] = compiler;
 mkdirSync(dirname(output), { recursive: true });
-const built = spawnSync(name, [...WARNINGS, ...flags, source, '-o', output], { stdio: 'inherit' });
-if (built.status !== 0) fail(`${name} failed on native/launcher.c`);
+const built = spawnSync(name, [...WARNINGS, ...flags, ...sources, '-o', output], { stdio: 'inherit' });
+if (built.status !== 0) fail(`${name} failed on native/*.c`);
 console.log(`launcher: ${relative(process.cwd(), output)}, ${statSync(output).size} bytes, by ${name}`);
 
 function fail(reason) {

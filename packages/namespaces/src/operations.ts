@@ -1,4 +1,4 @@
-/** The operations of a plan and their encoding for the launcher (native/launcher.c reads the same list). */
+/** The operations of a plan and their encoding for the launcher (native/launcher.h has the same list). */
 import {
   array,
   type Codec,

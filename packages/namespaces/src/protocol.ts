@@ -1,4 +1,4 @@
-/** What passes over the launcher's descriptor 3: a plan or a question in, events out (native/launcher.c has the other half). */
+/** What passes over the launcher's descriptor 3: a plan or a question in, events out (native/report.c and native/watch.c have the other half). */
 import { decode, encode, oneOf, rest, struct, u32le } from '@casemate/wire';
 import { type Operation, PlanBytes } from './operations.js';
 

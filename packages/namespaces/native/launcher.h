@@ -1,0 +1,306 @@
+/*
+ * What the parts of casemate-launcher share: the plan's operations, the state of the one sandbox that a process makes, and the
+ * functions that one part offers to another.
+ *
+ * Three places in the code matter for security, and each says who controls its input:
+ *  - the plan is written by the starter, who has our privileges anyway: it is checked for shape, not for intent;
+ *  - the root file system may be hostile: everything below it is opened with openat2 and no symbolic link is followed;
+ *  - once exec has happened the sandbox is hostile: it holds no descriptor of ours and cannot open our image.
+ */
+#ifndef CASEMATE_LAUNCHER_H
+#define CASEMATE_LAUNCHER_H
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTROL_FD 3
+#define MAX_PLAN (4u << 20)
+#define MAX_OPERATIONS 4096u
+#define MAX_SLOTS 250u
+#define MAX_PATH 4096u
+#define MAX_CGROUPS 32u
+#define NO_SLOT 0xffffffffu
+#define NO_OPERATION 0xffffffffu
+#define FAILED_STATUS 125
+
+/* Mount attributes and flags that older headers lack. */
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x00100000
+#endif
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
+#define MOVE_MOUNT_T_EMPTY_PATH 0x00000040
+#endif
+#ifndef MS_PRIVATE
+#define MS_PRIVATE (1 << 18)
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1u << 2)
+#endif
+#define AT_RECURSIVE_TREE 0x8000
+#define MNT_DETACH_FLAG 2
+
+#define NEW_LATER (CLONE_NEWCGROUP | CLONE_NEWTIME) /* entered inside, see op_cgroup_namespace and op_time_namespace */
+
+enum code {
+	OP_NAMESPACES = 1,
+	OP_CGROUP = 2,
+	OP_DENY_SETGROUPS = 10,
+	OP_UID_MAP = 11,
+	OP_GID_MAP = 12,
+	OP_OOM_SCORE = 13,
+	OP_TREE = 14,
+	OP_CGROUP_NAMESPACE = 20,
+	OP_TIME_NAMESPACE = 21,
+	OP_PRIVATE_MOUNTS = 22,
+	OP_STAGE = 23,
+	OP_BIND = 24,
+	OP_OVERLAY = 25,
+	OP_MOUNT = 26,
+	OP_DIRECTORY = 27,
+	OP_SYMLINK = 28,
+	OP_MASK = 29,
+	OP_READ_ONLY_PATH = 30,
+	OP_PIVOT_ROOT = 31,
+	OP_BECOME = 32,
+	OP_HOSTNAME = 40,
+	OP_LOOPBACK_UP = 41,
+	OP_RLIMIT = 42,
+	OP_NEW_SESSION = 43,
+	OP_UMASK = 44,
+	OP_BOUNDING_SET = 45,
+	OP_GROUPS = 46,
+	OP_IDS = 47,
+	OP_CAPABILITIES = 48,
+	OP_NO_NEW_PRIVILEGES = 49,
+	OP_CHANGE_DIRECTORY = 50,
+	OP_INIT = 51,
+	OP_SECCOMP = 52,
+	OP_EXEC = 53,
+};
+
+enum event { EVENT_STARTED = 1, EVENT_FAILED = 2, EVENT_RUNNING = 3, EVENT_EXITED = 4, EVENT_PROBE = 5 };
+
+/* One operation as it lies in the plan. */
+struct operation {
+	uint16_t code;
+	const unsigned char *at;
+	const unsigned char *end;
+};
+
+/* A directory that was made for us as a cgroup. */
+struct cgroup {
+	uint32_t version;
+	const char *path;
+};
+
+/* ---- the state of the one sandbox that this process makes (state.c) ---- */
+
+extern struct operation operations[MAX_OPERATIONS];
+extern uint32_t operation_count;
+extern uint32_t current; /* index of the operation that is being performed */
+
+extern int report_fd; /* where events go: the starter, or inside the sandbox the outer half of us */
+extern int inside;    /* whether this process is inside the sandbox */
+extern pid_t child;   /* first process of the sandbox, as the outer half sees it; -1: none */
+extern int child_pidfd;
+extern struct cgroup cgroups[MAX_CGROUPS];
+extern uint32_t cgroup_count;
+extern uint64_t namespaces; /* CLONE_NEW… flags */
+
+extern int slots[MAX_SLOTS]; /* trees made outside and handed inside */
+extern uint32_t slot_count;
+extern int stage_fd; /* root of the staging tmpfs */
+extern int root_fd;  /* root of the new root */
+extern int wants_init;
+
+/* ---- system calls without a wrapper in every C library ---- */
+
+static inline int sys_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve)
+{
+	struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+static inline int sys_open_tree(int dir, const char *path, unsigned flags)
+{
+	return (int)syscall(SYS_open_tree, dir, path, flags);
+}
+
+static inline int sys_move_mount(int from, int to)
+{
+	return (int)syscall(SYS_move_mount, from, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+static inline int sys_mount_setattr(int fd, const char *path, unsigned flags, struct mount_attr *attr)
+{
+	return (int)syscall(SYS_mount_setattr, fd, path, flags, attr, sizeof *attr);
+}
+
+static inline int sys_fsopen(const char *name)
+{
+	return (int)syscall(SYS_fsopen, name, 1 /* FSOPEN_CLOEXEC */);
+}
+
+static inline int sys_fsconfig(int fd, unsigned command, const char *key, const char *value)
+{
+	return (int)syscall(SYS_fsconfig, fd, command, key, value, 0);
+}
+
+static inline int sys_fsmount(int fd, uint64_t attributes)
+{
+	return (int)syscall(SYS_fsmount, fd, 1 /* FSMOUNT_CLOEXEC */, (unsigned)attributes);
+}
+
+static inline int sys_unshare(unsigned long flags)
+{
+	return (int)syscall(SYS_unshare, flags);
+}
+
+static inline int sys_pidfd_send_signal(int pidfd, int signal)
+{
+	return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+/* ---- report.c ---- */
+
+int write_all(int fd, const void *data, size_t size);
+void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text);
+__attribute__((noreturn)) void fail(int error, const char *detail);
+void check(long result, const char *detail);
+
+/* ---- plan.c ---- */
+
+uint32_t take_u32(struct operation *op);
+uint64_t take_u64(struct operation *op);
+const unsigned char *take_bytes(struct operation *op, uint32_t *size);
+const char *take_text(struct operation *op);
+void end_of(const struct operation *op);
+void read_exactly(int fd, unsigned char *to, size_t size);
+void read_plan(uint32_t size);
+char **take_strings(struct operation *op);
+uint32_t index_of(uint16_t code);
+
+/* ---- cgroup.c ---- */
+
+void op_cgroup(struct operation *op);
+void join_v1_cgroups(void);
+int open_v2_cgroup(void);
+void remove_cgroups(void);
+
+/* ---- ids.c ---- */
+
+void op_id_map(struct operation *op, const char *file);
+
+/* ---- trees.c ---- */
+
+void op_tree(struct operation *op);
+void send_slots(int socket);
+void receive_slots(int socket);
+int take_tree(struct operation *op, int recursive);
+
+/* ---- paths.c ---- */
+
+int open_inside(const char *path, uint64_t flags);
+int open_directory(const char *path, int make);
+int open_parent(const char *path, const char **name, int make);
+int open_target(const char *path, int is_directory);
+int is_directory(int fd);
+
+/* ---- mounts.c ---- */
+
+void op_private_mounts(void);
+int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const char *what);
+void op_stage(void);
+void op_bind(struct operation *op);
+void op_overlay(struct operation *op);
+void op_mount(struct operation *op);
+void op_directory(struct operation *op);
+void op_symlink(struct operation *op);
+void op_mask(struct operation *op);
+void op_read_only_path(struct operation *op);
+void op_pivot_root(void);
+
+/* ---- namespaces.c ---- */
+
+void op_cgroup_namespace(void);
+void op_time_namespace(struct operation *op);
+int leave_chroot(void);
+void create_child(int socket_inside);
+
+/* ---- network.c ---- */
+
+void op_loopback_up(void);
+
+/* ---- privileges.c ---- */
+
+void op_rlimit(struct operation *op);
+void op_bounding_set(struct operation *op);
+void op_groups(struct operation *op);
+void op_ids(struct operation *op);
+void op_become(struct operation *op);
+void op_capabilities(struct operation *op);
+
+/* ---- seccomp.c ---- */
+
+void op_seccomp(struct operation *op);
+void load_filter(void);
+
+/* ---- command.c ---- */
+
+void die_with_parent(void);
+void op_exec(struct operation *op);
+void default_signals(void);
+void become_init(void);
+
+/* ---- inside.c ---- */
+
+__attribute__((noreturn)) void run_inside(int socket);
+
+/* ---- outside.c ---- */
+
+int write_file_at(int dir, const char *path, const char *text);
+void write_child_file(const char *name, const char *text);
+void start(uint32_t plan_size);
+
+/* ---- watch.c ---- */
+
+void stop_child(void);
+void await_exec(int socket);
+__attribute__((noreturn)) void watch(int socket, int signals);
+
+/* ---- probe.c ---- */
+
+void probe(void);
+
+#endif

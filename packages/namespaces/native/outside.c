@@ -1,0 +1,88 @@
+/* Outside: performs the operations that need the caller's own rights, and lets the inside begin. */
+#include "launcher.h"
+
+int write_file_at(int dir, const char *path, const char *text)
+{
+	int fd = openat(dir, path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, strlen(text));
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return n < 0 ? -1 : 0;
+}
+
+void write_child_file(const char *name, const char *text)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)child, name);
+	check(write_file_at(AT_FDCWD, path, text), name);
+}
+
+static void perform_before(void)
+{
+	for (uint32_t i = 0; i < operation_count; i++) {
+		struct operation op = operations[i];
+		current = i;
+		if (op.code == OP_NAMESPACES)
+			namespaces = take_u32(&op);
+		else if (op.code == OP_CGROUP)
+			op_cgroup(&op);
+		else
+			continue;
+		end_of(&op);
+	}
+}
+
+static void perform_outside(void)
+{
+	for (uint32_t i = 0; i < operation_count; i++) {
+		struct operation op = operations[i];
+		current = i;
+		switch ((enum code)op.code) {
+		case OP_DENY_SETGROUPS: write_child_file("setgroups", "deny"); break;
+		case OP_UID_MAP: op_id_map(&op, "uid_map"); break;
+		case OP_GID_MAP: op_id_map(&op, "gid_map"); break;
+		case OP_OOM_SCORE: write_child_file("oom_score_adj", take_text(&op)); break;
+		case OP_TREE: op_tree(&op); break;
+		default: continue;
+		}
+		end_of(&op);
+	}
+}
+
+static int block_signals(void)
+{
+	sigset_t all, end;
+	sigfillset(&all);
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	check(sigprocmask(SIG_SETMASK, &all, NULL), "sigprocmask");
+	int fd = signalfd(-1, &end, SFD_CLOEXEC);
+	check(fd, "signalfd");
+	return fd;
+}
+
+void start(uint32_t plan_size)
+{
+	int sockets[2];
+	read_plan(plan_size);
+	int signals = block_signals();
+	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
+	check(chdir("/"), "/");
+	perform_before();
+	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
+	create_child(sockets[1]);
+	close(sockets[1]);
+	send_event(CONTROL_FD, EVENT_STARTED, (uint32_t)child, 0, "");
+	perform_outside();
+	join_v1_cgroups();
+	current = NO_OPERATION;
+	send_slots(sockets[0]);
+	close(STDIN_FILENO); /* or a reader would never see the command close its streams */
+	close(STDOUT_FILENO);
+	close(STDERR_FILENO);
+	await_exec(sockets[0]);
+	watch(sockets[0], signals);
+}

@@ -1,0 +1,51 @@
+/* Events to the starter, and the one way to fail: which operation, which error number, what it was about. */
+#include "launcher.h"
+
+static void put_u32(unsigned char *at, uint32_t value)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (unsigned char)(value >> (8 * i));
+}
+
+int write_all(int fd, const void *data, size_t size)
+{
+	const unsigned char *at = data;
+	while (size > 0) {
+		ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+/* An event: type, two numbers, text. A failure to send is not reported: whoever would read it is gone. */
+void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text)
+{
+	static unsigned char frame[16 + 8192];
+	size_t length = strnlen(text, 8192);
+	put_u32(frame, (uint32_t)(12 + length));
+	put_u32(frame + 4, type);
+	put_u32(frame + 8, a);
+	put_u32(frame + 12, b);
+	memcpy(frame + 16, text, length);
+	(void)write_all(fd, frame, 16 + length);
+}
+
+/* Reports that the current operation failed, and ends this process. */
+__attribute__((noreturn)) void fail(int error, const char *detail)
+{
+	send_event(report_fd, EVENT_FAILED, current, (uint32_t)error, detail);
+	if (!inside)
+		stop_child();
+	_exit(FAILED_STATUS);
+}
+
+void check(long result, const char *detail)
+{
+	if (result < 0)
+		fail(errno, detail);
+}
