@@ -1,2 +1,4 @@
 /** The stores: directories that hold a hierarchy and what it issued. */
+
+export { openAuditFile, readAuditFile } from './audit-file.js';
 export { openStore, type PkiStore, type StoreOptions } from './store.js';
