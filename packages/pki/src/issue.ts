@@ -7,9 +7,21 @@ import {
   generalNames,
   nameConstraintsFrom,
 } from './alternative-name.js';
-import { randomBytes } from './bytes.js';
+import { randomBytes, toHex } from './bytes.js';
 import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
-import { bitString, constructed, integer, nul, octetsOfBitString, openDer, sequence, TAG, time, tlv } from './der.js';
+import {
+  bitString,
+  constructed,
+  integer,
+  nul,
+  octetsOfBitString,
+  openDer,
+  sequence,
+  TAG,
+  time,
+  tlv,
+  tlvOf,
+} from './der.js';
 import { PkiError } from './error.js';
 import {
   authorityInfoAccess,
@@ -92,32 +104,82 @@ export async function createCertificate(request: CertificateRequest): Promise<Ui
     sequence(time(validity.notBefore), time(validity.notAfter)),
     subject,
     publicKey,
-    tlv(constructed(3), sequence(...profileExtensions(request, issuerCertificate).map(encodeExtension))),
+    tlv(constructed(3), tlvOf(TAG.SEQUENCE, profileExtensions(request, issuerCertificate))),
   );
-  const what = `certificate for ${nameText(parseName(subject))}`;
+  const what = () => `certificate for ${nameText(parseName(subject))}`;
   return sequence(tbs, algorithm, bitString(await signChecked(issuer.signer, tbs, what)));
 }
 
-/** Exactly what the profile says, in a fixed order; nothing comes from anywhere else. */
-function profileExtensions(request: CertificateRequest, issuer: Certificate | undefined): readonly Extension[] {
+/** Exactly what the profile says, in a fixed order; nothing comes from anywhere else. Each is encoded. */
+function profileExtensions(request: CertificateRequest, issuer: Certificate | undefined): readonly Uint8Array[] {
   const { profile, publicKey } = request;
   const names = generalNames(request.subjectAltName ?? {});
   const own = keyIdentifier(publicKey);
-  const issuerKey = issuer === undefined ? own : (issuer.subjectKeyIdentifier ?? keyIdentifier(issuer.publicKey));
+  const { usages, bounds, last } = fixedExtensions(profile);
   return [
+    ...usages,
+    ...(names.length === 0 ? [] : [encodeExtension(subjectAltName(names, Object.keys(request.subject).length === 0))]),
+    ...bounds,
+    encodeExtension(subjectKeyIdentifier(own)),
+    ...issuerExtensions(request.issuer, issuer, own),
+    ...last,
+  ];
+}
+
+interface FixedExtensions {
+  readonly usages: readonly Uint8Array[];
+  readonly bounds: readonly Uint8Array[];
+  readonly last: readonly Uint8Array[];
+}
+
+/** What is the same in every certificate of a profile is encoded once: most of what an authority issues is of a few profiles. */
+function fixedExtensions(profile: CertificateProfile): FixedExtensions {
+  const known = fixed.get(profile);
+  if (known !== undefined) return known;
+  const usages = [
     basicConstraints(profile.ca === undefined ? { ca: false } : { ca: true, pathLength: profile.ca.pathLength }),
     keyUsage(profile.keyUsage),
     ...(profile.extendedKeyUsage === undefined ? [] : [extendedKeyUsage(profile.extendedKeyUsage)]),
-    ...(names.length === 0 ? [] : [subjectAltName(names, Object.keys(request.subject).length === 0)]),
+  ];
+  const bounds = [
     ...(profile.nameConstraints === undefined ? [] : [nameConstraints(nameConstraintsFrom(profile.nameConstraints))]),
     ...(profile.policies === undefined ? [] : [certificatePolicies(profile.policies)]),
-    subjectKeyIdentifier(own),
-    authorityKeyIdentifier(issuerKey),
-    ...(request.issuer.crlUri === undefined ? [] : [crlDistributionPoint(request.issuer.crlUri)]),
-    ...authorityInfoAccess({ caIssuers: request.issuer.certificateUri, ocsp: request.issuer.ocspUri }),
-    ...(profile.ocspNoCheck === true ? [{ oid: OCSP.noCheck, critical: false, value: nul() }] : []),
   ];
+  const last: readonly Extension[] =
+    profile.ocspNoCheck === true ? [{ oid: OCSP.noCheck, critical: false, value: nul() }] : [];
+  const encoded = {
+    usages: usages.map(encodeExtension),
+    bounds: bounds.map(encodeExtension),
+    last: last.map(encodeExtension),
+  };
+  fixed.set(profile, encoded);
+  return encoded;
 }
+
+/** Which key signs, and where to ask about its certificates. */
+function issuerExtensions(
+  issuer: Issuer,
+  certificate: Certificate | undefined,
+  own: Uint8Array,
+): readonly Uint8Array[] {
+  const known = certificate === undefined ? undefined : issuers.get(issuer);
+  if (known !== undefined && known.certificate === certificate) return known.extensions;
+  const key =
+    certificate === undefined ? own : (certificate.subjectKeyIdentifier ?? keyIdentifier(certificate.publicKey));
+  const extensions = [
+    authorityKeyIdentifier(key),
+    ...(issuer.crlUri === undefined ? [] : [crlDistributionPoint(issuer.crlUri)]),
+    ...authorityInfoAccess({ caIssuers: issuer.certificateUri, ocsp: issuer.ocspUri }),
+  ].map(encodeExtension);
+  if (certificate !== undefined) issuers.set(issuer, { certificate, extensions });
+  return extensions;
+}
+
+const fixed = new WeakMap<CertificateProfile, FixedExtensions>();
+const issuers = new WeakMap<
+  Issuer,
+  { readonly certificate: Certificate; readonly extensions: readonly Uint8Array[] }
+>();
 
 /** The leftmost 160 bits of SHA-256 over the subjectPublicKey (RFC 7093 section 2, method 1). */
 export function keyIdentifier(spki: Uint8Array): Uint8Array {
@@ -131,7 +193,7 @@ export function keyIdentifier(spki: Uint8Array): Uint8Array {
 function randomSerial(): bigint {
   const bytes = randomBytes(20);
   bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
-  return bytes.reduce((value, octet) => (value << 8n) | BigInt(octet), 0n);
+  return BigInt(`0x${toHex(bytes)}`);
 }
 
 function assertSerial(serial: bigint): bigint {
@@ -167,16 +229,16 @@ function assertIssuer(request: CertificateRequest, issuer: Certificate | undefin
     assertSignerOf(request.issuer.signer, request.publicKey, 'the self-signed certificate');
     return;
   }
-  const name = nameText(issuer.subject);
+  const name = () => nameText(issuer.subject);
   assertSignerOf(request.issuer.signer, issuer.publicKey, name);
   if (issuer.basicConstraints?.ca !== true || issuer.keyUsage?.has('keyCertSign') !== true) {
-    throw new PkiError('not-allowed', `create certificate: expected an issuer that is a CA, got ${name}`);
+    throw new PkiError('not-allowed', `create certificate: expected an issuer that is a CA, got ${name()}`);
   }
   const length = issuer.basicConstraints.pathLength;
   if (profile.ca !== undefined && length !== undefined && profile.ca.pathLength >= length) {
     throw new PkiError(
       'not-allowed',
-      `create certificate: expected a path length below ${length}, which ${name} has, got ${profile.ca.pathLength}`,
+      `create certificate: expected a path length below ${length}, which ${name()} has, got ${profile.ca.pathLength}`,
     );
   }
 }
@@ -197,12 +259,13 @@ function assertWithinIssuer(request: CertificateRequest, issuer: Certificate | u
       `create certificate: expected extended key usages of the issuer, got ${outside.join(', ')}`,
     );
   }
+  const constraints = issuer.nameConstraints;
+  if (constraints === undefined) return;
   const names = {
     subject: parseName(buildName(request.subject)),
     subjectAltName: generalNames(request.subjectAltName ?? {}),
   };
-  const constraints = issuer.nameConstraints;
-  const problem = constraints && nameConstraintProblem(names, constraints, { left: Number.POSITIVE_INFINITY });
+  const problem = nameConstraintProblem(names, constraints, { left: Number.POSITIVE_INFINITY });
   if (problem !== undefined) throw new PkiError('not-allowed', `create certificate: ${problem}`);
 }
 

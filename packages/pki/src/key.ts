@@ -10,6 +10,7 @@ import {
 } from './algorithm.js';
 import { equalBytes } from './bytes.js';
 import { PkiError } from './error.js';
+import { signerNow } from './platform-crypto.js';
 import { importParameters, operation, verifySignature, type WebImport, type WebKey } from './signature.js';
 
 /** Something that signs: a key in memory, in a TPM (`tpmSigner` of @casemate/tpm), or anywhere else. */
@@ -106,10 +107,12 @@ const curveWord = { 'P-256': 'p256', 'P-384': 'p384', 'P-521': 'p521' } as const
 
 function softwareKey(algorithm: SignatureAlgorithm, key: WebKey, publicKey: Uint8Array): SoftwareKey {
   const { scheme } = schemeOf(algorithm);
+  const signNow = signerNow(key, scheme);
   return {
     algorithm,
     publicKey,
     async sign(data) {
+      if (signNow !== undefined) return signNow(data);
       const raw = new Uint8Array(await globalThis.crypto.subtle.sign(operation(scheme), key, data.slice()));
       return scheme.kind === 'ecdsa' ? ecdsaToDer(raw) : raw;
     },
@@ -125,21 +128,30 @@ export function signerScheme(signer: Signer): SignatureScheme {
 }
 
 /** Throws {@link PkiError} `key-mismatch` unless `signer` signs for the key in `spki`. */
-export function assertSignerOf(signer: Signer, spki: Uint8Array, owner: string): void {
+export function assertSignerOf(signer: Signer, spki: Uint8Array, owner: string | (() => string)): void {
   if (!equalBytes(signer.publicKey, spki)) {
-    throw new PkiError('key-mismatch', `use key: expected the key of ${owner}, got another`);
+    throw new PkiError('key-mismatch', `use key: expected the key of ${wording(owner)}, got another`);
   }
+}
+
+/** Text of an error message; a function where it costs something to make and is rarely needed. */
+function wording(text: string | (() => string)): string {
+  return typeof text === 'string' ? text : text();
 }
 
 /**
  * Signs `data` and checks the signature with the public key before it leaves: a faulty signature of a TPM or a flipped bit must
  * not be published. Throws {@link PkiError} `bad-signature`.
  */
-export async function signChecked(signer: Signer, data: Uint8Array, what: string): Promise<Uint8Array> {
+export async function signChecked(
+  signer: Signer,
+  data: Uint8Array,
+  what: string | (() => string),
+): Promise<Uint8Array> {
   const signature = await signer.sign(data);
   if (await verifySignature(signer.publicKey, signerScheme(signer), data, signature)) return signature;
   throw new PkiError(
     'bad-signature',
-    `sign ${what}: expected the signer's own signature to verify, got one that does not`,
+    `sign ${wording(what)}: expected the signer's own signature to verify, got one that does not`,
   );
 }

@@ -9,6 +9,7 @@ import {
   WEB_HASH,
 } from './algorithm.js';
 import { PkiError } from './error.js';
+import { verifyNow } from './platform-crypto.js';
 
 /** WebCrypto's key handle. */
 export type WebKey = Awaited<ReturnType<typeof globalThis.crypto.subtle.importKey>>;
@@ -32,6 +33,8 @@ export async function verifySignature(
   if (!fits(key, scheme)) return false;
   const raw = rawSignature(key, signature);
   if (raw === undefined) return false;
+  const now = verifyNow(spki, key, scheme, data, signature);
+  if (now !== undefined) return now;
   const imported = await importPublic(spki, key, scheme);
   return globalThis.crypto.subtle.verify(operation(scheme), imported, raw.slice(), data.slice());
 }
