@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
+import { joinChunks } from '../../scripts/join-chunks.mjs';
 import { library } from '../../tsup.base.js';
 
 const entries = [
@@ -44,6 +45,10 @@ const nodeDefaults: Plugin = {
  */
 export default [
   // Both run at once, so neither clears what the other writes.
-  library(entries, { clean: ['!modules/**'], esbuildPlugins: [nodeDefaults] }),
+  library(entries, {
+    clean: ['!modules/**'],
+    esbuildPlugins: [nodeDefaults],
+    plugins: [{ name: 'join-chunks', buildEnd: () => joinChunks('dist/index.js') }],
+  }),
   library(['src/**/*.ts', ...nodeOnly], { bundle: false, dts: false, treeshake: false, outDir: 'dist/modules' }),
 ];

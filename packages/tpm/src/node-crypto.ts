@@ -1,19 +1,5 @@
 /** The crypto provider on node:crypto (OpenSSL), for speed and for RSA and EC operations in native code. */
-import {
-  constants,
-  createCipheriv,
-  createDecipheriv,
-  createECDH,
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-  privateDecrypt,
-  publicEncrypt,
-  randomFillSync,
-  verify,
-} from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { concat, padTo } from './bytes.js';
 import { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
 import type { EccPublicKey, RsaPublicKey, TpmCrypto, TpmSignature } from './crypto.js';
@@ -24,33 +10,41 @@ import type { EccPrivateKey, RsaPrivateKey, SecretRecovery } from './secret.js';
 import type { TpmtPublic } from './structures/public.js';
 import type { AesModes } from './tpm12/crypto.js';
 
+let loaded: typeof import('node:crypto') | undefined;
+
+/** Loaded at the first operation: it takes as long as a third of this package, and who only decodes needs none of it. */
+function crypto(): typeof import('node:crypto') {
+  loaded ??= process.getBuiltinModule('node:crypto');
+  return loaded;
+}
+
 /** Node's own crypto as a {@link TpmCrypto}, and as the provider of `Tpm12`. */
 export const nodeCrypto: TpmCrypto & AesModes = {
-  random: (length) => randomFillSync(new Uint8Array(length)),
+  random: (length) => crypto().randomFillSync(new Uint8Array(length)),
   hash(algorithm, ...parts) {
-    const hasher = createHash(hashName(algorithm));
+    const hasher = crypto().createHash(hashName(algorithm));
     for (const part of parts) hasher.update(part);
     return plain(hasher.digest());
   },
   hmac(algorithm, key, ...parts) {
-    const hasher = createHmac(hashName(algorithm), key);
+    const hasher = crypto().createHmac(hashName(algorithm), key);
     for (const part of parts) hasher.update(part);
     return plain(hasher.digest());
   },
   aesCfbEncrypt(key, iv, data) {
-    const cipher = createCipheriv(`aes-${key.length * 8}-cfb`, key, iv);
+    const cipher = crypto().createCipheriv(`aes-${key.length * 8}-cfb`, key, iv);
     return concat(cipher.update(data), cipher.final());
   },
   aesCfbDecrypt(key, iv, data) {
-    const cipher = createDecipheriv(`aes-${key.length * 8}-cfb`, key, iv);
+    const cipher = crypto().createDecipheriv(`aes-${key.length * 8}-cfb`, key, iv);
     return concat(cipher.update(data), cipher.final());
   },
   aesCbcEncrypt(key, iv, data) {
-    const cipher = createCipheriv(`aes-${key.length * 8}-cbc`, key, iv);
+    const cipher = crypto().createCipheriv(`aes-${key.length * 8}-cbc`, key, iv);
     return concat(cipher.update(data), cipher.final());
   },
   aesCbcDecrypt(key, iv, data) {
-    const cipher = createDecipheriv(`aes-${key.length * 8}-cbc`, key, iv);
+    const cipher = crypto().createDecipheriv(`aes-${key.length * 8}-cbc`, key, iv);
     try {
       return concat(cipher.update(data), cipher.final());
     } catch (cause) {
@@ -58,14 +52,14 @@ export const nodeCrypto: TpmCrypto & AesModes = {
     }
   },
   aesCtr(key, iv, data) {
-    const cipher = createCipheriv(`aes-${key.length * 8}-ctr`, key, iv);
+    const cipher = crypto().createCipheriv(`aes-${key.length * 8}-ctr`, key, iv);
     return concat(cipher.update(data), cipher.final());
   },
   rsaOaepEncrypt(key, hash, label, message) {
-    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    const padding = crypto().constants.RSA_PKCS1_OAEP_PADDING;
     const options = { key: rsaKey(key), padding, oaepHash: hashName(hash), oaepLabel: label };
     try {
-      return plain(publicEncrypt(options, message));
+      return plain(crypto().publicEncrypt(options, message));
     } catch (cause) {
       throw new TpmError('usage', 'encrypt by OAEP: OpenSSL refused the key or the length', { cause });
     }
@@ -73,7 +67,7 @@ export const nodeCrypto: TpmCrypto & AesModes = {
   ecdh(peer) {
     const { openssl, size } = curve(peer.curve);
     const point = encodePoint(peer, size);
-    const exchange = createECDH(openssl);
+    const exchange = crypto().createECDH(openssl);
     try {
       const own = plain(exchange.generateKeys());
       const z = padTo(plain(exchange.computeSecret(point)), size) ?? new Uint8Array(size);
@@ -97,17 +91,17 @@ export const nodeCrypto: TpmCrypto & AesModes = {
 /** Private key operations by OpenSSL, to recover secrets that were encrypted to a key in software. */
 export const nodeRecovery: SecretRecovery = {
   rsaOaepDecrypt(key, hash, label, ciphertext) {
-    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    const padding = crypto().constants.RSA_PKCS1_OAEP_PADDING;
     const options = { key: rsaPrivateKey(key), padding, oaepHash: hashName(hash), oaepLabel: label };
     try {
-      return plain(privateDecrypt(options, ciphertext));
+      return plain(crypto().privateDecrypt(options, ciphertext));
     } catch (cause) {
       throw new TpmError('integrity', 'decrypt by OAEP: the bytes are not encrypted to this key', { cause });
     }
   },
   ecdhWith(key, peer) {
     const { openssl, size } = curve(key.curve);
-    const exchange = createECDH(openssl);
+    const exchange = crypto().createECDH(openssl);
     try {
       exchange.setPrivateKey(key.d);
       const point = encodePoint({ type: 'ecc', curve: key.curve, ...peer }, size);
@@ -120,7 +114,7 @@ export const nodeRecovery: SecretRecovery = {
 
 /** A public area's key as a `KeyObject` of node:crypto. Throws `TpmError` `usage` where it is no RSA or NIST curve key. */
 export function publicKeyObject(publicArea: TpmtPublic): KeyObject {
-  return createPublicKey({ key: { ...publicKeyJwk(publicArea) }, format: 'jwk' });
+  return crypto().createPublicKey({ key: { ...publicKeyJwk(publicArea) }, format: 'jwk' });
 }
 
 /** A private key of software, such as one from `unwrapDuplicate` and `privateKeyOf`, as a `KeyObject` of node:crypto. */
@@ -131,7 +125,7 @@ export function privateKeyObject(key: RsaPrivateKey | EccPrivateKey): KeyObject 
   const d = padTo(key.d, size);
   if (!d) throw new TpmError('usage', `use ECC key: expected a scalar of at most ${size} bytes`);
   const [x, y] = [base64url(point.subarray(1, 1 + size)), base64url(point.subarray(1 + size))];
-  return createPrivateKey({ key: { kty: 'EC', crv: jwk, x, y, d: base64url(d) }, format: 'jwk' });
+  return crypto().createPrivateKey({ key: { kty: 'EC', crv: jwk, x, y, d: base64url(d) }, format: 'jwk' });
 }
 
 /** A TPM keeps one prime; the other numbers follow from it. */
@@ -142,7 +136,7 @@ function rsaPrivateKey(key: RsaPrivateKey): KeyObject {
   const d = inverse(e, (p - 1n) * (q - 1n));
   const numbers = { n, e, d, p, q, dp: d % (p - 1n), dq: d % (q - 1n), qi: inverse(q, p) };
   const members = Object.entries(numbers).map(([name, value]) => [name, base64url(fromInteger(value))]);
-  return createPrivateKey({ key: { kty: 'RSA', ...Object.fromEntries(members) }, format: 'jwk' });
+  return crypto().createPrivateKey({ key: { kty: 'RSA', ...Object.fromEntries(members) }, format: 'jwk' });
 }
 
 /** The inverse of `value` modulo `modulus`, by Euclid's extended algorithm. */
@@ -172,9 +166,12 @@ function verifyRsa(
   hash: string,
   message: Uint8Array,
 ): boolean {
-  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO };
-  const padding = signature.scheme === 'rsapss' ? pss : { padding: constants.RSA_PKCS1_PADDING };
-  return verify(hash, message, { key: rsaKey(key), ...padding }, signature.signature);
+  const pss = {
+    padding: crypto().constants.RSA_PKCS1_PSS_PADDING,
+    saltLength: crypto().constants.RSA_PSS_SALTLEN_AUTO,
+  };
+  const padding = signature.scheme === 'rsapss' ? pss : { padding: crypto().constants.RSA_PKCS1_PADDING };
+  return crypto().verify(hash, message, { key: rsaKey(key), ...padding }, signature.signature);
 }
 
 function verifyEcdsa(
@@ -187,12 +184,12 @@ function verifyEcdsa(
   const r = padTo(signature.r, size);
   const s = padTo(signature.s, size);
   if (!r || !s) return false;
-  return verify(hash, message, { key: eccKey(key), dsaEncoding: 'ieee-p1363' }, concat(r, s));
+  return crypto().verify(hash, message, { key: eccKey(key), dsaEncoding: 'ieee-p1363' }, concat(r, s));
 }
 
 function rsaKey(key: RsaPublicKey): KeyObject {
   const e = Buffer.from(key.exponent.toString(16).padStart(8, '0'), 'hex').toString('base64url');
-  return createPublicKey({ key: { kty: 'RSA', n: base64url(key.modulus), e }, format: 'jwk' });
+  return crypto().createPublicKey({ key: { kty: 'RSA', n: base64url(key.modulus), e }, format: 'jwk' });
 }
 
 function eccKey(key: EccPublicKey): KeyObject {
@@ -200,7 +197,7 @@ function eccKey(key: EccPublicKey): KeyObject {
   const point = encodePoint(key, size);
   const x = base64url(point.subarray(1, 1 + size));
   const y = base64url(point.subarray(1 + size));
-  return createPublicKey({ key: { kty: 'EC', crv: jwk, x, y }, format: 'jwk' });
+  return crypto().createPublicKey({ key: { kty: 'EC', crv: jwk, x, y }, format: 'jwk' });
 }
 
 function encodePoint(key: EccPublicKey, size: number): Uint8Array {

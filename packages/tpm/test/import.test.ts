@@ -32,12 +32,11 @@ function externalImports(file: string, seen = new Set<string>()): Set<string> {
 
 describe.skipIf(!isBuilt)(`the package as Node imports it${isBuilt ? '' : ' (skipped: it is not built)'}`, () => {
   it('loads nothing but the codecs and what is built into Node', () => {
-    expect([...externalImports(entry)].sort()).toEqual(['@casemate/wire', 'node:crypto', 'node:module']);
+    expect([...externalImports(entry)].sort()).toEqual(['@casemate/wire', 'node:module']);
   });
 
-  it('takes less than three quarters of the processor time in which Node itself starts', () => {
-    // Both in the same process, so that the machine and its load stand on both sides; about 40 ms to 20 ms on a machine
-    // of its own.
+  it('takes less than half of the processor time in which Node itself starts', () => {
+    // Both in the same process, so that the machine and its load stand on both sides; about 0.3 where the machine is calm.
     const shares = Array.from({ length: 9 }, () => {
       const [start, whole] = inFreshProcess(`
         const cost = () => process.cpuUsage().user + process.cpuUsage().system;
@@ -48,7 +47,7 @@ describe.skipIf(!isBuilt)(`the package as Node imports it${isBuilt ? '' : ' (ski
       return (whole - start) / start;
     });
     const median = shares.sort((a, b) => a - b)[4];
-    expect(median).toBeLessThan(0.75);
+    expect(median).toBeLessThan(0.5);
   });
 
   it('gives OpenSSL as the default provider, and loads @noble when it is called', () => {

@@ -7,7 +7,7 @@
  */
 import type { Codec } from './codec.js';
 import { NOTHING, type Reader } from './reader.js';
-import { type Shape, type ShapeField, shapeOf } from './shape.js';
+import { type Shape, type ShapeFields, shapeOf } from './shape.js';
 import type { Writer } from './writer.js';
 
 /** What {@link CompiledReader} returns where it gives up. */
@@ -198,7 +198,8 @@ function takeTo(v: string, length: string): string {
 
 const READ_ENTRY = 'const b=B;let o=O;';
 
-function structReader(fields: readonly ShapeField[], unit: Unit): string {
+function structReader(shape: ShapeFields, unit: Unit): string {
+  const fields = Object.entries(shape);
   const names = new Map(fields.map(([key]) => [key, unit.variable()]));
   // `__proto__` in a literal is no member, so such a structure stays with the interpreter.
   if (names.has('__proto__')) return '(){throw X}';
@@ -333,9 +334,9 @@ function put(v: string, length: string): string {
 
 const WRITE_ENTRY = 'let b=B,o=O;';
 
-function structWriter(fields: readonly ShapeField[], unit: Unit): string {
+function structWriter(shape: ShapeFields, unit: Unit): string {
   const member = (key: string) => `v[${JSON.stringify(key)}]`;
-  const lines = fields.map(([key, part]) => {
+  const lines = Object.entries(shape).map(([key, part]) => {
     if (!('selector' in part)) return writeExpression(member(key), part, unit);
     return `switch(${member(part.selector)}){${casesOf(part.cases, (one) => writeExpression(member(key), one, unit))}}`;
   });

@@ -70,7 +70,8 @@ export interface StructCodec<F extends Fields> extends Codec<StructValue<F>> {
 /** Fields one after another, in the order in which `fields` lists them. A structure that is used often is compiled: see compile.ts. */
 /* @__NO_SIDE_EFFECTS__ */
 export function struct<const F extends Fields>(name: string, fields: F): StructCodec<F> {
-  const parts = Object.entries(fields);
+  // Listed at the first use: a protocol's library describes hundreds of structures, and a program uses a few of them.
+  let parts: Parts | undefined;
   let readsLeft = COMPILE_AFTER;
   let writesLeft = COMPILE_AFTER;
   let fastRead: CompiledReader | undefined;
@@ -82,16 +83,19 @@ export function struct<const F extends Fields>(name: string, fields: F): StructC
       if (readsLeft > 0 && --readsLeft === 0) fastRead = compileReader(codec);
       const value = fastRead === undefined ? GAVE_UP : fastRead(r);
       // Either way the value is built field by field from `fields`.
-      return (value === GAVE_UP ? readFields(name, parts, r) : value) as StructValue<F>;
+      if (value !== GAVE_UP) return value as StructValue<F>;
+      parts ??= Object.entries(fields);
+      return readFields(name, parts, r) as StructValue<F>;
     },
     write(w: Writer, value: StructValue<F>) {
       if (writesLeft > 0 && --writesLeft === 0) fastWrite = compileWriter(codec);
       if (fastWrite?.(w, value)) return;
       if (typeof value !== 'object' || value === null) throw w.refuse(name, `expected an object, got ${value}`);
+      parts ??= Object.entries(fields);
       writeFields(name, parts, w, value);
     },
   };
-  return shaped(codec, { kind: 'struct', fields: parts });
+  return shaped(codec, { kind: 'struct', fields });
 }
 
 /** Fewer uses than this are done before a compilation has paid off. */

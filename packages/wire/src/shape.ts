@@ -4,11 +4,10 @@ import type { Codec } from './codec.js';
 // biome-ignore lint/suspicious/noExplicitAny: a part may code any type
 type Part = Codec<any>;
 
-/** A field of a structure: a codec, or the codecs among which the field named `selector` picks. */
-export type ShapeField = readonly [
-  key: string,
-  part: Part | { readonly selector: string; readonly cases: Readonly<Record<number, Part>> },
-];
+/** The fields of a structure in wire order: codecs, or the codecs among which the field named `selector` picks. */
+export type ShapeFields = Readonly<
+  Record<string, Part | { readonly selector: string; readonly cases: Readonly<Record<number, Part>> }>
+>;
 
 /** The format of a codec as data. */
 export type Shape =
@@ -21,7 +20,7 @@ export type Shape =
   | { readonly kind: 'within'; readonly base: Part; readonly ranges: readonly (readonly [number, number])[] }
   | { readonly kind: 'flags'; readonly base: Part; readonly mask: number }
   | { readonly kind: 'constant'; readonly base: Part; readonly value: number | bigint }
-  | { readonly kind: 'struct'; readonly fields: readonly ShapeField[] }
+  | { readonly kind: 'struct'; readonly fields: ShapeFields }
   | { readonly kind: 'array'; readonly count: Part; readonly element: Part; readonly max: number }
   | { readonly kind: 'repeated'; readonly element: Part; readonly max: number }
   | {

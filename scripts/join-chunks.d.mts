@@ -1,0 +1,1 @@
+export function joinChunks(entry: string, joined?: string): Promise<void>;

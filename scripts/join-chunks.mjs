@@ -1,0 +1,57 @@
+/**
+ * Joins what one entry point loads into one file. Node pays some milliseconds for each module, and a bundler that
+ * splits by "which entries share this" makes a dozen of them; the other entries keep finding the parts in it.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { build } from 'esbuild';
+
+/**
+ * Joins `entry` (the path of a built ES module) and every file beside it that it imports statically into `JOINED` beside it.
+ * The files stay, as lists of what they export from there, so that all who import them share one copy.
+ */
+export async function joinChunks(entry, joined = 'joined.js') {
+  const directory = dirname(entry);
+  const exportsOf = await staticImports(directory, basename(entry));
+  const parts = [...exportsOf].map(([file, names], index) => ({ file, names, prefix: `p${index}_` }));
+  const contents = parts.map(({ file, names, prefix }) => {
+    return `export { ${names.map((name) => `${name} as ${prefix}${name}`).join(', ')} } from './${file}';\n`;
+  });
+  await build({
+    stdin: { contents: contents.join(''), resolveDir: directory },
+    outfile: join(directory, joined),
+    bundle: true,
+    packages: 'external',
+    tsconfigRaw: {}, // the workspace's own would lead to the sources of its packages
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'warning',
+    logOverride: { 'ignored-bare-import': 'silent' }, // a part without side effects need not be loaded
+  });
+  for (const { file, names, prefix } of parts) {
+    const list = names.map((name) => `${prefix}${name} as ${name}`).join(', ');
+    await writeFile(join(directory, file), `export { ${list} } from './${joined}';\n`);
+  }
+}
+
+/** The entry and the files beside it that it imports, whatever the depth, each with the names that it exports. */
+async function staticImports(directory, entry) {
+  const found = new Map();
+  const waiting = [entry];
+  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
+    if (found.has(file)) continue;
+    const { exports, imports } = await describe(join(directory, file));
+    found.set(file, exports);
+    waiting.push(...imports);
+  }
+  return found;
+}
+
+async function describe(path) {
+  const plain = { bundle: false, write: false, metafile: true, format: 'esm', logLevel: 'warning' };
+  const { metafile } = await build({ ...plain, stdin: { contents: await readFile(path, 'utf8') } });
+  const [output] = Object.values(metafile.outputs);
+  const beside = output.imports.filter(({ path, kind }) => kind === 'import-statement' && path.startsWith('./'));
+  return { exports: output.exports, imports: beside.map(({ path }) => basename(path)) };
+}
