@@ -1,3 +1,3 @@
 import { library } from '../../tsup.base.js';
 
-export default library(['src/index.ts', 'src/audit.ts', 'src/node.ts']);
+export default library(['src/index.ts', 'src/audit.ts', 'src/ml-dsa.ts', 'src/node.ts', 'src/service.ts', 'src/sqlite.ts', 'src/postgres.ts']);

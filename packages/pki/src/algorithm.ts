@@ -1,4 +1,4 @@
-/** Signature and key algorithms and their AlgorithmIdentifiers (RFC 5480, RFC 4055, RFC 5758, RFC 8410). */
+/** Signature and key algorithms and their AlgorithmIdentifiers (RFC 5480, RFC 4055, RFC 5758, RFC 8410, RFC 9881). */
 import { concat, equalBytes } from './bytes.js';
 import {
   constructed,
@@ -18,6 +18,7 @@ import {
 } from './der.js';
 import { malformed, PkiError } from './error.js';
 import { ALGORITHM } from './oid.js';
+import type { MlDsaSet } from './post-quantum.js';
 
 /** Digests that a signature may be made over. */
 export type HashName = 'sha256' | 'sha384' | 'sha512';
@@ -25,18 +26,20 @@ export type HashName = 'sha256' | 'sha384' | 'sha512';
 /** The modulus lengths that this package makes keys of. */
 export type RsaBits = 2048 | 3072 | 4096;
 
-/** A key type with the one way in which the key signs: family, size, digest. */
+/** A key type with the one way in which the key signs: family, size, digest. ML-DSA needs `enableMlDsa` of @casemate/pki/ml-dsa. */
 export type SignatureAlgorithm =
   | `ecdsa-${'p256' | 'p384' | 'p521'}-${HashName}`
   | 'ed25519'
   | `rsassa-${RsaBits}-${HashName}`
-  | `rsapss-${RsaBits}-${HashName}`;
+  | `rsapss-${RsaBits}-${HashName}`
+  | `ml-dsa-${MlDsaSet}`;
 
 /** How a signature was made, from an AlgorithmIdentifier. */
 export type SignatureScheme =
   | { readonly kind: 'ecdsa' | 'rsassa'; readonly hash: HashName }
   | { readonly kind: 'rsapss'; readonly hash: HashName; readonly saltLength: number }
-  | { readonly kind: 'ed25519' };
+  | { readonly kind: 'ed25519' }
+  | { readonly kind: 'ml-dsa'; readonly set: MlDsaSet };
 
 /** Named curves that a certificate's key may lie on. */
 export type CurveName = 'P-256' | 'P-384' | 'P-521';
@@ -45,7 +48,8 @@ export type CurveName = 'P-256' | 'P-384' | 'P-521';
 export type PublicKeyInfo =
   | { readonly kind: 'ec'; readonly curve: CurveName }
   | { readonly kind: 'rsa'; readonly bits: number; readonly scheme?: SignatureScheme }
-  | { readonly kind: 'ed25519' };
+  | { readonly kind: 'ed25519' }
+  | { readonly kind: 'ml-dsa'; readonly set: MlDsaSet };
 
 const HASH_OID: Readonly<Record<HashName, string>> = {
   sha256: ALGORITHM.sha256,
@@ -67,6 +71,14 @@ const CURVE_OID: Readonly<Record<CurveName, string>> = {
   'P-384': ALGORITHM.p384,
   'P-521': ALGORITHM.p521,
 };
+/** The identifiers of ML-DSA, for keys and signatures alike (RFC 9881 section 2). */
+export const ALGORITHM_OF_ML_DSA: Readonly<Record<MlDsaSet, string>> = {
+  44: ALGORITHM.mlDsa44,
+  65: ALGORITHM.mlDsa65,
+  87: ALGORITHM.mlDsa87,
+};
+/** The bytes of a public key (FIPS 204 table 2). */
+const ML_DSA_KEY: Readonly<Record<MlDsaSet, number>> = { 44: 1312, 65: 1952, 87: 2592 };
 const CURVES = { p256: 'P-256', p384: 'P-384', p521: 'P-521' } as const;
 const HASH_LENGTH: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
 /** Bytes in one coordinate of a point. */
@@ -77,6 +89,8 @@ export const WEB_HASH: Readonly<Record<HashName, string>> = { sha256: 'SHA-256',
 /** The parts of a {@link SignatureAlgorithm}. Throws {@link PkiError} `unsupported` for any other text. */
 export function schemeOf(algorithm: string): { readonly scheme: SignatureScheme; readonly key: PublicKeyInfo } {
   if (algorithm === 'ed25519') return { scheme: { kind: 'ed25519' }, key: { kind: 'ed25519' } };
+  const set = mlDsaSets.find((each) => algorithm === `ml-dsa-${each}`);
+  if (set !== undefined) return { scheme: { kind: 'ml-dsa', set }, key: { kind: 'ml-dsa', set } };
   const elliptic = /^ecdsa-(p256|p384|p521)-(sha256|sha384|sha512)$/.exec(algorithm);
   if (elliptic !== null) {
     // The pattern admits only these words.
@@ -111,6 +125,8 @@ export function signatureIdentifier(scheme: SignatureScheme): Uint8Array {
   switch (scheme.kind) {
     case 'ed25519':
       return sequence(oid(ALGORITHM.ed25519));
+    case 'ml-dsa':
+      return sequence(oid(ALGORITHM_OF_ML_DSA[scheme.set]));
     case 'ecdsa':
       return sequence(oid(ECDSA_OID[scheme.hash]));
     case 'rsassa':
@@ -143,6 +159,11 @@ export function parseSignatureIdentifier(der: Uint8Array, what: string): Signatu
   if (dotted === ALGORITHM.ed25519) {
     reader.finish();
     return { kind: 'ed25519' };
+  }
+  const set = mlDsaSetOf(dotted);
+  if (set !== undefined) {
+    reader.finish();
+    return { kind: 'ml-dsa', set };
   }
   for (const hash of hashNames) {
     if (dotted === ECDSA_OID[hash]) {
@@ -239,8 +260,22 @@ export function parsePublicKey(spki: Uint8Array, what = 'SubjectPublicKeyInfo'):
       if (key.length !== 32) throw malformed(what, `expected 32 bytes of an Ed25519 key, got ${key.length}`);
       return { kind: 'ed25519' };
     default:
-      throw new PkiError('unsupported', `decode ${what}: expected an EC, RSA or Ed25519 key, got ${dotted}`);
+      return mlDsaKey(dotted, parameters, key, what);
   }
+}
+
+function mlDsaKey(dotted: string, parameters: DerReader, key: Uint8Array, what: string): PublicKeyInfo {
+  const set = mlDsaSetOf(dotted);
+  if (set === undefined) {
+    throw new PkiError('unsupported', `decode ${what}: expected an EC, RSA, Ed25519 or ML-DSA key, got ${dotted}`);
+  }
+  parameters.finish();
+  if (key.length === ML_DSA_KEY[set]) return { kind: 'ml-dsa', set };
+  throw malformed(what, `expected ${ML_DSA_KEY[set]} bytes of an ML-DSA-${set} key, got ${key.length}`);
+}
+
+function mlDsaSetOf(dotted: string): MlDsaSet | undefined {
+  return mlDsaSets.find((set) => ALGORITHM_OF_ML_DSA[set] === dotted);
 }
 
 function namedCurve(parameters: DerReader, point: Uint8Array, what: string): CurveName {
@@ -302,8 +337,11 @@ export function importKind(pkcs8: Uint8Array): { readonly key: PublicKeyInfo; re
       return { key: { kind: 'rsa', bits: 0 }, scheme: pssOfKey(identifier.bytes, reader) };
     case ALGORITHM.ecPublicKey:
       return ecPrivateKind(oidValue(reader.take(TAG.OID, 'namedCurve').content, what));
-    default:
-      throw new PkiError('unsupported', `decode ${what}: expected an EC, RSA or Ed25519 key, got ${dotted}`);
+    default: {
+      const set = mlDsaSetOf(dotted);
+      if (set !== undefined) return { key: { kind: 'ml-dsa', set }, scheme: { kind: 'ml-dsa', set } };
+      throw new PkiError('unsupported', `decode ${what}: expected an EC, RSA, Ed25519 or ML-DSA key, got ${dotted}`);
+    }
   }
 }
 
@@ -369,4 +407,12 @@ export function ecdsaFromDer(der: Uint8Array, length: number): Uint8Array | unde
 }
 
 const hashNames = ['sha256', 'sha384', 'sha512'] as const satisfies readonly HashName[];
+const mlDsaSets = [44, 65, 87] as const satisfies readonly MlDsaSet[];
 const curveNames = ['P-256', 'P-384', 'P-521'] as const satisfies readonly CurveName[];
+
+/** The raw key of an ML-DSA SubjectPublicKeyInfo that {@link parsePublicKey} accepted. */
+export function rawPublicKey(spki: Uint8Array): Uint8Array {
+  const reader = openDer(spki, TAG.SEQUENCE, 'SubjectPublicKeyInfo');
+  reader.take(TAG.SEQUENCE, 'algorithm');
+  return octetsOfBitString(reader.take(TAG.BIT_STRING, 'subjectPublicKey').content, 'SubjectPublicKeyInfo');
+}

@@ -99,7 +99,7 @@ export type DocumentResult =
 
 /**
  * Signs `content` and returns a detached CMS SignedData, DER, with the chain inside. The digest is the one of the signer's
- * algorithm (SHA-512 for Ed25519, RFC 8419).
+ * algorithm (SHA-512 for Ed25519 and ML-DSA, RFC 8419 and RFC 9882).
  * Throws {@link PkiError}: `bad-input` without a chain, `key-mismatch` where the chain is another key's, `bad-signature`.
  */
 export async function signDocument(content: Uint8Array, options: DocumentSigner): Promise<Uint8Array> {
@@ -123,7 +123,7 @@ export async function signDocument(content: Uint8Array, options: DocumentSigner)
 }
 
 function documentHash(scheme: SignatureScheme): HashName {
-  return scheme.kind === 'ed25519' ? 'sha512' : scheme.hash;
+  return 'hash' in scheme ? scheme.hash : 'sha512';
 }
 
 async function digest(hash: HashName, content: Uint8Array): Promise<Uint8Array> {

@@ -11,6 +11,7 @@ import {
 import { equalBytes } from './bytes.js';
 import { PkiError } from './error.js';
 import { signerNow } from './platform-crypto.js';
+import { mlDsa } from './post-quantum.js';
 import { importParameters, operation, verifySignature, type WebImport, type WebKey } from './signature.js';
 
 /** Something that signs: a key in memory, in a TPM (`tpmSigner` of @casemate/tpm), or anywhere else. */
@@ -39,6 +40,8 @@ export interface SoftwareKey extends Signer {
  * Throws {@link PkiError} `unsupported` for an unknown algorithm.
  */
 export async function generateKey(algorithm: SignatureAlgorithm): Promise<SoftwareKey> {
+  const { key } = schemeOf(algorithm);
+  if (key.kind === 'ml-dsa') return mlDsa().generate(key.set);
   const pair = await globalThis.crypto.subtle.generateKey(generationParameters(algorithm), true, ['sign', 'verify']);
   if (!('privateKey' in pair)) throw new PkiError('unsupported', `generate key: expected a key pair for ${algorithm}`);
   const spki = await globalThis.crypto.subtle.exportKey('spki', pair.publicKey);
@@ -61,14 +64,17 @@ function generationParameters(
  */
 export async function importKey(pkcs8: Uint8Array, algorithm?: SignatureAlgorithm): Promise<SoftwareKey> {
   const found = importKind(pkcs8);
+  if (found.key.kind === 'ml-dsa') return assertAlgorithm(mlDsa().importKey(found.key.set, pkcs8), algorithm);
   const hint = algorithm === undefined ? found.scheme : schemeOf(algorithm).scheme;
   const imported = await importPrivate(pkcs8ForImport(pkcs8), importParameters(found.key, hint));
   const spki = await publicPart(imported, importParameters(found.key, hint));
   const actual = algorithmName(spki, hint);
-  if (algorithm !== undefined && actual !== algorithm) {
-    throw new PkiError('key-mismatch', `import key: expected a key for ${algorithm}, got one for ${actual}`);
-  }
-  return softwareKey(actual, imported, spki);
+  return assertAlgorithm(softwareKey(actual, imported, spki), algorithm);
+}
+
+function assertAlgorithm(key: SoftwareKey, wanted: SignatureAlgorithm | undefined): SoftwareKey {
+  if (wanted === undefined || key.algorithm === wanted) return key;
+  throw new PkiError('key-mismatch', `import key: expected a key for ${wanted}, got one for ${key.algorithm}`);
 }
 
 async function importPrivate(pkcs8: Uint8Array, parameters: WebImport): Promise<WebKey> {
@@ -92,6 +98,7 @@ async function publicPart(key: WebKey, parameters: WebImport): Promise<Uint8Arra
 function algorithmName(spki: Uint8Array, scheme: SignatureScheme): SignatureAlgorithm {
   const key = parsePublicKey(spki);
   if (key.kind === 'ed25519') return 'ed25519';
+  if (key.kind === 'ml-dsa') return `ml-dsa-${key.set}`;
   if (key.kind === 'ec') return `ecdsa-${curveWord[key.curve]}-${scheme.kind === 'ecdsa' ? scheme.hash : 'sha256'}`;
   const { bits } = key;
   if (bits !== 2048 && bits !== 3072 && bits !== 4096) {

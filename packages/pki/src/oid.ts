@@ -65,7 +65,7 @@ export const EXTENDED_KEY_USAGE = {
 /** The name of an extended key usage. */
 export type ExtendedKeyUsage = keyof typeof EXTENDED_KEY_USAGE;
 
-/** Key, signature, digest and curve algorithms. */
+/** Key, signature, digest and curve algorithms; ML-DSA as in RFC 9881. */
 export const ALGORITHM = {
   rsaEncryption: '1.2.840.113549.1.1.1',
   mgf1: '1.2.840.113549.1.1.8',
@@ -78,6 +78,9 @@ export const ALGORITHM = {
   ecdsaWithSha384: '1.2.840.10045.4.3.3',
   ecdsaWithSha512: '1.2.840.10045.4.3.4',
   ed25519: '1.3.101.112',
+  mlDsa44: '2.16.840.1.101.3.4.3.17',
+  mlDsa65: '2.16.840.1.101.3.4.3.18',
+  mlDsa87: '2.16.840.1.101.3.4.3.19',
   sha256: '2.16.840.1.101.3.4.2.1',
   sha384: '2.16.840.1.101.3.4.2.2',
   sha512: '2.16.840.1.101.3.4.2.3',

@@ -36,7 +36,7 @@ export function signerNow(key: WebKey, scheme: SignatureScheme): ((data: Uint8Ar
 }
 
 function digestOf(scheme: SignatureScheme): string | null {
-  return scheme.kind === 'ed25519' ? null : scheme.hash;
+  return 'hash' in scheme ? scheme.hash : null;
 }
 
 function optionsOf({ constants }: NodeCrypto, scheme: SignatureScheme): import('node:crypto').SigningOptions {

@@ -1,6 +1,6 @@
 /** Certificate profiles: what a kind of certificate contains, as data that a certificate is built and a request checked from. */
 
-import { parsePublicKey } from './algorithm.js';
+import { type PublicKeyInfo, parsePublicKey } from './algorithm.js';
 import type { AlternativeNameType, NameConstraintsInput } from './alternative-name.js';
 import { PkiError } from './error.js';
 import { KEY_USAGES, type KeyUsage } from './extension.js';
@@ -21,7 +21,7 @@ export interface AlternativeNameRule {
 }
 
 /** Kinds of keys that a profile certifies. */
-export type KeyKind = 'P-256' | 'P-384' | 'P-521' | 'rsa' | 'ed25519';
+export type KeyKind = 'P-256' | 'P-384' | 'P-521' | 'rsa' | 'ed25519' | `ml-dsa-${44 | 65 | 87}`;
 
 /** A kind of certificate. Plain data: it survives JSON. */
 export interface CertificateProfile {
@@ -41,7 +41,7 @@ export interface CertificateProfile {
   readonly subject: Readonly<Partial<Record<NameAttributeType, Presence>>>;
   /** Which alternative names the certificate has; none without it. */
   readonly subjectAltName?: Readonly<Partial<Record<AlternativeNameType, AlternativeNameRule>>>;
-  /** Which keys are certified; all that this package knows without it. */
+  /** Which keys are certified; without it all that this package knows but ML-DSA, which has to be asked for. */
   readonly keys?: readonly KeyKind[];
   /** Dotted identifiers of certificate policies; none without it. */
   readonly policies?: readonly string[];
@@ -178,10 +178,15 @@ export function assertProfile(profile: CertificateProfile): void {
 /** Throws {@link PkiError} `not-allowed` where the profile does not certify a key of this kind, `unsupported` for weak keys. */
 export function assertKeyKind(profile: CertificateProfile, spki: Uint8Array): void {
   const key = parsePublicKey(spki);
-  const kind = key.kind === 'ec' ? key.curve : key.kind;
-  if (profile.keys === undefined || profile.keys.includes(kind)) return;
-  throw new PkiError(
-    'not-allowed',
-    `use profile ${profile.name}: expected a key of ${profile.keys.join(', ')}, got ${kind}`,
-  );
+  const kind = kindOf(key);
+  const { keys = CLASSICAL } = profile;
+  if (keys.includes(kind)) return;
+  throw new PkiError('not-allowed', `use profile ${profile.name}: expected a key of ${keys.join(', ')}, got ${kind}`);
+}
+
+const CLASSICAL: readonly KeyKind[] = ['P-256', 'P-384', 'P-521', 'rsa', 'ed25519'];
+
+function kindOf(key: PublicKeyInfo): KeyKind {
+  if (key.kind === 'ec') return key.curve;
+  return key.kind === 'ml-dsa' ? `ml-dsa-${key.set}` : key.kind;
 }

@@ -5,11 +5,13 @@ import {
   type PublicKeyInfo,
   parsePublicKey,
   plainRsa,
+  rawPublicKey,
   type SignatureScheme,
   WEB_HASH,
 } from './algorithm.js';
 import { PkiError } from './error.js';
 import { verifyNow } from './platform-crypto.js';
+import { mlDsa } from './post-quantum.js';
 
 /** WebCrypto's key handle. */
 export type WebKey = Awaited<ReturnType<typeof globalThis.crypto.subtle.importKey>>;
@@ -31,6 +33,7 @@ export async function verifySignature(
 ): Promise<boolean> {
   const key = parsePublicKey(spki);
   if (!fits(key, scheme)) return false;
+  if (scheme.kind === 'ml-dsa') return mlDsa().verify(scheme.set, rawPublicKey(spki), data, signature);
   const raw = rawSignature(key, signature);
   if (raw === undefined) return false;
   const now = verifyNow(spki, key, scheme, data, signature);
@@ -45,6 +48,8 @@ function fits(key: PublicKeyInfo, scheme: SignatureScheme): boolean {
       return key.kind === 'ec';
     case 'ed25519':
       return key.kind === 'ed25519';
+    case 'ml-dsa':
+      return key.kind === 'ml-dsa' && key.set === scheme.set;
     case 'rsassa':
       return key.kind === 'rsa' && key.scheme === undefined;
     case 'rsapss':
@@ -106,5 +111,7 @@ export function operation(scheme: SignatureScheme): WebOperation {
       return { name: 'RSA-PSS', saltLength: scheme.saltLength };
     case 'ed25519':
       return { name: 'Ed25519' };
+    case 'ml-dsa':
+      throw new PkiError('unsupported', 'use WebCrypto: expected an algorithm of its own, got ML-DSA');
   }
 }
