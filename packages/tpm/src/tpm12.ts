@@ -103,6 +103,7 @@ export {
   TPM_TAG_FRAME,
 } from './tpm12/constants.js';
 export { type AesModes, nobleCrypto12, type Tpm12Crypto } from './tpm12/crypto.js';
+export type { ChangeSecretOptions12 } from './tpm12/entity-secret.js';
 export {
   type CommandFrame12,
   decodeCommand12,

@@ -59,3 +59,15 @@ export const PCR_POLICY_OPTIONS: OptionDefinitions = {
     help: 'only while these PCRs have the values that they have now: sha256:0,7',
   },
 };
+
+/** Of commands that make an object and write it as a TSS2 PRIVATE KEY file. */
+export const KEY_FILE_OPTIONS: OptionDefinitions = {
+  out: { type: 'string', short: 'o', value: 'FILE', help: 'write the key file to FILE; default standard output' },
+  parent: {
+    type: 'string',
+    value: 'HANDLE',
+    help: "a storage key's persistent handle; default the owner's P-256 primary key",
+  },
+  'out-public': { type: 'string', value: 'FILE', help: 'write the TPM2B_PUBLIC too, for tpm2_load -u' },
+  'out-private': { type: 'string', value: 'FILE', help: 'write the TPM2B_PRIVATE too, for tpm2_load -r' },
+};

@@ -6,7 +6,7 @@ import { derBitString, derInteger, derObject, derSequence } from '../der.js';
 import { TpmError } from '../response-code.js';
 import type { ExecuteOptions12, Tpm12 } from './client.js';
 import { FlushSpecific } from './commands/session.js';
-import { ChangeAuth, CreateWrapKey, GetPubKey, LoadKey2, Sign, UnBind } from './commands/storage.js';
+import { CreateWrapKey, GetPubKey, LoadKey2, Sign, UnBind } from './commands/storage.js';
 import {
   TPM_ALG,
   TPM_AUTH_DATA_USAGE,
@@ -15,13 +15,13 @@ import {
   TPM_KEY_FLAGS,
   TPM_KEY_USAGE,
   TPM_KH,
-  TPM_PID,
   TPM_PT,
   TPM_RT,
   TPM_SS,
   TPM_TAG,
 } from './constants.js';
 import { nobleCrypto12, oaepTcpa, type Tpm12Crypto, verifySha1 } from './crypto.js';
+import { type ChangeSecretOptions12, changeEntitySecret } from './entity-secret.js';
 import { type Binding12, pcrInfo } from './pcr.js';
 import { wellKnownSecret } from './secret.js';
 import { VERSION_1_1 } from './structures/base.js';
@@ -215,18 +215,12 @@ export async function changeKeySecret(
   tpm: Tpm12,
   parent: KeyHandle12,
   key: TpmAnyKey,
-  options: ExecuteOptions12 & { readonly oldSecret: Uint8Array; readonly newSecret: Uint8Array },
+  options: ChangeSecretOptions12,
 ): Promise<TpmAnyKey> {
-  const request = {
-    parentHandle: parent.handle,
-    protocolID: TPM_PID.ADCP,
-    newAuth: options.newSecret,
-    entityType: TPM_ET.KEY,
-    encData: key.encData,
-    parentAuth: parent.secret ?? wellKnownSecret(),
-    entityAuth: options.oldSecret,
+  return {
+    ...key,
+    encData: await changeEntitySecret(tpm, parent, { type: TPM_ET.KEY, encData: key.encData }, options),
   };
-  return { ...key, encData: (await tpm.execute(ChangeAuth, request, options)).outData };
 }
 
 async function keyTemplate(tpm: Tpm12, options: CreateKeyOptions12): Promise<TpmAnyKey> {

@@ -1,7 +1,8 @@
 /** Sealing data to a TPM, its PCRs and localities. TPM 1.2 Main Part 3, clauses 10.1, 10.2 and 17.1. */
 import type { ExecuteOptions12, Tpm12 } from './client.js';
-import { ChangeAuth, Seal, Unseal } from './commands/storage.js';
-import { TPM_ET, TPM_PID } from './constants.js';
+import { Seal, Unseal } from './commands/storage.js';
+import { TPM_ET } from './constants.js';
+import { type ChangeSecretOptions12, changeEntitySecret } from './entity-secret.js';
 import type { KeyHandle12 } from './key.js';
 import { type Binding12, pcrInfo } from './pcr.js';
 import { wellKnownSecret } from './secret.js';
@@ -49,16 +50,8 @@ export async function changeSealedSecret(
   tpm: Tpm12,
   parent: KeyHandle12,
   sealed: TpmAnyStoredData,
-  options: ExecuteOptions12 & { readonly oldSecret: Uint8Array; readonly newSecret: Uint8Array },
+  options: ChangeSecretOptions12,
 ): Promise<TpmAnyStoredData> {
-  const request = {
-    parentHandle: parent.handle,
-    protocolID: TPM_PID.ADCP,
-    newAuth: options.newSecret,
-    entityType: TPM_ET.DATA,
-    encData: sealed.encData,
-    parentAuth: parent.secret ?? wellKnownSecret(),
-    entityAuth: options.oldSecret,
-  };
-  return { ...sealed, encData: (await tpm.execute(ChangeAuth, request, options)).outData };
+  const entity = { type: TPM_ET.DATA, encData: sealed.encData };
+  return { ...sealed, encData: await changeEntitySecret(tpm, parent, entity, options) };
 }

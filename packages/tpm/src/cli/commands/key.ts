@@ -18,7 +18,7 @@ import { akTemplate, signingKeyTemplate } from '../../templates.js';
 import type { CommandDefinition, Context, Json, Result } from '../definition.js';
 import { usage } from '../failure.js';
 import { readInputFile, writeOutputFile } from '../files.js';
-import { OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
+import { KEY_FILE_OPTIONS, OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
 import { BANKS, parseHandle } from '../values.js';
 import { hierarchyAuth, isHandle, KEY_KINDS, keyKind, readKeyFile, withKey } from './keys-in-use.js';
 import { parentHandle, policyNow, writeParts } from './seal.js';
@@ -35,14 +35,7 @@ export const KEY_COMMANDS: readonly CommandDefinition[] = [
       attestation: { type: 'boolean', help: 'an attestation key: restricted to what the TPM itself made' },
       ...PCR_POLICY_OPTIONS,
       ...PASSWORD_OPTIONS,
-      out: { type: 'string', short: 'o', value: 'FILE', help: 'write the key to FILE; default standard output' },
-      parent: {
-        type: 'string',
-        value: 'HANDLE',
-        help: "a storage key's persistent handle; default the owner's P-256 primary key",
-      },
-      'out-public': { type: 'string', value: 'FILE', help: 'write the TPM2B_PUBLIC too, for tpm2_load -u' },
-      'out-private': { type: 'string', value: 'FILE', help: 'write the TPM2B_PRIVATE too, for tpm2_load -r' },
+      ...KEY_FILE_OPTIONS,
       ...OWNER_OPTIONS,
     },
     examples: [

@@ -17,7 +17,7 @@ import type { Tpm } from '../../tpm.js';
 import type { CommandDefinition, Context, Result } from '../definition.js';
 import { EXIT, Failure, usage } from '../failure.js';
 import { readInputFile, writeOutputFile } from '../files.js';
-import { OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
+import { KEY_FILE_OPTIONS, OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
 import { parseHandle, pcrsText } from '../values.js';
 import { hierarchyAuth, readKeyFile } from './keys-in-use.js';
 import { chosenPcrs } from './pcrs.js';
@@ -32,14 +32,7 @@ export const sealCommand: CommandDefinition = {
   options: {
     ...PCR_POLICY_OPTIONS,
     ...PASSWORD_OPTIONS,
-    out: { type: 'string', short: 'o', value: 'FILE', help: 'write the sealed data to FILE; default standard output' },
-    parent: {
-      type: 'string',
-      value: 'HANDLE',
-      help: "a storage key's persistent handle; default the owner's P-256 primary key",
-    },
-    'out-public': { type: 'string', value: 'FILE', help: 'write the TPM2B_PUBLIC too, for tpm2_load -u' },
-    'out-private': { type: 'string', value: 'FILE', help: 'write the TPM2B_PRIVATE too, for tpm2_load -r' },
+    ...KEY_FILE_OPTIONS,
     ...OWNER_OPTIONS,
   },
   examples: [
