@@ -1,4 +1,5 @@
 /** ML-DSA keys (FIPS 204) in certificates, requests and documents (RFC 9881, RFC 9882), through @noble/post-quantum. */
+import { shake256 } from '@noble/hashes/sha3.js';
 import { ml_dsa44, ml_dsa65, ml_dsa87 } from '@noble/post-quantum/ml-dsa.js';
 import { ALGORITHM_OF_ML_DSA } from './algorithm.js';
 import { equalBytes, randomBytes } from './bytes.js';
@@ -60,7 +61,20 @@ function keyOfSeed(set: MlDsaSet, given: Uint8Array): SoftwareKey {
 
 function keyOfExpanded(set: MlDsaSet, given: Uint8Array): SoftwareKey {
   const secretKey = given.slice();
-  return softwareKey(set, SETS[set].getPublicKey(secretKey), secretKey, octetString(secretKey));
+  const publicKey = publicKeyOf(set, secretKey);
+  // The expanded key holds a hash of the public key (FIPS 204 algorithm 24: rho, K, tr): a key that was tampered with is told by it.
+  if (equalBytes(shake256(publicKey, { dkLen: 64 }), secretKey.subarray(64, 128))) {
+    return softwareKey(set, publicKey, secretKey, octetString(secretKey));
+  }
+  throw malformed('ML-DSA-PrivateKey', 'expected an expanded key that belongs to its public key, got another');
+}
+
+function publicKeyOf(set: MlDsaSet, secretKey: Uint8Array): Uint8Array {
+  try {
+    return SETS[set].getPublicKey(secretKey);
+  } catch (cause) {
+    throw malformed('ML-DSA-PrivateKey', 'expected coefficients within their bounds, got others', cause);
+  }
 }
 
 function softwareKey(set: MlDsaSet, raw: Uint8Array, secretKey: Uint8Array, privateKey: Uint8Array): SoftwareKey {
