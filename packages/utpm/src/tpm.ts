@@ -167,6 +167,17 @@ export function resetBanks(permanent: Permanent, locality: number, digestSize: (
   return permanent.pcrBanks.filter(isHash).map((alg) => resetBank(alg, digestSize(alg), locality));
 }
 
+/** The lockout hierarchy of a new TPM and of a new owner. */
+export const NEW_LOCKOUT: LockoutState = {
+  auth: EMPTY,
+  policy: NO_POLICY,
+  failedTries: 0,
+  maxTries: 3,
+  recoveryTime: 1000,
+  lockoutRecovery: 1000,
+  isAuthEnabled: 1,
+};
+
 /** The values that a new TPM starts life with; seeds that are given are copied, and their proofs follow from them. */
 export function manufacture(
   crypto: UtpmCrypto,
@@ -181,15 +192,7 @@ export function manufacture(
     owner: newHierarchy(crypto, seeds.owner),
     endorsement: newHierarchy(crypto, seeds.endorsement),
     platform: newHierarchy(crypto, seeds.platform),
-    lockout: {
-      auth: EMPTY,
-      policy: NO_POLICY,
-      failedTries: 0,
-      maxTries: 3,
-      recoveryTime: 1000,
-      lockoutRecovery: 1000,
-      isAuthEnabled: 1,
-    },
+    lockout: NEW_LOCKOUT,
     disableClear: false,
     isEpsGenerated: seeds.endorsement === undefined,
     pcrBanks: HASHES,

@@ -135,6 +135,7 @@ export class Conversation {
     if (ours === undefined || theirs === undefined) return undefined;
     const isMutated = this.#isMutating && this.#chance(0.45);
     const sent = isMutated ? this.#mutate(ours, theirs) : ([ours, theirs] as const);
+    if (endsSwtpm(sent[1])) return undefined;
     return {
       command: draft.command,
       bytes: sent,
@@ -280,6 +281,17 @@ export class Conversation {
 
   #hierarchy(): number {
     return this.#pick([OWNER, OWNER, ENDORSEMENT, PLATFORM, NULL]);
+  }
+
+  // Three names or four, and a keyUsage that most objects may have.
+  #partialCertificate(): Uint8Array {
+    const name = fromHex('300d310b300906035504060c025445');
+    const algorithm = fromHex('300a06082a8648ce3d040302');
+    const names = this.#pick([[name, name, name], [name, name, name], [algorithm, name, name, name], [name]]);
+    const usage = this.#pick(['0780', '0106', '0520', '0308', '0640', '0000']);
+    const contents = fromHex(`a30f300d300b0603551d0f04040302${usage}`);
+    const length = names.reduce((sum, part) => sum + part.length, contents.length);
+    return Uint8Array.from([0x30, length, ...names.flatMap((part) => [...part]), ...contents]);
   }
 
   #pcrs(): readonly unknown[] {
@@ -865,6 +877,11 @@ export class Conversation {
         };
       },
       () => ({ command: T.Certify, handles: [this.#object(), signer()], parameters: qualified() }),
+      () => ({
+        command: T.CertifyX509,
+        handles: [this.#object(), signer()],
+        parameters: { reserved: NONE, inScheme: qualified().inScheme, partialCertificate: this.#partialCertificate() },
+      }),
       () => {
         if (this.#creations.length === 0) return undefined;
         const { handle, fields } = this.#pick(this.#creations.slice(-3));
@@ -1264,6 +1281,13 @@ export function decodeResponse(
   const handle = command.responseHandles.length > 0 ? reader.u32('handle') : 0;
   if (tag === 0x8002) reader.u32('parameterSize');
   return { handle, values: command.response.read(reader) as Values };
+}
+
+// TPM2_CertifyX509 without a signer: swtpm 0.7.1 looks for the key of TPM_RH_NULL and dies of it.
+function endsSwtpm(bytes: Uint8Array): boolean {
+  if (bytes.length < 18) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  return view.getUint32(6) === T.TPM_CC.CertifyX509 && view.getUint32(14) === NULL;
 }
 
 function withSize(bytes: Uint8Array): Uint8Array {

@@ -231,3 +231,56 @@ describe('a signature by one is verified by the other, and not over another dige
     });
   }
 });
+
+describe('TPM2_Clear takes back what swtpm takes back, and no more:', () => {
+  const properties = [T.TPM_PT.MAX_AUTH_FAIL, T.TPM_PT.LOCKOUT_INTERVAL, T.TPM_PT.LOCKOUT_RECOVERY];
+  const audit = [T.TPM_PT.AUDIT_COUNTER_0, T.TPM_PT.AUDIT_COUNTER_1];
+
+  async function told(tpm: RawTpm): Promise<unknown> {
+    const capability = T.TPM_CAP.TPM_PROPERTIES;
+    const wanted = new Set<number>([...properties, ...audit]);
+    const found: unknown[] = [];
+    for (const property of wanted) {
+      const { values } = await run(tpm, T.GetCapability, [], { capability, property, propertyCount: 1 });
+      found.push(values.capabilityData);
+    }
+    return found;
+  }
+
+  it('lockout parameters, the audit counter and the authorization value of PCRs', async () => {
+    const after: unknown[] = [];
+    for (const tpm of [ours, theirs]) {
+      const parameters = { newMaxTries: 7, newRecoveryTime: 8, lockoutRecovery: 9 };
+      await run(tpm, T.DictionaryAttackParameters, [T.TPM_RH.LOCKOUT], parameters);
+      await run(tpm, T.PcrSetAuthValue, [20], { auth: Uint8Array.of(1, 2) });
+      const audited = { auditAlg: A.SHA256, setList: [], clearList: [] };
+      await run(tpm, T.SetCommandCodeAuditStatus, [T.TPM_RH.OWNER], audited);
+      const list = { auditAlg: A.NULL, setList: [T.TPM_CC.GetRandom], clearList: [] };
+      await run(tpm, T.SetCommandCodeAuditStatus, [T.TPM_RH.OWNER], list);
+      await run(tpm, T.GetRandom, [], { bytesRequested: 1 });
+      const before = await told(tpm);
+      await run(tpm, T.Clear, [T.TPM_RH.PLATFORM]);
+      const extend = { digests: [{ hashAlg: A.SHA256, digest: sha256() }] };
+      const codes = [responseCode(await tpm.send(cb(T.PcrExtend, [20], extend)))];
+      after.push({ before, after: await told(tpm), codes });
+    }
+    expect(after[0]).toEqual(after[1]);
+  });
+
+  it('not the time that policies are counted from', async () => {
+    for (const tpm of [ours, theirs]) {
+      const start = {
+        nonceCaller: bytes(16, 1),
+        encryptedSalt: NONE,
+        sessionType: T.TPM_SE.POLICY,
+        symmetric: NO_CIPHER,
+        authHash: A.SHA256,
+      };
+      const { handle } = await run(tpm, T.StartAuthSession, [T.TPM_RH.NULL, T.TPM_RH.NULL], start);
+      await run(tpm, T.Clear, [T.TPM_RH.PLATFORM]);
+      const terms = { nonceTPM: NONE, cpHashA: NONE, policyRef: NONE, expiration: 3000 };
+      await run(tpm, T.PolicySecret, [T.TPM_RH.OWNER, handle], terms);
+      await flush(tpm, handle);
+    }
+  });
+});

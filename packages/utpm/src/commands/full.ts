@@ -11,6 +11,7 @@ import {
 } from './attestation.js';
 import { setCommandCodeAuditStatus } from './audit.js';
 import { getCapability, testParms } from './capability.js';
+import { certifyX509 } from './certificate.js';
 import { clockRateAdjust, clockSet, readClock } from './clock.js';
 import { contextLoad, contextSave, evictControl, flushContext } from './context.js';
 import { dictionaryAttackLockReset, dictionaryAttackParameters } from './dictionary-attack.js';
@@ -106,7 +107,7 @@ export const full: readonly Handler[] = [
   ...[encryptDecrypt, encryptDecrypt2, hash, mac],
   ...[getRandom, stirRandom],
   ...[macStart, hashSequenceStart, sequenceUpdate, sequenceComplete, eventSequenceComplete],
-  ...[certify, certifyCreation, quote, getSessionAuditDigest, getCommandAuditDigest, getTime],
+  ...[certify, certifyCreation, quote, getSessionAuditDigest, getCommandAuditDigest, getTime, certifyX509],
   ...[commit, ecEphemeral],
   ...[verifySignature, sign],
   setCommandCodeAuditStatus,

@@ -26,7 +26,15 @@ import { type AuthPolicy, ORDERLY } from '../permanent.js';
 import { assertCreatable, assertSupported } from '../public-area.js';
 import { blameParameter, refuse, refuseParameter } from '../refusal.js';
 import { assertTemplateAllowed } from '../template-policy.js';
-import { hierarchySecrets, isHierarchyEnabled, markDirty, NO_POLICY, newHierarchy, type Tpm } from '../tpm.js';
+import {
+  hierarchySecrets,
+  isHierarchyEnabled,
+  markDirty,
+  NEW_LOCKOUT,
+  NO_POLICY,
+  newHierarchy,
+  type Tpm,
+} from '../tpm.js';
 
 /** TPM2_CreatePrimary (24.1). */
 export const createPrimary = /* @__PURE__ */ handler(CreatePrimary, (tpm, request, invocation) => {
@@ -138,11 +146,14 @@ export const clear = /* @__PURE__ */ handler(Clear, (tpm) => {
     auth: EMPTY,
     policy: NO_POLICY,
   };
-  permanent.lockout = { ...permanent.lockout, auth: EMPTY, policy: NO_POLICY, failedTries: 0, isAuthEnabled: 1 };
+  permanent.lockout = NEW_LOCKOUT;
+  permanent.audit = { ...permanent.audit, counter: 0n };
   volatile.enables.owner = true;
   volatile.enables.endorsement = true;
   permanent.resetCount = 0;
   volatile.restartCount = 0;
+  volatile.clearCount = 0;
+  volatile.pcrAuth = undefined;
   // Policies that PCRs have satisfied so far were satisfied for the owner before.
   volatile.pcrCounter = (volatile.pcrCounter + 1) >>> 0;
   resetClock(tpm);
@@ -157,10 +168,9 @@ function removeOwnerNv(tpm: Tpm): void {
   }
 }
 
-// Clock starts again with the new owner (Part 1, 36.3.1); tickets of the old one must not live on, so the epoch changes too.
+// Clock starts again with the new owner (Part 1, 36.3.1). Time goes on, and what is timed by it; tickets end with the proofs.
 function resetClock(tpm: Tpm): void {
   tpm.volatile.clockOffset = -Number(timeOf(tpm));
-  tpm.volatile.timeEpoch = new DataView(tpm.crypto.random(8).buffer).getBigUint64(0);
   tpm.volatile.isClockSafe = true;
   tpm.permanent.clock = 0n;
   tpm.permanent.isClockSafe = true;
