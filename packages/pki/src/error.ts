@@ -12,6 +12,7 @@
  * - `untrusted`: nothing that the caller trusts vouches for a key
  * - `replayed`: a one-time value was used before, is unknown, or is too old
  * - `exists`: something is already there and would be overwritten
+ * - `conflict`: something was changed meanwhile, or is not in the state that the step starts from
  * - `not-found`: a store has no such entry
  * - `locked`: another process holds the store
  * - `wrong-passphrase`: a protected key does not open with this passphrase
@@ -26,6 +27,7 @@ export type PkiErrorCode =
   | 'untrusted'
   | 'replayed'
   | 'exists'
+  | 'conflict'
   | 'not-found'
   | 'locked'
   | 'wrong-passphrase';
