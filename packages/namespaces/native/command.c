@@ -20,6 +20,7 @@ void op_exec(struct operation *op)
 	if (!wants_init)
 		die_with_parent();
 	check(syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC), "close_range");
+	progress->executing = 1;
 	load_filter();
 	execve(argv[0], argv, env);
 	fail(errno, argv[0]);

@@ -57,7 +57,7 @@ __attribute__((noreturn)) void run_inside(int socket)
 		struct operation op = operations[i];
 		if (op.code < OP_CGROUP_NAMESPACE)
 			continue;
-		current = i;
+		current = progress->operation = i;
 		perform_inside(&op);
 	}
 	fail(EBADMSG, "plan"); /* no exec in it */

@@ -30,8 +30,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,11 +42,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONTROL_FD 3
+#define CONTROL_FD 3 /* stream socket to the starter, which all of our processes outside share */
+#define COMMAND_FD 4 /* packet socket from the server to one watcher */
 #define MAX_PLAN (4u << 20)
 #define MAX_OPERATIONS 4096u
 #define MAX_SLOTS 250u
 #define MAX_PATH 4096u
+#define MAX_EVENT 8192u /* bytes of an event with its length */
 #define MAX_CGROUPS 32u
 #define NO_SLOT 0xffffffffu
 #define NO_OPERATION 0xffffffffu
@@ -109,7 +113,18 @@ enum code {
 	OP_EXEC = 53,
 };
 
-enum event { EVENT_STARTED = 1, EVENT_FAILED = 2, EVENT_RUNNING = 3, EVENT_EXITED = 4, EVENT_PROBE = 5 };
+enum event {
+	EVENT_STARTED = 1,
+	EVENT_FAILED = 2,
+	EVENT_RUNNING = 3,
+	EVENT_EXITED = 4,
+	EVENT_PROBE = 5,
+	EVENT_GONE = 6,
+	EVENT_STREAMS = 7,
+};
+
+/* What the starter tells a watcher; both are one packet of two numbers: the command and its argument. */
+enum command { COMMAND_SIGNAL = 1, COMMAND_STREAMS_TAKEN = 2 };
 
 /* One operation as it lies in the plan. */
 struct operation {
@@ -124,12 +139,19 @@ struct cgroup {
 	const char *path;
 };
 
+/* How far the inside got; memory that both halves share. */
+struct progress {
+	uint32_t operation;
+	uint32_t executing; /* nothing but execve is left to do */
+};
+
 /* ---- the state of the one sandbox that this process makes (state.c) ---- */
 
 extern struct operation operations[MAX_OPERATIONS];
 extern uint32_t operation_count;
 extern uint32_t current; /* index of the operation that is being performed */
 
+extern uint32_t sandbox_id; /* the starter's number for what this process does */
 extern int report_fd; /* where events go: the starter, or inside the sandbox the outer half of us */
 extern int inside;    /* whether this process is inside the sandbox */
 extern pid_t child;   /* first process of the sandbox, as the outer half sees it; -1: none */
@@ -143,6 +165,7 @@ extern uint32_t slot_count;
 extern int stage_fd; /* root of the staging tmpfs */
 extern int root_fd;  /* root of the new root */
 extern int wants_init;
+extern struct progress *progress;
 
 /* ---- system calls without a wrapper in every C library ---- */
 
@@ -194,7 +217,6 @@ static inline int sys_pidfd_send_signal(int pidfd, int signal)
 
 /* ---- report.c ---- */
 
-int write_all(int fd, const void *data, size_t size);
 void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text);
 __attribute__((noreturn)) void fail(int error, const char *detail);
 void check(long result, const char *detail);
@@ -206,8 +228,8 @@ uint64_t take_u64(struct operation *op);
 const unsigned char *take_bytes(struct operation *op, uint32_t *size);
 const char *take_text(struct operation *op);
 void end_of(const struct operation *op);
-void read_exactly(int fd, unsigned char *to, size_t size);
-void read_plan(uint32_t size);
+int read_exactly(int fd, unsigned char *to, size_t size);
+void read_plan(const unsigned char *bytes, size_t size);
 char **take_strings(struct operation *op);
 uint32_t index_of(uint16_t code);
 
@@ -291,16 +313,34 @@ __attribute__((noreturn)) void run_inside(int socket);
 
 int write_file_at(int dir, const char *path, const char *text);
 void write_child_file(const char *name, const char *text);
-void start(uint32_t plan_size);
+__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size);
+
+/* ---- streams.c ---- */
+
+void make_streams(struct operation *request);
+void close_streams(void);
+int streams_wait_for_starter(void);
+void streams_taken(void);
 
 /* ---- watch.c ---- */
 
-void stop_child(void);
-void await_exec(int socket);
+/*
+ * Watching: `ready` is called, in the outer half, whenever one of `events` (poll) is there on `fd`. The descriptor stays the
+ * caller's: after `unwatch` it may close it.
+ */
+typedef void on_ready(int fd, short events);
+void watch_descriptor(int fd, short events, on_ready *ready);
+void unwatch_descriptor(int fd);
+void end_sandbox(void);
 __attribute__((noreturn)) void watch(int socket, int signals);
 
 /* ---- probe.c ---- */
 
-void probe(void);
+__attribute__((noreturn)) void probe(void);
+
+/* ---- image.c, server.c ---- */
+
+void run_sealed(char **argv);
+__attribute__((noreturn)) void serve(void);
 
 #endif

@@ -1,25 +1,19 @@
 /*
- * casemate-launcher: performs the operations of one plan and then watches the sandbox until it ends.
+ * casemate-launcher: a server that makes sandboxes for the program that started it.
  *
- * Descriptor 3 is a stream socket to whoever started it. The plan comes in there (src/operations.ts has the format); events go
- * out (src/protocol.ts). When that socket closes, the starter is gone, and so the sandbox ends.
+ * Descriptor 3 is a stream socket to that program, the starter: requests come in there and events go out (src/protocol.ts has
+ * both). For each request the server forks a watcher (outside.c, watch.c), which makes one sandbox, performs the operations of
+ * its plan (src/operations.ts) and watches it until it ends. When the socket closes, the starter is gone, and so all of it ends.
  */
 #include "launcher.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-	unsigned char header[8];
+	(void)argc;
 	if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0) {
-		static const char usage[] = "casemate-launcher: started by @casemate/namespaces, with a plan on descriptor 3\n";
+		static const char usage[] = "casemate-launcher: started by @casemate/namespaces, with a socket as descriptor 3\n";
 		return write(STDERR_FILENO, usage, sizeof usage - 1) < 0 ? 2 : 1;
 	}
-	read_exactly(CONTROL_FD, header, sizeof header);
-	struct operation size = {.at = header + 4, .end = header + 8};
-	if (memcmp(header, "CMP1", 4) == 0)
-		start(take_u32(&size));
-	else if (memcmp(header, "CMQ1", 4) == 0)
-		probe();
-	else
-		fail(EBADMSG, "plan");
-	return 0;
+	run_sealed(argv);
+	serve();
 }

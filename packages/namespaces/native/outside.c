@@ -52,25 +52,35 @@ static void perform_outside(void)
 	}
 }
 
-static int block_signals(void)
+static int open_signals(void)
 {
-	sigset_t all, end;
-	sigfillset(&all);
+	sigset_t end;
 	sigemptyset(&end);
 	sigaddset(&end, SIGTERM);
-	check(sigprocmask(SIG_SETMASK, &all, NULL), "sigprocmask");
-	int fd = signalfd(-1, &end, SFD_CLOEXEC);
+	int fd = signalfd(-1, &end, SFD_CLOEXEC); /* the server has blocked all of them */
 	check(fd, "signalfd");
 	return fd;
 }
 
-void start(uint32_t plan_size)
+/* A page that the inside shares with us: how far it got, should it be killed on the way. */
+static void share_progress(void)
+{
+	progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (progress == MAP_FAILED)
+		fail(errno, "mmap");
+	progress->operation = NO_OPERATION;
+}
+
+/* The whole life of a watcher. The request is the three standard streams, then the plan. */
+__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size)
 {
 	int sockets[2];
-	read_plan(plan_size);
-	int signals = block_signals();
+	struct operation fields = {.at = request, .end = request + size};
+	int signals = open_signals();
+	share_progress();
+	make_streams(&fields);
+	read_plan(fields.at, (size_t)(fields.end - fields.at));
 	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
-	check(chdir("/"), "/");
 	perform_before();
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
 	create_child(sockets[1]);
@@ -80,9 +90,6 @@ void start(uint32_t plan_size)
 	join_v1_cgroups();
 	current = NO_OPERATION;
 	send_slots(sockets[0]);
-	close(STDIN_FILENO); /* or a reader would never see the command close its streams */
-	close(STDOUT_FILENO);
-	close(STDERR_FILENO);
-	await_exec(sockets[0]);
+	close_streams(); /* or a reader would never see the command close its streams */
 	watch(sockets[0], signals);
 }

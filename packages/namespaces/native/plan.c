@@ -44,27 +44,23 @@ void end_of(const struct operation *op)
 		fail(EBADMSG, "plan");
 }
 
-void read_exactly(int fd, unsigned char *to, size_t size)
+int read_exactly(int fd, unsigned char *to, size_t size)
 {
 	while (size > 0) {
 		ssize_t n = read(fd, to, size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			_exit(FAILED_STATUS); /* the starter is gone */
+			return -1;
 		to += n;
 		size -= (size_t)n;
 	}
+	return 0;
 }
 
-void read_plan(uint32_t size)
+/* The operations stay where they lie: `bytes` must outlive them. */
+void read_plan(const unsigned char *bytes, size_t size)
 {
-	if (size > MAX_PLAN)
-		fail(E2BIG, "plan");
-	unsigned char *bytes = malloc(size + 1u);
-	if (!bytes)
-		fail(ENOMEM, "plan");
-	read_exactly(CONTROL_FD, bytes, size);
 	struct operation plan = {.at = bytes, .end = bytes + size};
 	operation_count = take_u32(&plan);
 	if (operation_count > MAX_OPERATIONS)

@@ -137,7 +137,7 @@ static void leave_chroot_if_refused(void)
 		errno = 0; /* the probes will tell */
 }
 
-void probe(void)
+__attribute__((noreturn)) void probe(void)
 {
 	leave_chroot_if_refused();
 	probe_one("user", try_user, 0);
@@ -154,4 +154,5 @@ void probe(void)
 	probe_one("seccomp", try_seccomp, 0);
 	probe_one("landlock", try_landlock, 0);
 	probe_one("mount-api", try_mount_api, 0);
+	_exit(0);
 }

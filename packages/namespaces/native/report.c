@@ -7,7 +7,7 @@ static void put_u32(unsigned char *at, uint32_t value)
 		at[i] = (unsigned char)(value >> (8 * i));
 }
 
-int write_all(int fd, const void *data, size_t size)
+static int write_all(int fd, const void *data, size_t size)
 {
 	const unsigned char *at = data;
 	while (size > 0) {
@@ -22,17 +22,19 @@ int write_all(int fd, const void *data, size_t size)
 	return 0;
 }
 
-/* An event: type, two numbers, text. A failure to send is not reported: whoever would read it is gone. */
+/* An event: which sandbox, type, two numbers, text. A failure to send is not reported: whoever would read it is gone. */
 void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text)
 {
-	static unsigned char frame[16 + 8192];
-	size_t length = strnlen(text, 8192);
-	put_u32(frame, (uint32_t)(12 + length));
-	put_u32(frame + 4, type);
-	put_u32(frame + 8, a);
-	put_u32(frame + 12, b);
-	memcpy(frame + 16, text, length);
-	(void)write_all(fd, frame, 16 + length);
+	static unsigned char frame[MAX_EVENT];
+	size_t length = strnlen(text, MAX_EVENT - 20);
+	put_u32(frame, (uint32_t)(16 + length));
+	put_u32(frame + 4, sandbox_id);
+	put_u32(frame + 8, type);
+	put_u32(frame + 12, a);
+	put_u32(frame + 16, b);
+	memcpy(frame + 20, text, length);
+	/* One call: watchers share the socket, and the kernel does not mix what single calls of this size send. */
+	(void)write_all(fd, frame, 20 + length);
 }
 
 /* Reports that the current operation failed, and ends this process. */
@@ -40,7 +42,7 @@ __attribute__((noreturn)) void fail(int error, const char *detail)
 {
 	send_event(report_fd, EVENT_FAILED, current, (uint32_t)error, detail);
 	if (!inside)
-		stop_child();
+		end_sandbox();
 	_exit(FAILED_STATUS);
 }
 

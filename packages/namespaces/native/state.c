@@ -5,6 +5,7 @@ struct operation operations[MAX_OPERATIONS];
 uint32_t operation_count;
 uint32_t current = NO_OPERATION;
 
+uint32_t sandbox_id;
 int report_fd = CONTROL_FD;
 int inside;
 pid_t child = -1;
@@ -18,3 +19,4 @@ uint32_t slot_count;
 int stage_fd = -1;
 int root_fd = -1;
 int wants_init;
+struct progress *progress;

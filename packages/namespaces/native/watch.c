@@ -1,17 +1,53 @@
 /* Outside: watches the sandbox until it ends, obeys the starter, and leaves nothing behind. */
 #include "launcher.h"
 
-static int child_status;
-static int exit_is_reported; /* by the init inside */
+#define MAX_WATCHED 16
 
-void stop_child(void)
+static struct pollfd polls[MAX_WATCHED];
+static on_ready *handlers[MAX_WATCHED];
+static nfds_t watched;
+static int table_changed;
+
+static int inside_socket;
+static int running; /* the command executes, and the starter knows */
+static int ended;   /* no process is left, and the starter knows */
+static int status_is_reported; /* the init inside has told how the command ended */
+static uint32_t exit_signaled, exit_number;
+
+void watch_descriptor(int fd, short events, on_ready *ready)
 {
-	if (child < 0)
+	if (watched == MAX_WATCHED)
+		fail(E2BIG, "watch");
+	polls[watched] = (struct pollfd){.fd = fd, .events = events};
+	handlers[watched++] = ready;
+	table_changed = 1;
+}
+
+void unwatch_descriptor(int fd)
+{
+	for (nfds_t i = 0; i < watched; i++) {
+		if (polls[i].fd != fd)
+			continue;
+		watched--;
+		polls[i] = polls[watched];
+		handlers[i] = handlers[watched];
+		table_changed = 1;
 		return;
-	(void)sys_pidfd_send_signal(child_pidfd, SIGKILL);
-	while (waitpid(child, &child_status, 0) < 0 && errno == EINTR)
+	}
+}
+
+/* ---- ending ---- */
+
+static void wait_for_child(void)
+{
+	int status = 0;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	child = -1;
+	if (status_is_reported)
+		return;
+	exit_signaled = WIFSIGNALED(status);
+	exit_number = (uint32_t)(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 /* Where there is no pid namespace, what the command left behind has become our child: we are its subreaper. */
@@ -19,7 +55,7 @@ static void stop_descendants(void)
 {
 	char path[64], list[4096];
 	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-	for (;;) {
+	while (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD) {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof list - 1);
 		if (fd >= 0)
@@ -32,112 +68,149 @@ static void stop_descendants(void)
 			if (pid > 1 && *end == ' ') /* a number cut off by the buffer's end has no space behind it */
 				(void)kill((pid_t)pid, SIGKILL);
 		}
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		if (waitpid(-1, NULL, 0) < 0 && errno == ECHILD)
-			return;
+		(void)waitpid(-1, NULL, 0);
 	}
+}
+
+/* Ends every process of the sandbox. */
+void end_sandbox(void)
+{
+	if (child >= 0) {
+		(void)sys_pidfd_send_signal(child_pidfd, SIGKILL);
+		wait_for_child();
+	}
+	stop_descendants();
 }
 
 /* The starter is gone: nobody else will clean up. */
 __attribute__((noreturn)) static void end_orphaned(void)
 {
-	stop_child();
-	stop_descendants();
+	end_sandbox();
 	remove_cgroups();
 	_exit(FAILED_STATUS);
 }
 
-/* Passes one event on from inside; returns its type, or 0 once the inside has closed. */
-static uint32_t relay_event(int socket)
+static void starter_gone(int fd, short events)
 {
-	static unsigned char frame[16 + 8192];
+	(void)fd;
+	(void)events;
+	end_orphaned();
+}
+
+/* ---- what the inside says ---- */
+
+static void now_running(void)
+{
+	if (!running)
+		send_event(CONTROL_FD, EVENT_RUNNING, 0, 0, "");
+	running = 1;
+}
+
+/* Its socket has closed: it has executed the command, or it was killed before. */
+static void inside_closed(void)
+{
+	unwatch_descriptor(inside_socket);
+	close(inside_socket);
+	inside_socket = -1;
+	if (running || progress->executing)
+		return now_running();
+	current = progress->operation;
+	fail(ECANCELED, "its process was killed");
+}
+
+/* Takes one event from inside; returns whether there was one. */
+static int take_event(void)
+{
+	static unsigned char frame[MAX_EVENT];
 	ssize_t n;
 	do
-		n = recv(socket, frame, sizeof frame, 0);
+		n = recv(inside_socket, frame, sizeof frame, 0);
 	while (n < 0 && errno == EINTR);
-	if (n < 16)
+	if (n < 20)
 		return 0;
-	(void)write_all(CONTROL_FD, frame, (size_t)n);
-	struct operation event = {.at = frame + 4, .end = frame + n};
-	return take_u32(&event);
+	struct operation event = {.at = frame + 8, .end = frame + n};
+	switch ((enum event)take_u32(&event)) {
+	case EVENT_FAILED:
+		(void)send(CONTROL_FD, frame, (size_t)n, MSG_NOSIGNAL);
+		end_sandbox();
+		_exit(FAILED_STATUS);
+	case EVENT_RUNNING: now_running(); break;
+	case EVENT_EXITED: /* told once every process has gone */
+		status_is_reported = 1;
+		exit_signaled = take_u32(&event);
+		exit_number = take_u32(&event);
+		break;
+	default: break;
+	}
+	return 1;
 }
 
-/* Waits until the command executes or something fails. */
-void await_exec(int socket)
+static void inside_ready(int fd, short events)
 {
-	struct pollfd polls[2] = {{.fd = socket, .events = POLLIN}, {.fd = CONTROL_FD, .events = POLLRDHUP}};
-	for (;;) {
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
-			end_orphaned();
-		if (polls[1].revents)
-			end_orphaned();
-		if (!polls[0].revents)
-			continue;
-		uint32_t type = relay_event(socket);
-		if (type == EVENT_FAILED) {
-			stop_child();
-			stop_descendants();
-			_exit(FAILED_STATUS);
-		}
-		if (type == 0)
-			send_event(CONTROL_FD, EVENT_RUNNING, 0, 0, "");
-		return;
+	(void)fd;
+	(void)events;
+	if (!take_event())
+		inside_closed();
+}
+
+static void child_ended(int fd, short events)
+{
+	(void)events;
+	unwatch_descriptor(fd);
+	wait_for_child();
+	while (inside_socket >= 0 && take_event())
+		;
+	if (inside_socket >= 0)
+		inside_closed();
+	if (!(namespaces & CLONE_NEWPID))
+		stop_descendants(); /* else the kernel has ended them with the first one */
+	send_event(CONTROL_FD, EVENT_EXITED, exit_signaled, exit_number, "");
+	ended = 1;
+}
+
+/* ---- what the starter says ---- */
+
+static void obey(int fd, short events)
+{
+	unsigned char bytes[64];
+	(void)events;
+	ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+	if (n < 8)
+		end_orphaned(); /* the server is gone */
+	struct operation packet = {.at = bytes, .end = bytes + n};
+	uint32_t command = take_u32(&packet), argument = take_u32(&packet);
+	switch ((enum command)command) {
+	case COMMAND_SIGNAL:
+		if (child > 0)
+			(void)sys_pidfd_send_signal(child_pidfd, (int)argument); /* ESRCH: it has just ended, which is reported */
+		break;
+	case COMMAND_STREAMS_TAKEN: streams_taken(); break;
+	default: break;
 	}
 }
 
-static void obey_starter(void)
+static void call_handlers(void)
 {
-	unsigned char bytes[8];
-	ssize_t n = recv(CONTROL_FD, bytes, sizeof bytes, MSG_WAITALL);
-	if (n != sizeof bytes)
-		end_orphaned();
-	struct operation command = {.at = bytes, .end = bytes + 8};
-	uint32_t verb = take_u32(&command);
-	uint32_t number = take_u32(&command);
-	if (verb == 1 && child > 0)
-		(void)sys_pidfd_send_signal(child_pidfd, (int)number); /* ESRCH: it has just ended, which is reported */
+	table_changed = 0;
+	for (nfds_t i = 0; i < watched && !table_changed; i++)
+		if (polls[i].revents)
+			handlers[i](polls[i].fd, polls[i].revents);
 }
 
-static void report_exit(void)
-{
-	int signaled = WIFSIGNALED(child_status);
-	if (!exit_is_reported)
-		send_event(CONTROL_FD, EVENT_EXITED, (uint32_t)signaled,
-			   (uint32_t)(signaled ? WTERMSIG(child_status) : WEXITSTATUS(child_status)), "");
-}
-
+/* Ends when the sandbox has ended and the starter has what it needs of us. */
 __attribute__((noreturn)) void watch(int socket, int signals)
 {
-	enum { CONTROL, CHILD, SIGNALS, INSIDE_SOCKET };
-	struct pollfd polls[4] = {{.fd = CONTROL_FD, .events = POLLIN | POLLRDHUP},
-				  {.fd = child_pidfd, .events = POLLIN},
-				  {.fd = signals, .events = POLLIN},
-				  {.fd = socket, .events = POLLIN}};
-	for (;;) {
-		if (poll(polls, 4, -1) < 0) {
-			if (errno == EINTR)
-				continue;
+	inside_socket = socket;
+	watch_descriptor(socket, POLLIN, inside_ready);
+	watch_descriptor(COMMAND_FD, POLLIN, obey);
+	watch_descriptor(CONTROL_FD, POLLRDHUP, starter_gone);
+	watch_descriptor(signals, POLLIN, starter_gone);
+	watch_descriptor(child_pidfd, POLLIN, child_ended);
+	while (!ended || streams_wait_for_starter()) {
+		if (poll(polls, watched, -1) >= 0)
+			call_handlers();
+		else if (errno != EINTR)
 			end_orphaned();
-		}
-		if (polls[INSIDE_SOCKET].revents) {
-			uint32_t type = relay_event(socket);
-			exit_is_reported |= type == EVENT_EXITED;
-			if (type == 0)
-				polls[INSIDE_SOCKET].fd = -1;
-			continue; /* what the init inside says comes before its own end */
-		}
-		if (polls[CHILD].revents) {
-			while (waitpid(child, &child_status, 0) < 0 && errno == EINTR)
-				;
-			child = -1;
-			stop_descendants();
-			report_exit();
-			_exit(0);
-		}
-		if (polls[SIGNALS].revents || (polls[CONTROL].revents & (POLLHUP | POLLRDHUP | POLLERR)))
-			end_orphaned();
-		if (polls[CONTROL].revents)
-			obey_starter();
 	}
+	_exit(0);
 }

@@ -2,6 +2,7 @@
 export { type Caller, readCaller, type SubordinateRange } from './caller.js';
 export { CAPABILITIES, type Capability } from './capabilities.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
+export { type LauncherServer, startLauncherServer } from './launcher.js';
 export type { Operation, OperationName, OperationOf } from './operations.js';
 export { type Plan, planSandbox } from './plan.js';
 export { printPlan } from './print-plan.js';

@@ -1,17 +1,178 @@
-/** Finding and running the native launcher: by absolute path, without a shell, with descriptor 3 as the only link. */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+/** The launcher server: one small native process, started once, that makes every sandbox of this program. */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
 import { NamespaceError } from './error.js';
-import { EventReader, type LauncherEvent } from './protocol.js';
-import type { StdioTarget } from './sandbox.js';
+import { type CommandName, EVENT, EventReader, encodeRequest, type LauncherEvent, type Request } from './protocol.js';
 
-/** A launcher process and the socket to it. */
-export interface Launcher {
-  /** The process. */
-  readonly process: ChildProcess;
-  /** Descriptor 3 on our side. */
-  readonly control: Duplex;
+/** Who hears of one request: its events, and its end with the error if it is not an orderly one. */
+export interface Listener {
+  /** Called for every event but the last, {@link EVENT.gone}. */
+  readonly event: (event: LauncherEvent) => void;
+  /** Called once: the process that served the request is gone, and with it everything that it watched. */
+  readonly gone: (how: LauncherEvent | NamespaceError) => void;
+}
+
+/** One request that is being served. */
+export interface Served {
+  /** Sends a command about it; moot once it has ended. */
+  readonly tell: (command: CommandName, argument: number) => void;
+}
+
+/** What the server has as descriptors 0, 1 and 2, and can hand on. */
+type Streams = readonly ['inherit' | number, 'inherit' | number, 'inherit' | number];
+
+/** A running launcher server: see {@link startLauncherServer}. */
+export interface LauncherServer extends AsyncDisposable {
+  /** Its process id. */
+  readonly pid: number;
+  /** Ends the server and every sandbox that it made; resolves when none is left. The next sandbox starts a new one. */
+  close(): Promise<void>;
+}
+
+/**
+ * The server's process, and the socket to it. Starting it costs one fork of this Node process, which takes longer the more memory Node uses;
+ * every sandbox after that costs the server a fork that takes microseconds. It ends with this program, by whatever cause.
+ */
+export class ServerProcess implements LauncherServer {
+  readonly #process: ChildProcess;
+  readonly #control: Duplex & { ref(): void; unref(): void };
+  readonly #listeners = new Map<number, Listener>();
+  readonly #closed: Promise<void>;
+  #next = 1;
+  #isAlive = true;
+
+  private constructor(child: ChildProcess) {
+    this.#process = child;
+    this.#control = child.stdio[3] as Duplex & { ref(): void; unref(): void }; // 'pipe' makes a net.Socket
+    this.#closed = this.#follow();
+    child.once('exit', () => {
+      this.#isAlive = false;
+    });
+    child.unref();
+    this.#control.unref();
+  }
+
+  /** Starts a server. Throws {@link NamespaceError} `launcher-missing`. */
+  static async start(path: string, streams: Streams = ['inherit', 'inherit', 'inherit']): Promise<ServerProcess> {
+    const child = spawn(path, [], {
+      argv0: 'casemate-launcher',
+      cwd: '/',
+      env: {},
+      stdio: [...streams, 'pipe'],
+      shell: false,
+    });
+    if (child.pid !== undefined) return new ServerProcess(child);
+    const cause = await new Promise<Error>((resolve) => child.once('error', resolve));
+    throw missing(`expected ${path} to be executable, got ${cause.message}`, cause);
+  }
+
+  /** Its process id. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** Whether it takes requests. */
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Sends a request; what comes of it goes to `listener`. */
+  request(request: Exclude<Request, { readonly verb: 'command' }>, listener: Listener): Served {
+    const id = this.#next++;
+    this.#listeners.set(id, listener);
+    if (this.#listeners.size === 1) this.#control.ref();
+    this.#write(id, request);
+    return { tell: (command, argument) => this.#write(id, { verb: 'command', command, argument }) };
+  }
+
+  /** {@inheritDoc LauncherServer.close} */
+  async close(): Promise<void> {
+    this.#isAlive = false;
+    this.#control.end();
+    await this.#closed;
+  }
+
+  /** Same as {@link close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #write(id: number, request: Request): void {
+    if (!this.#control.writableEnded && !this.#control.destroyed) this.#control.write(encodeRequest(id, request));
+  }
+
+  // The socket closes when the last process that holds its other end is gone: the server and all of its watchers.
+  #follow(): Promise<void> {
+    const reader = new EventReader();
+    this.#control.on('data', (chunk: Uint8Array) => {
+      try {
+        for (const event of reader.push(chunk)) this.#take(event);
+      } catch (cause) {
+        this.#control.destroy(failed('expected events, got other bytes', cause));
+      }
+    });
+    return new Promise((resolve) => {
+      let error: NamespaceError | undefined;
+      this.#control.on('error', (cause) => {
+        error = cause instanceof NamespaceError ? cause : undefined; // EPIPE says no more than the end that follows
+      });
+      this.#control.once('close', () => {
+        this.#isAlive = false;
+        this.#abandon(error ?? failed(`expected it to run, got ${endOf(this.#process)}`));
+        resolve();
+      });
+    });
+  }
+
+  #take(event: LauncherEvent): void {
+    const listener = this.#listeners.get(event.id);
+    if (event.type !== EVENT.gone) {
+      listener?.event(event);
+      return;
+    }
+    this.#listeners.delete(event.id);
+    if (this.#listeners.size === 0) this.#control.unref();
+    listener?.gone(event);
+  }
+
+  #abandon(error: NamespaceError): void {
+    const left = [...this.#listeners.values()];
+    this.#listeners.clear();
+    for (const listener of left) listener.gone(error);
+  }
+}
+
+let shared: { readonly path: string; readonly starting: Promise<ServerProcess>; server?: ServerProcess } | undefined;
+
+/**
+ * Starts the launcher server now, so that not the first sandbox pays for it; best before the program has allocated much. It is
+ * started by itself otherwise, and again should it have died. Throws {@link NamespaceError} `launcher-missing`.
+ */
+export async function startLauncherServer(): Promise<LauncherServer> {
+  return serverProcess();
+}
+
+/** The server of this program, started if it does not run. Throws {@link NamespaceError} `launcher-missing`. */
+export function serverProcess(): Promise<ServerProcess> {
+  const path = launcherPath();
+  if (shared?.path === path && shared.server?.isAlive !== false) return shared.starting;
+  const mine: NonNullable<typeof shared> = { path, starting: ServerProcess.start(path) };
+  shared = mine;
+  mine.starting.then(
+    (server) => {
+      mine.server = server;
+    },
+    () => {
+      if (shared === mine) shared = undefined;
+    },
+  );
+  return mine.starting;
+}
+
+/** A server of its own for a sandbox that takes over descriptors of this program. Throws {@link NamespaceError} `launcher-missing`. */
+export function startPrivateServer(streams: Streams): Promise<ServerProcess> {
+  return ServerProcess.start(launcherPath(), streams);
 }
 
 /** The absolute path of the launcher. Throws {@link NamespaceError} `launcher-missing`. */
@@ -25,41 +186,12 @@ function launcherPath(): string {
   }
 }
 
-/** Runs the launcher and sends it `request`. Throws {@link NamespaceError} `launcher-missing`. */
-export async function runLauncher(
-  request: Uint8Array,
-  stdio: readonly [StdioTarget, StdioTarget, StdioTarget],
-): Promise<Launcher> {
-  const path = launcherPath();
-  const options: StdioOptions = [...stdio, 'pipe'];
-  const child = spawn(path, [], { argv0: 'casemate-launcher', cwd: '/', env: {}, stdio: options, shell: false });
-  await new Promise((resolve, reject) => {
-    child.once('spawn', resolve);
-    child.once('error', (cause) => reject(missing(`expected ${path} to be executable, got ${cause.message}`, cause)));
-  });
-  const control = child.stdio[3] as Duplex; // 'pipe' makes a socket
-  control.on('error', () => undefined); // a closed socket shows as its end, which the reader reports
-  control.write(request);
-  return { process: child, control };
+function endOf(child: ChildProcess): string {
+  return child.signalCode ?? `exit status ${child.exitCode}`;
 }
 
-/** Calls `onEvent` for every event, then resolves when the launcher has closed its side. Rejects for bytes that are no events. */
-export function readEvents(control: Duplex, onEvent: (event: LauncherEvent) => void): Promise<void> {
-  const reader = new EventReader();
-  return new Promise((resolve, reject) => {
-    control.on('data', (chunk: Uint8Array) => {
-      try {
-        for (const event of reader.push(chunk)) onEvent(event);
-      } catch (cause) {
-        control.destroy();
-        reject(
-          new NamespaceError('launcher-failed', 'read launcher event: expected an event, got other bytes', { cause }),
-        );
-      }
-    });
-    control.once('close', () => resolve());
-    control.once('end', () => control.destroy());
-  });
+function failed(problem: string, cause?: unknown): NamespaceError {
+  return new NamespaceError('launcher-failed', `follow launcher: ${problem}`, { cause });
 }
 
 function missing(problem: string, cause: unknown): NamespaceError {

@@ -3,8 +3,8 @@ import { type Availability, probeCgroups } from '@casemate/cgroups';
 import { readCaller } from './caller.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
-import { readEvents, runLauncher } from './launcher.js';
-import { EVENT, encodeProbe, type LauncherEvent } from './protocol.js';
+import { serverProcess } from './launcher.js';
+import { EVENT, type LauncherEvent } from './protocol.js';
 import { USER_NAMESPACE_REMEDY } from './remedies.js';
 import type { NamespaceKind } from './spec.js';
 
@@ -76,9 +76,15 @@ export async function probe(): Promise<Probe> {
 
 async function ask(): Promise<ReadonlyMap<string, LauncherEvent>> {
   const answers = new Map<string, LauncherEvent>();
-  const { control } = await runLauncher(encodeProbe(), ['ignore', 'ignore', 'ignore']);
-  await readEvents(control, (event) => {
-    if (event.type === EVENT.probe) answers.set(event.text, event);
+  const server = await serverProcess();
+  await new Promise<void>((resolve, reject) => {
+    server.request(
+      { verb: 'probe' },
+      {
+        event: (event) => event.type === EVENT.probe && answers.set(event.text, event),
+        gone: (how) => (how instanceof NamespaceError ? reject(how) : resolve()),
+      },
+    );
   });
   return answers;
 }

@@ -1,12 +1,31 @@
-/** What passes over the launcher's descriptor 3: a plan or a question in, events out (native/report.c and native/watch.c have the other half). */
+/** What passes between the launcher server and us: requests in, events out (native/server.c and native/watch.c have the other half). */
 import { decode, encode, oneOf, rest, struct, u32le } from '@casemate/wire';
 import { type Operation, PlanBytes } from './operations.js';
 
 /** The kinds of events. */
-export const EVENT = { started: 1, failed: 2, running: 3, exited: 4, probe: 5 } as const;
+export const EVENT = { started: 1, failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7 } as const;
+
+/** Commands about a running sandbox. */
+const COMMAND = { signal: 1, 'streams-taken': 2 } as const;
+
+/** The name of a command. */
+export type CommandName = keyof typeof COMMAND;
+
+/** Where a standard stream of a command goes; `number` of the launcher's own streams is meant by its place. */
+const STREAM = { ignore: 0, inherit: 1, pipe: 2 } as const;
+
+/** The name of a target of a stream. */
+export type StreamName = keyof typeof STREAM;
+
+/** What the server is asked or told. */
+export type Request =
+  | { readonly verb: 'probe' }
+  | { readonly verb: 'start'; readonly streams: readonly StreamName[]; readonly operations: readonly Operation[] }
+  | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number };
 
 const EventBody = struct('Event', {
-  type: oneOf('type', u32le, [EVENT.started, EVENT.failed, EVENT.running, EVENT.exited, EVENT.probe]),
+  id: u32le,
+  type: oneOf('type', u32le, Object.values(EVENT)),
   a: u32le,
   b: u32le,
   text: rest('text', 8192),
@@ -14,34 +33,43 @@ const EventBody = struct('Event', {
 
 /** One event; what `a` and `b` mean depends on its type. */
 export interface LauncherEvent {
+  /** The number of the request. */
+  readonly id: number;
   /** One of {@link EVENT}. */
   readonly type: (typeof EVENT)[keyof typeof EVENT];
-  /** started: process id; failed: index of the operation; exited: 1 for a signal; probe: error number. */
+  /** started: process id; failed: index of the operation; exited and gone: 1 for a signal; probe: error number. */
   readonly a: number;
-  /** failed: error number; exited: code or signal number; probe: the answer. */
+  /** failed: error number; exited and gone: code or signal number; probe: the answer. */
   readonly b: number;
-  /** failed: what the operation was about; probe: the question. */
+  /** failed: what the operation was about; probe: the question; streams: what to open for each, or a hyphen. */
   readonly text: string;
 }
 
-/** The bytes that make the launcher perform a plan. */
+/** The bytes of a request: their length, the verb, the number of the sandbox, what the verb needs. */
+export function encodeRequest(id: number, request: Request): Uint8Array {
+  switch (request.verb) {
+    case 'probe':
+      return frame(1, id, []);
+    case 'start':
+      return frame(2, id, [
+        ...request.streams.map((name) => encode(u32le, STREAM[name])),
+        encode(PlanBytes, request.operations),
+      ]);
+    case 'command':
+      return frame(3, id, [encode(Command, { command: COMMAND[request.command], argument: request.argument })]);
+  }
+}
+
+const Command = struct('Command', { command: u32le, argument: u32le });
+
+/** The bytes of a plan; for tests and diagnosis. */
 export function encodePlan(operations: readonly Operation[]): Uint8Array {
-  return frame('CMP1', encode(PlanBytes, operations));
+  return encode(PlanBytes, operations);
 }
 
 /** The operations in the bytes of {@link encodePlan}; for tests and diagnosis. Throws `WireError`. */
 export function decodePlan(bytes: Uint8Array): readonly Operation[] {
-  return decode(PlanBytes, bytes.subarray(8));
-}
-
-/** The bytes that make the launcher answer what this kernel and user may do. */
-export function encodeProbe(): Uint8Array {
-  return frame('CMQ1', new Uint8Array());
-}
-
-/** The bytes that make the launcher send a signal to the first process of the sandbox. */
-export function encodeSignal(signal: number): Uint8Array {
-  return encode(struct('Command', { verb: u32le, number: u32le }), { verb: 1, number: signal });
+  return decode(PlanBytes, bytes);
 }
 
 /** Cuts a byte stream into events. The launcher is trusted; the bounds are against a broken one. */
@@ -67,8 +95,19 @@ export class EventReader {
   }
 }
 
-function frame(magic: string, body: Uint8Array): Uint8Array {
-  return concat(concat(new TextEncoder().encode(magic), encode(u32le, body.length)), body);
+function frame(verb: number, id: number, parts: readonly Uint8Array[]): Uint8Array {
+  const size = parts.reduce((sum, part) => sum + part.length, 0);
+  const bytes = new Uint8Array(12 + size);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, 8 + size, true);
+  view.setUint32(4, verb, true);
+  view.setUint32(8, id, true);
+  let at = 12;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 function concat(a: Uint8Array, b: Uint8Array): Uint8Array {

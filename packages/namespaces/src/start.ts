@@ -1,15 +1,16 @@
-/** Starting a sandbox: plan, hand the plan to the launcher, follow its events. */
-import type { ChildProcess } from 'node:child_process';
+/** Starting a sandbox: plan, hand the plan to the launcher server, follow its events. */
+import { constants as files, openSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { constants } from 'node:os';
-import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { readCaller } from './caller.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
-import { type Launcher, readEvents, runLauncher } from './launcher.js';
+import { type Served, type ServerProcess, serverProcess, startPrivateServer } from './launcher.js';
 import { type Plan, planSandbox } from './plan.js';
-import { EVENT, encodePlan, encodeSignal, type LauncherEvent } from './protocol.js';
+import { EVENT, type LauncherEvent, type StreamName } from './protocol.js';
 import { remedyFor } from './remedies.js';
-import type { Sandbox, SandboxExit, StartOptions } from './sandbox.js';
+import type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
 import type { SandboxSpec } from './spec.js';
 
 /**
@@ -23,45 +24,86 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   options.signal?.throwIfAborted();
   const plan = planSandbox(spec, await readCaller());
   const { stdin = 'pipe', stdout = 'pipe', stderr = 'pipe' } = options.stdio ?? {};
-  const launcher = await runLauncher(encodePlan(plan.operations), [stdin, stdout, stderr]);
-  const sandbox = new LaunchedSandbox(launcher, plan);
-  await sandbox.running;
+  const sandbox = await launch(plan, [stdin, stdout, stderr]);
   options.signal?.addEventListener('abort', () => void sandbox.stop({ grace: 0 }), { once: true });
   return sandbox;
 }
 
-class LaunchedSandbox implements Sandbox {
-  readonly stdin: Writable | null;
-  readonly stdout: Readable | null;
-  readonly stderr: Readable | null;
-  readonly running: Promise<void>;
-  readonly #exit: Promise<SandboxExit>;
-  readonly #plan: Plan;
-  readonly #control: Duplex;
-  #pid = 0;
-  #ended: SandboxExit | undefined;
-  #isRunning = false;
-  #failure: NamespaceError | undefined;
+async function launch(plan: Plan, targets: readonly [StdioTarget, StdioTarget, StdioTarget]): Promise<LaunchedSandbox> {
+  if (targets.some((target) => typeof target === 'number')) return launchPrivately(plan, targets);
+  const sandbox = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
+  try {
+    await sandbox.running;
+    return sandbox;
+  } catch (error) {
+    // The server may have died before it read the request; nothing of the sandbox is left, so it can be asked for again.
+    if (sandbox.pid > 0 || !(error instanceof NamespaceError) || error.code !== 'launcher-failed') throw error;
+  }
+  const second = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
+  await second.running;
+  return second;
+}
 
-  constructor({ process: child, control }: Launcher, plan: Plan) {
-    this.stdin = child.stdin;
-    this.stdout = child.stdout;
-    this.stderr = child.stderr;
+/** Descriptors of this program cannot be sent to a server that runs already; a new one inherits them. */
+async function launchPrivately(
+  plan: Plan,
+  [stdin, stdout, stderr]: readonly [StdioTarget, StdioTarget, StdioTarget],
+): Promise<LaunchedSandbox> {
+  const own = (target: StdioTarget): 'inherit' | number => (typeof target === 'number' ? target : 'inherit');
+  const server = await startPrivateServer([own(stdin), own(stdout), own(stderr)]);
+  const sandbox = new LaunchedSandbox(server, plan, [stdin, stdout, stderr].map(streamName));
+  void sandbox.gone.then(() => server.close());
+  await sandbox.running;
+  return sandbox;
+}
+
+function streamName(target: StdioTarget): StreamName {
+  return typeof target === 'number' ? 'inherit' : target;
+}
+
+class LaunchedSandbox implements Sandbox {
+  readonly running: Promise<void>;
+  readonly gone: Promise<void>;
+  readonly #exit = withResolvers<SandboxExit>();
+  readonly #running = withResolvers<void>();
+  readonly #gone = withResolvers<void>();
+  readonly #plan: Plan;
+  readonly #served: Served;
+  #streams: readonly [Socket | null, Socket | null, Socket | null] = [null, null, null];
+  #pid = 0;
+  #ended = false;
+  #failure: NamespaceError | undefined;
+  #streamFailure: NamespaceError | undefined;
+
+  constructor(server: ServerProcess, plan: Plan, streams: readonly StreamName[]) {
     this.#plan = plan;
-    this.#control = control;
-    const running = withResolvers<void>();
-    this.running = running.promise;
-    this.#exit = this.#follow(child, running);
-    this.#exit.catch(() => undefined); // whoever calls wait() hears of it
-    this.stdin?.on('error', () => undefined); // EPIPE: the command has closed its input
+    this.running = this.#running.promise;
+    this.gone = this.#gone.promise;
+    this.#exit.promise.catch(() => undefined); // whoever calls wait() hears of it
+    this.#served = server.request(
+      { verb: 'start', streams, operations: plan.operations },
+      { event: (event) => this.#take(event), gone: (how) => this.#leave(how) },
+    );
   }
 
   get pid(): number {
     return this.#pid;
   }
 
+  get stdin(): Writable | null {
+    return this.#streams[0];
+  }
+
+  get stdout(): Readable | null {
+    return this.#streams[1];
+  }
+
+  get stderr(): Readable | null {
+    return this.#streams[2];
+  }
+
   wait(): Promise<SandboxExit> {
-    return this.#exit;
+    return this.#exit.promise;
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -73,42 +115,72 @@ class LaunchedSandbox implements Sandbox {
   async stop({ grace = 2000 }: { readonly grace?: number } = {}): Promise<SandboxExit> {
     if (!this.#ended && grace > 0) {
       this.#send('SIGTERM');
-      await within(grace, this.#exit);
+      await within(grace, this.#exit.promise);
     }
     if (!this.#ended) this.#send('SIGKILL');
-    return this.#exit;
+    return this.#exit.promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop({ grace: 0 }).catch(() => undefined);
   }
 
-  async #follow(child: ChildProcess, running: Resolvers<void>): Promise<SandboxExit> {
-    const left = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    try {
-      await readEvents(this.#control, (event) => this.#take(event, running));
-      await left;
-      if (this.#ended) return this.#ended;
-      throw this.#failure ?? launcherFailed(child);
-    } catch (error) {
-      running.reject(error);
-      throw error;
+  #take(event: LauncherEvent): void {
+    switch (event.type) {
+      case EVENT.streams:
+        this.#openStreams(event.text);
+        break;
+      case EVENT.started:
+        this.#pid = event.a;
+        break;
+      case EVENT.failed:
+        this.#failure ??= operationFailed(this.#plan, event); // once everything is gone it is told
+        break;
+      case EVENT.running:
+        this.#running.resolve();
+        break;
+      case EVENT.exited:
+        this.#ended = true;
+        this.#exit.resolve(exitOf(event));
+        break;
     }
   }
 
-  #take(event: LauncherEvent, running: Resolvers<void>): void {
-    if (event.type === EVENT.started) this.#pid = event.a;
-    if (event.type === EVENT.failed) this.#failure = operationFailed(this.#plan, event);
-    if (event.type === EVENT.exited) this.#ended ??= exitOf(event);
-    // After a failure the end of the launcher says that nothing is left.
-    if (event.type !== EVENT.running || this.#failure || this.#isRunning) return;
-    this.#isRunning = true;
-    running.resolve();
+  #leave(how: LauncherEvent | NamespaceError): void {
+    const error = this.#failure ?? this.#streamFailure ?? (how instanceof NamespaceError ? how : watcherFailed(how));
+    if (!this.#ended) for (const stream of this.#streams) stream?.destroy();
+    this.#ended = true;
+    this.#running.reject(error);
+    this.#exit.reject(error); // both are no more than repetitions after an orderly end
+    this.#gone.resolve();
+  }
+
+  #openStreams(paths: string): void {
+    try {
+      const [stdin = '-', stdout = '-', stderr = '-'] = paths.split(' ');
+      this.#streams = [openPipe(stdin, 'write'), openPipe(stdout, 'read'), openPipe(stderr, 'read')];
+      this.#served.tell('streams-taken', 0);
+    } catch (cause) {
+      // Often only because the watcher has ended already, and then it has told why.
+      const message = `open streams: expected to open ${paths.trim()}, got an error`;
+      this.#streamFailure = new NamespaceError('launcher-failed', message, { cause });
+      this.#send('SIGKILL');
+    }
   }
 
   #send(signal: NodeJS.Signals): void {
-    if (!this.#control.destroyed) this.#control.write(encodeSignal(constants.signals[signal]));
+    this.#served.tell('signal', constants.signals[signal]);
   }
+}
+
+/** Opens the launcher's end of a pipe as a stream of ours; it keeps its own until we say that we have it. */
+function openPipe(path: string, direction: 'read' | 'write'): Socket | null {
+  if (path === '-') return null;
+  const access = direction === 'read' ? files.O_RDONLY : files.O_WRONLY;
+  const fd = openSync(path, access | files.O_NONBLOCK);
+  const stream = new Socket({ fd, readable: direction === 'read', writable: direction === 'write' });
+  if (direction === 'write') stream.on('error', () => undefined); // EPIPE: the command has closed its input
+  return stream;
 }
 
 function operationFailed(plan: Plan, { a: index, b: number, text }: LauncherEvent): NamespaceError {
@@ -119,8 +191,8 @@ function operationFailed(plan: Plan, { a: index, b: number, text }: LauncherEven
   return new NamespaceError('operation-failed', message, { operation, errno, remedy: remedyFor(name, errno) });
 }
 
-function launcherFailed(child: ChildProcess): NamespaceError {
-  const how = child.signalCode ?? `exit status ${child.exitCode}`;
+function watcherFailed({ a: signaled, b: number }: LauncherEvent): NamespaceError {
+  const how = signaled ? `signal ${number}` : `exit status ${number}`;
   return new NamespaceError('launcher-failed', `follow sandbox: expected the launcher to report its end, got ${how}`);
 }
 

@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
 import { createCgroup } from '@casemate/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NamespaceError, type SandboxSpec, startSandbox } from '../src/index.js';
+import { EVENT, EventReader, encodeRequest, type LauncherEvent } from '../src/protocol.js';
 import {
   asUser,
   bundleStarter,
@@ -400,22 +402,27 @@ describe.each(launchers)('%s', (_, launcher) => {
       });
     });
 
-    itRuns('a broken plan without harm', async () => {
-      const { runLauncher, readEvents } = await import('../src/launcher.js');
-      const { encodePlan } = await import('../src/protocol.js');
-      const good = encodePlan([
-        { op: 'namespaces', flags: 0 },
-        { op: 'hostname', name: 'x' },
-      ]);
-      for (const at of [8, 12, 13, 14, 18, 22, 24, 30, good.length - 1]) {
-        const broken = good.slice();
-        broken[at] = (broken[at] ?? 0) ^ 0xff;
-        const { control, process: child } = await runLauncher(broken, ['ignore', 'ignore', 'ignore']);
-        control.end();
-        const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)));
-        await readEvents(control, () => undefined);
-        expect(await ended, `byte ${at}`).toBe(125);
+    itRuns('a broken request, and is there for the next one unless its frame is broken', async () => {
+      const good = encodeRequest(1, {
+        verb: 'start',
+        streams: ['ignore', 'ignore', 'ignore'],
+        operations: [
+          { op: 'namespaces', flags: 0 },
+          { op: 'hostname', name: 'x' },
+        ],
+      });
+      for (const at of [12, 16, 24, 28, 29, 30, 34, 38, 40, 46, good.length - 1]) {
+        const { events, status } = await serve(launcher ?? '', [flip(good, at), encodeRequest(2, { verb: 'probe' })]);
+        expect(events.filter((e) => e.id === 1 && e.type === EVENT.failed).length, `byte ${at}`).toBe(1);
+        expect(events.find((e) => e.id === 1 && e.type === EVENT.gone)?.b, `byte ${at}`).toBe(125);
+        expect(events.filter((e) => e.id === 2 && e.type === EVENT.probe).length).toBeGreaterThan(10);
+        expect(status).toBe(0);
       }
+      for (const at of [2, 3]) expect((await serve(launcher ?? '', [flip(good, at)])).status).toBe(0);
+      expect((await serve(launcher ?? '', [flip(good, 5)])).events.map((e) => e.type)).toEqual([
+        EVENT.failed,
+        EVENT.gone,
+      ]);
     });
   });
 
@@ -568,7 +575,7 @@ describe.each(launchers)('%s', (_, launcher) => {
         '/new',
         'kept',
       ]);
-      expect(bind?.stdout).toMatch(/^from the image\n.*launcher/);
+      expect(bind?.stdout).toMatch(/^from the image\ncasemate\n/);
       expect(failing?.error).toMatchObject({ errno: 'EPERM', operation: { name: 'rlimit' } });
     });
   });
@@ -580,6 +587,36 @@ describe('a launcher that is not there', () => {
     await expect(startSandbox({ command: ['/bin/true'] })).rejects.toMatchObject({ code: 'launcher-missing' });
   });
 });
+
+function flip(bytes: Uint8Array, at: number): Uint8Array {
+  const broken = bytes.slice();
+  broken[at] = (broken[at] ?? 0) ^ 0xff;
+  return broken;
+}
+
+/** A server that is sent these bytes and then nothing more: what it answers, and how it ends. */
+async function serve(
+  launcher: string,
+  requests: readonly Uint8Array[],
+): Promise<{ readonly events: readonly LauncherEvent[]; readonly status: unknown }> {
+  const child = spawn(launcher, [], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'], env: {} });
+  const control = child.stdio[3] as Duplex;
+  const status = new Promise((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code)));
+  const reader = new EventReader();
+  const events: LauncherEvent[] = [];
+  control.on('error', () => undefined);
+  for (const bytes of requests) control.write(bytes);
+  const gone = (): number => events.filter((e) => e.type === EVENT.gone).length;
+  await new Promise<void>((resolve) => {
+    control.on('data', (chunk: Uint8Array) => {
+      events.push(...reader.push(chunk));
+      if (gone() === requests.length) resolve();
+    });
+    control.once('close', () => resolve());
+  });
+  control.end();
+  return { events, status: await status };
+}
 
 function descendants(pid: number): readonly number[] {
   if (!isAlive(pid)) return [];

@@ -1,0 +1,223 @@
+/*
+ * The server: takes requests of the starter, forks a watcher for each, passes commands on to it, and tells when it has ended.
+ * It is small on purpose: its fork takes microseconds, where that of a Node process with a large heap takes tens of milliseconds.
+ */
+#include "launcher.h"
+
+enum verb { VERB_PROBE = 1, VERB_START = 2, VERB_COMMAND = 3 };
+
+/* A process that we forked for a request. */
+struct watcher {
+	uint32_t id;
+	pid_t pid;
+	int command_fd; /* our end of a packet socket */
+};
+
+static struct watcher *watchers;
+static uint32_t watcher_count, watcher_room;
+
+/* Descriptors 0, 1 and 2 are the starter's; whatever else it let slip into us does not belong into a sandbox. */
+static void keep_own_descriptors(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (syscall(SYS_close_range, (unsigned)CONTROL_FD + 1, ~0u, 0) < 0)
+		_exit(FAILED_STATUS);
+}
+
+static int block_signals(void)
+{
+	sigset_t all, wanted;
+	sigfillset(&all);
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGCHLD);
+	sigaddset(&wanted, SIGTERM);
+	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
+		_exit(FAILED_STATUS);
+	return signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static struct watcher *find_watcher(uint32_t id)
+{
+	for (uint32_t i = 0; i < watcher_count; i++)
+		if (watchers[i].id == id)
+			return &watchers[i];
+	return NULL;
+}
+
+static int make_room(void)
+{
+	if (watcher_count < watcher_room)
+		return 0;
+	uint32_t room = watcher_room ? watcher_room * 2 : 16;
+	struct watcher *larger = realloc(watchers, room * sizeof *larger);
+	if (!larger)
+		return -1;
+	watchers = larger;
+	watcher_room = room;
+	return 0;
+}
+
+/* In the new process: only the starter's streams, the control socket and our end of the command socket stay. */
+static void become_watcher(int command_socket)
+{
+	free(watchers);
+	watchers = NULL;
+	watcher_count = watcher_room = 0;
+	if (dup3(command_socket, COMMAND_FD, O_CLOEXEC) < 0 && errno != EINVAL)
+		_exit(FAILED_STATUS);
+	if (syscall(SYS_close_range, (unsigned)COMMAND_FD + 1, ~0u, 0) < 0)
+		_exit(FAILED_STATUS);
+}
+
+static void refuse(uint32_t id, int error, const char *what)
+{
+	sandbox_id = id;
+	send_event(CONTROL_FD, EVENT_FAILED, NO_OPERATION, (uint32_t)error, what);
+	send_event(CONTROL_FD, EVENT_GONE, 0, FAILED_STATUS, "");
+}
+
+static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size)
+{
+	int sockets[2];
+	if (make_room() < 0)
+		return refuse(id, ENOMEM, "server");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return refuse(id, errno, "socketpair");
+	pid_t pid = fork();
+	if (pid < 0) {
+		refuse(id, errno, "fork");
+		close(sockets[0]);
+		close(sockets[1]);
+		return;
+	}
+	if (pid == 0) {
+		sandbox_id = id;
+		become_watcher(sockets[1]);
+		if (verb == VERB_START)
+			start(body, size);
+		probe();
+	}
+	close(sockets[1]);
+	watchers[watcher_count++] = (struct watcher){.id = id, .pid = pid, .command_fd = sockets[0]};
+}
+
+/* The watcher may just have ended, which is not the starter's fault: what it was told is then moot. */
+static void pass_on(uint32_t id, const unsigned char *body, uint32_t size)
+{
+	const struct watcher *watcher = find_watcher(id);
+	if (watcher)
+		(void)send(watcher->command_fd, body, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* A request: its length, then verb, number of the sandbox, and the rest. The starter writes it: it is checked for shape. */
+static int take_request(void)
+{
+	unsigned char header[12];
+	ssize_t n = recv(CONTROL_FD, header, sizeof header, MSG_WAITALL);
+	if (n != sizeof header)
+		return -1;
+	struct operation fields = {.at = header, .end = header + sizeof header};
+	uint32_t size = take_u32(&fields) - 8, verb = take_u32(&fields), id = take_u32(&fields);
+	if (size > MAX_PLAN)
+		return -1;
+	unsigned char *body = malloc(size + 1u);
+	if (!body || read_exactly(CONTROL_FD, body, size) < 0)
+		return -1;
+	if (verb == VERB_COMMAND)
+		pass_on(id, body, size);
+	else if (verb == VERB_START || verb == VERB_PROBE)
+		begin(verb, id, body, size);
+	else
+		refuse(id, EBADMSG, "request");
+	free(body);
+	return 0;
+}
+
+/* Who is our child without being a watcher was left behind by a watcher that was killed: nobody else will end it. */
+static void end_strays(void)
+{
+	char path[64], list[4096];
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd < 0 ? 0 : read(fd, list, sizeof list - 1);
+	if (fd >= 0)
+		close(fd);
+	list[size > 0 ? size : 0] = 0;
+	for (char *at = list, *end; *at; at = end) {
+		long pid = strtol(at, &end, 10);
+		if (end == at || *end != ' ') /* a number cut off by the buffer's end has no space behind it */
+			break;
+		uint32_t i = 0;
+		while (i < watcher_count && watchers[i].pid != (pid_t)pid)
+			i++;
+		if (i == watcher_count)
+			(void)kill((pid_t)pid, SIGKILL);
+	}
+}
+
+static void collect(pid_t pid, int status)
+{
+	for (uint32_t i = 0; i < watcher_count; i++) {
+		if (watchers[i].pid != pid)
+			continue;
+		sandbox_id = watchers[i].id;
+		close(watchers[i].command_fd);
+		watchers[i] = watchers[--watcher_count];
+		int killed = WIFSIGNALED(status);
+		send_event(CONTROL_FD, EVENT_GONE, (uint32_t)killed, (uint32_t)(killed ? WTERMSIG(status) : WEXITSTATUS(status)), "");
+		return;
+	}
+}
+
+static void collect_all(void)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		collect(pid, status);
+		if (WIFSIGNALED(status))
+			end_strays();
+	}
+}
+
+/* The starter is gone. The watchers see that too and end what they watch; we wait for them, and for what they left. */
+__attribute__((noreturn)) static void end_server(void)
+{
+	for (uint32_t i = 0; i < watcher_count; i++) {
+		(void)shutdown(watchers[i].command_fd, SHUT_RDWR);
+		(void)kill(watchers[i].pid, SIGTERM);
+	}
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR) {
+		if (pid <= 0)
+			continue;
+		collect(pid, status);
+		end_strays();
+	}
+	_exit(0);
+}
+
+__attribute__((noreturn)) void serve(void)
+{
+	keep_own_descriptors();
+	int signals = block_signals();
+	if (signals < 0 || prctl(PR_SET_NAME, "casemate") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir("/") < 0)
+		_exit(FAILED_STATUS);
+	struct pollfd polls[2] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	for (;;) {
+		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+			end_server();
+		struct signalfd_siginfo info;
+		while (polls[1].revents && read(signals, &info, sizeof info) == sizeof info) {
+			if (info.ssi_signo == SIGTERM)
+				end_server();
+			collect_all();
+		}
+		if (polls[0].revents && take_request() < 0)
+			end_server();
+	}
+}
