@@ -1,5 +1,6 @@
 /** Reading and writing the control files of a cgroup directory, with errors that name them. */
-import { open, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, readFile } from 'node:fs/promises';
 import { CgroupError } from './error.js';
 
 /** Writes `value` in one write(2), as cgroupfs demands; never creates a file. Throws {@link CgroupError} `io`. */
@@ -28,7 +29,47 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }
 
+/** Whether there is something at `path`. */
+export function exists(path: string): Promise<boolean> {
+  return allows(path, constants.F_OK);
+}
+
+/** Whether this process may write at `path`. */
+export function isWritable(path: string): Promise<boolean> {
+  return allows(path, constants.W_OK);
+}
+
+function allows(path: string, mode: number): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The number after `key` in a file of lines `KEY NUMBER`. */
+export function flatValue(text: string | undefined, key: string): bigint | undefined {
+  const line = text?.split('\n').find((l) => l.startsWith(`${key} `));
+  const value = line?.slice(key.length + 1) ?? '';
+  return /^\d+$/.test(value) ? BigInt(value) : undefined;
+}
+
 /** Resolves after `milliseconds`. */
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Resolves with true after `milliseconds`, or with false once `signal` is aborted. */
+export function pauseOrAbort(milliseconds: number, signal: AbortSignal | undefined): Promise<boolean> {
+  if (signal?.aborted) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      resolve(false);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve(true);
+    }, milliseconds);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
 }

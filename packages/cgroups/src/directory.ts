@@ -1,5 +1,5 @@
 /** Operations on one cgroup directory and the cgroups nested below it: members, freezer, kill, removal. */
-import { readdir, rmdir } from 'node:fs/promises';
+import { readdir, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { CgroupDirectory } from './cgroup.js';
 import { codeOf, pause, readControl, writeControl } from './control-file.js';
@@ -15,6 +15,17 @@ export async function readMembers(path: string): Promise<readonly number[]> {
 /** The members of the directory itself. */
 export async function readOwnMembers(path: string): Promise<readonly number[]> {
   return parsePids((await readControl(`${path}/cgroup.procs`)) ?? '');
+}
+
+/** Whether the directory is still the one that was made, and not another of the same name. */
+export async function isSame({ path, inode }: CgroupDirectory): Promise<boolean> {
+  return (await inodeOf(path)) === inode;
+}
+
+/** The inode of a directory, which no later one of the same name has; undefined if it is gone. */
+export async function inodeOf(path: string): Promise<bigint | undefined> {
+  const now = await stat(path, { bigint: true }).catch(() => undefined);
+  return now?.ino;
 }
 
 /** Freezes or thaws, and waits until the kernel says so. Throws {@link CgroupError} `busy` after 5 s. */
@@ -33,6 +44,7 @@ export async function setFrozen(directory: CgroupDirectory, frozen: boolean): Pr
 
 /** SIGKILL to every member, nested cgroups included, until none is left. Throws {@link CgroupError} `busy` after 5 s. */
 export async function killEveryone(directory: CgroupDirectory): Promise<void> {
+  if (!(await isSame(directory))) return;
   await eventually(`kill the members of cgroup ${directory.path}`, async () => {
     const members = await readMembers(directory.path);
     if (members.length === 0) return true;
@@ -43,6 +55,7 @@ export async function killEveryone(directory: CgroupDirectory): Promise<void> {
 
 /** Kills the members and removes the directory and those below it. Throws {@link CgroupError} `busy` after 5 s. */
 export async function removeTree(directory: CgroupDirectory): Promise<void> {
+  if (!(await isSame(directory))) return;
   await eventually(`remove cgroup ${directory.path}`, async () => {
     if (await removeOnce(directory.path)) return true;
     await killEveryone(directory);
@@ -55,17 +68,25 @@ export async function removeHome(path: string): Promise<void> {
   await rmdir(dirname(path)).catch(() => undefined);
 }
 
+// Against a fork bomb a loop of signals alone may never end: members are frozen meanwhile, or may not fork any more.
 async function killOnce(directory: CgroupDirectory, members: readonly number[]): Promise<void> {
   const { version, path, controllers } = directory;
   if (version === 2 && (await written(`${path}/cgroup.kill`, '1'))) return; // Linux 5.14
-  if (version === 1 && controllers.includes('freezer')) {
-    // Frozen members cannot exit, so that no process id in the list passes to a stranger before the signal.
-    await written(`${path}/freezer.state`, 'FROZEN');
-    for (const pid of await readMembers(path)) kill(pid);
-    await written(`${path}/freezer.state`, 'THAWED');
+  const [file, stop, go] =
+    version === 2
+      ? ['cgroup.freeze', '1', '0']
+      : controllers.includes('freezer')
+        ? ['freezer.state', 'FROZEN', 'THAWED']
+        : [];
+  if (file === undefined || stop === undefined || go === undefined) {
+    await written(`${path}/pids.max`, '0');
+    for (const pid of members) kill(pid);
     return;
   }
-  for (const pid of members) kill(pid);
+  // Frozen members cannot exit, so that no process id in the list passes to a stranger before the signal.
+  await written(`${path}/${file}`, stop);
+  for (const pid of await readMembers(path)) kill(pid);
+  await written(`${path}/${file}`, go);
 }
 
 function kill(pid: number): void {

@@ -34,6 +34,11 @@ export function parseName(name: string): Owner | undefined {
   return { pidNamespace: space, pid: Number(pid), startTime };
 }
 
+/** The label in a name that {@link buildName} made. */
+export function labelOf(name: string): string {
+  return name.slice(0, name.indexOf('.'));
+}
+
 /** Whether the owner is known to be gone; an owner of another pid namespace is never judged. */
 export async function isGone(owner: Owner): Promise<boolean> {
   if (owner.pidNamespace !== (await pidNamespace())) return false;

@@ -1,6 +1,6 @@
 /** Finding and destroying the cgroups of programs that were killed before they could. */
 import { basename } from 'node:path';
-import { childrenOf, removeHome, removeTree } from './directory.js';
+import { childrenOf, inodeOf, removeHome, removeTree } from './directory.js';
 import { readHierarchies } from './hierarchies.js';
 import { isGone, parseName } from './name.js';
 import { type Place, placesFor } from './placement.js';
@@ -20,7 +20,9 @@ export async function destroyOrphans(places: readonly Place[]): Promise<readonly
     for (const path of await childrenOf(parent)) {
       const owner = parseName(basename(path));
       if (!owner || !(await isGone(owner))) continue;
-      await removeTree({ version, controllers, path });
+      const inode = await inodeOf(path);
+      if (inode === undefined) continue;
+      await removeTree({ version, controllers, path, inode });
       await removeHome(path);
       destroyed.push(path);
     }

@@ -1,7 +1,9 @@
 /** What this machine and user can do with cgroups. */
+
+import { exists } from './control-file.js';
 import { type Hierarchy, readHierarchies } from './hierarchies.js';
-import { type CgroupLimits, controllerOf, type LimitName } from './limits.js';
-import { missingLimits, type Place, placesFor, whyMissing } from './placement.js';
+import { type CgroupLimits, LIMIT_NAMES, type LimitName } from './limits.js';
+import { missingLimits, type Place, placesFor, whyAway } from './placement.js';
 
 /** Whether something can be had, and if not, why and what mends it. */
 export interface Availability {
@@ -23,30 +25,44 @@ export interface CgroupProbe {
   readonly limits: Readonly<Record<LimitName, Availability>>;
   /** Whether cgroups can be frozen and thawed. */
   readonly freezer: Availability;
+  /** Whether the pressure on members can be told. */
+  readonly pressure: Availability;
 }
 
-/** Looks, and changes nothing. */
+/** Looks, and changes nothing. Device rules are judged as for a caller that can attach programs, with `attachDevices`. */
 export async function probeCgroups(): Promise<CgroupProbe> {
   const hierarchies = await readHierarchies();
   const places = await placesFor(hierarchies);
-  const missing = await missingLimits(hierarchies, places, ONE_OF_EACH);
+  const missing = await missingLimits(hierarchies, places, {
+    limits: ONE_OF_EACH,
+    canAttach: process.geteuid?.() === 0,
+  });
   const limit = (name: LimitName): Availability => {
     const lack = missing.find((m) => m.limit === name);
     if (lack) return { available: false, reason: lack.reason, remedy: lack.remedy };
-    return { available: true, reason: `the ${controllerOf(name)} controller can be used` };
+    return { available: true, reason: 'a hierarchy with its controller can be used' };
   };
   return {
     mode: modeOf(hierarchies),
     hierarchies: hierarchies.map((h) => ({ ...h, writable: isPlace(h, places) })),
-    limits: {
-      memoryMax: limit('memoryMax'),
-      swapMax: limit('swapMax'),
-      pidsMax: limit('pidsMax'),
-      cpuMax: limit('cpuMax'),
-      cpuWeight: limit('cpuWeight'),
-    },
+    limits: Object.fromEntries(LIMIT_NAMES.map((name) => [name, limit(name)])) as CgroupProbe['limits'], // all names
     freezer: judgeFreezer(hierarchies, places),
+    pressure: await judgePressure(hierarchies, places),
   };
+}
+
+async function judgePressure(hierarchies: readonly Hierarchy[], places: readonly Place[]): Promise<Availability> {
+  if (!places.some((p) => p.version === 2)) {
+    return {
+      available: false,
+      ...whyAway(
+        hierarchies.filter((h) => h.version === 2),
+        ['cgroup2'],
+      ),
+    };
+  }
+  if (await exists('/proc/pressure')) return { available: true, reason: 'a v2 hierarchy can be used' };
+  return { available: false, reason: 'the kernel counts no pressure', remedy: 'boot with psi=1' };
 }
 
 function isPlace({ mountpoint }: Hierarchy, places: readonly Place[]): boolean {
@@ -56,15 +72,25 @@ function isPlace({ mountpoint }: Hierarchy, places: readonly Place[]): boolean {
 function judgeFreezer(hierarchies: readonly Hierarchy[], places: readonly Place[]): Availability {
   const can = places.some((p) => p.version === 2 || p.controllers.includes('freezer'));
   if (can) return { available: true, reason: 'a v2 or freezer hierarchy can be used' };
-  return { available: false, ...whyMissing(hierarchies, 'freezer') };
+  return { available: false, ...whyAway(hierarchies, ['freezer']) };
 }
 
 const ONE_OF_EACH: CgroupLimits = {
   memoryMax: 1 << 20,
+  memoryHigh: 1 << 20,
+  memoryLow: 1 << 20,
+  memoryMin: 1 << 20,
   swapMax: 0,
   pidsMax: 1,
   cpuMax: { quota: 1_000, period: 1_000 },
   cpuWeight: 100,
+  cpusetCpus: '0',
+  cpusetMems: '0',
+  ioWeight: 100,
+  ioDeviceWeight: [{ device: '8:0', weight: 100 }],
+  ioMax: [{ device: '8:0', readBps: 1 }],
+  hugetlbMax: { '2MB': 0 },
+  devices: [],
 };
 
 function modeOf(hierarchies: readonly Hierarchy[]): CgroupProbe['mode'] {

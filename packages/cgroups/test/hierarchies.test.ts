@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CgroupError } from '../src/error.js';
 import { parseHierarchies } from '../src/hierarchies.js';
-import { planLimits, sharesOfWeight } from '../src/limits.js';
+import { planLimits, sharesOfWeight } from '../src/limit-writes.js';
 import { buildName, parseName } from '../src/name.js';
 
 describe('the mounted hierarchies', () => {
@@ -106,7 +106,6 @@ describe('limits', () => {
       { memoryMax: 1.5 },
       { memoryMax: Number.NaN },
       { pidsMax: 0 },
-      { swapMax: 1 },
       { cpuWeight: 0 },
       { cpuMax: { quota: 50_000, period: 10 } },
     ];
