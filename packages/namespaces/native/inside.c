@@ -6,7 +6,7 @@ static void perform_inside(struct operation *op)
 	switch ((enum code)op->code) {
 	case OP_CGROUP_NAMESPACE: op_cgroup_namespace(); break;
 	case OP_TIME_NAMESPACE: op_time_namespace(op); break;
-	case OP_PRIVATE_MOUNTS: op_private_mounts(); break;
+	case OP_PRIVATE_MOUNTS: op_private_mounts(op); break;
 	case OP_STAGE: op_stage(); break;
 	case OP_BIND: op_bind(op); break;
 	case OP_OVERLAY: op_overlay(op); break;
@@ -17,6 +17,10 @@ static void perform_inside(struct operation *op)
 	case OP_READ_ONLY_PATH: op_read_only_path(op); break;
 	case OP_PIVOT_ROOT: op_pivot_root(); break;
 	case OP_BECOME: op_become(op); break;
+	case OP_FILE: op_file(op); break;
+	case OP_NETLINK: op_netlink(op); break;
+	case OP_DOMAIN_NAME: op_domain_name(op); break;
+	case OP_SYSCTL: op_sysctl(op); break;
 	case OP_HOSTNAME: {
 		const char *name = take_text(op);
 		check(sethostname(name, strlen(name)), name);

@@ -66,7 +66,10 @@
 #define MOVE_MOUNT_T_EMPTY_PATH 0x00000040
 #endif
 #ifndef MS_PRIVATE
+#define MS_UNBINDABLE (1 << 17)
 #define MS_PRIVATE (1 << 18)
+#define MS_SLAVE (1 << 19)
+#define MS_SHARED (1 << 20)
 #endif
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
@@ -84,6 +87,8 @@ enum code {
 	OP_GID_MAP = 12,
 	OP_OOM_SCORE = 13,
 	OP_TREE = 14,
+	OP_IMAGE = 15,
+	OP_NETLINK_OUTSIDE = 16,
 	OP_CGROUP_NAMESPACE = 20,
 	OP_TIME_NAMESPACE = 21,
 	OP_PRIVATE_MOUNTS = 22,
@@ -97,6 +102,10 @@ enum code {
 	OP_READ_ONLY_PATH = 30,
 	OP_PIVOT_ROOT = 31,
 	OP_BECOME = 32,
+	OP_FILE = 33,
+	OP_NETLINK = 34,
+	OP_DOMAIN_NAME = 35,
+	OP_SYSCTL = 36,
 	OP_HOSTNAME = 40,
 	OP_LOOPBACK_UP = 41,
 	OP_RLIMIT = 42,
@@ -243,13 +252,21 @@ void remove_cgroups(void);
 /* ---- ids.c ---- */
 
 void op_id_map(struct operation *op, const char *file);
+int take_own_namespace(struct operation *op, const char *what); /* of two lists of ranges; -1 if they are empty */
+int take_owners(struct operation *op, const char *what);        /* which user namespace maps the owners of a tree; -1: none */
+void show_owners(int mount, int owners, unsigned recursive, uint64_t propagation, const char *what);
 
 /* ---- trees.c ---- */
 
 void op_tree(struct operation *op);
+void put_slot(uint32_t slot, int tree, const char *what);
 void send_slots(int socket);
 void receive_slots(int socket);
 int take_tree(struct operation *op, int recursive);
+
+/* ---- loop.c ---- */
+
+void op_image(struct operation *op);
 
 /* ---- paths.c ---- */
 
@@ -261,12 +278,19 @@ int is_directory(int fd);
 
 /* ---- mounts.c ---- */
 
-void op_private_mounts(void);
+void make_private(uint64_t propagation);
+void op_private_mounts(struct operation *op);
+void check_context(long result, int fs, const char *what);
+int open_context(const char *type);
+void set_option(int fs, const char *key, const char *value, const char *what);
+void take_options(struct operation *op, int fs); /* fs -1: only reads over them */
+int finish_context(int fs, uint64_t attributes, const char *what);
 int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const char *what);
 void op_stage(void);
 void op_bind(struct operation *op);
 void op_overlay(struct operation *op);
 void op_mount(struct operation *op);
+void op_file(struct operation *op);
 void op_directory(struct operation *op);
 void op_symlink(struct operation *op);
 void op_mask(struct operation *op);
@@ -283,6 +307,15 @@ void create_child(int socket_inside);
 /* ---- network.c ---- */
 
 void op_loopback_up(void);
+void op_domain_name(struct operation *op);
+void op_sysctl(struct operation *op);
+
+/* ---- netlink.c ---- */
+
+void op_netlink(struct operation *op);
+void op_netlink_outside(struct operation *op);
+void remove_links(void);
+int try_change_links(int unused);
 
 /* ---- privileges.c ---- */
 

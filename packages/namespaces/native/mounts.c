@@ -1,49 +1,144 @@
 /* Inside: the mounts of the sandbox, from the staging area to pivot_root. */
 #include "launcher.h"
 
+#define FIRM (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+static uint64_t root_propagation;
+
+/* The kernel's number of the mount that a descriptor is on: stx_mnt_id of statx(2), for C libraries that do not know it. */
+static uint64_t mount_id(int fd, const char *what)
+{
+	enum { MNT_ID = 0x1000, MNT_ID_OFFSET = 0x90 };
+	unsigned char info[256] = {0};
+	uint64_t id;
+	check(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, MNT_ID, info), what);
+	memcpy(&id, info + MNT_ID_OFFSET, sizeof id);
+	return id;
+}
+
+/* Lays a mount over an opened place, and makes sure that the path leads to it: the place may have been moved away meanwhile. */
+static void cover(int mount, int place, const char *path)
+{
+	check(sys_move_mount(mount, place), path);
+	close(place);
+	int now = open_inside(path, O_PATH);
+	check(now, path);
+	if (mount_id(now, path) != mount_id(mount, path))
+		fail(ESTALE, path);
+	close(now);
+}
+
+/* A mount on a shared one becomes shared itself, so this comes last. Of two kinds, slave is set before shared. */
+static void set_propagation(int mount, uint64_t wanted, int recursive, const char *what)
+{
+	static const uint64_t kinds[] = {MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE, MS_SHARED};
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct mount_attr attr = {.propagation = kinds[i]};
+		if (wanted & kinds[i])
+			check(sys_mount_setattr(mount, "", (unsigned)AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_TREE : 0u), &attr), what);
+	}
+}
+
+static void become_root(int mount, const char *what)
+{
+	check(mkdirat(stage_fd, "root", 0755), what);
+	int place = openat(stage_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	check(place, what);
+	check(sys_move_mount(mount, place), what);
+	close(place);
+	root_fd = mount;
+}
+
 /* Puts a detached mount where the plan wants it; the first one, at "/", becomes the new root. */
-static void attach(int mount, const char *target, const char *what)
+static void attach(int mount, const char *target, uint64_t propagation, int recursive, const char *what)
 {
 	if (strcmp(target, "/") == 0) {
-		check(mkdirat(stage_fd, "root", 0755), what);
-		int place = openat(stage_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		check(place, what);
-		check(sys_move_mount(mount, place), what);
-		close(place);
-		root_fd = mount;
+		root_propagation = propagation;
+		become_root(mount, what);
 		return;
 	}
 	int place = open_target(target, is_directory(mount));
 	check(place, target);
-	check(sys_move_mount(mount, place), target);
-	close(place);
+	cover(mount, place, target);
+	set_propagation(mount, propagation, recursive, target);
 	close(mount);
 }
 
-static void set_attributes(int mount, uint64_t attributes, int recursive, const char *what)
+static void set_attributes(int mount, uint64_t set, uint64_t clear, int recursive, const char *what)
 {
-	struct mount_attr attr = {.attr_set = attributes};
-	if (attributes)
+	struct mount_attr attr = {.attr_set = set, .attr_clr = clear};
+	if (set | clear)
 		check(sys_mount_setattr(mount, "", (unsigned)AT_EMPTY_PATH | (recursive ? AT_RECURSIVE_TREE : 0u), &attr), what);
 }
 
-void op_private_mounts(void)
+void make_private(uint64_t propagation)
 {
-	struct mount_attr attr = {.propagation = MS_PRIVATE};
+	struct mount_attr attr = {.propagation = propagation};
 	check(sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE_TREE, &attr), "/");
 }
 
-int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const char *what)
+/* With slave, what is mounted outside from now on still arrives; nothing of ours ever gets out. */
+void op_private_mounts(struct operation *op)
 {
-	int fs = sys_fsopen("tmpfs");
-	check(fs, what);
-	check(sys_fsconfig(fs, FSCONFIG_SET_STRING, "size", size), what);
-	check(sys_fsconfig(fs, FSCONFIG_SET_STRING, "mode", mode), what);
-	check(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL), what);
+	make_private(take_u32(op) & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+}
+
+/* ---- new file systems ---- */
+
+/* As check, with what the kernel says about the file system beside the error number. */
+void check_context(long result, int fs, const char *what)
+{
+	char detail[512], message[256];
+	if (result >= 0)
+		return;
+	int error = errno;
+	ssize_t n = read(fs, message, sizeof message - 1);
+	message[n > 0 ? n : 0] = 0;
+	message[strcspn(message, "\n")] = 0;
+	snprintf(detail, sizeof detail, "%s%s%s", what, message[0] ? ": " : "", message[0] && message[1] == ' ' ? message + 2 : message);
+	fail(error, detail);
+}
+
+int open_context(const char *type)
+{
+	int fs = sys_fsopen(type);
+	check(fs, type);
+	return fs;
+}
+
+void set_option(int fs, const char *key, const char *value, const char *what)
+{
+	unsigned command = value[0] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+	check_context(sys_fsconfig(fs, command, key, value[0] ? value : NULL), fs, what);
+}
+
+void take_options(struct operation *op, int fs)
+{
+	uint32_t count = take_u32(op);
+	for (uint32_t i = 0; i < count; i++) {
+		const char *key = take_text(op);
+		const char *value = take_text(op);
+		if (fs >= 0)
+			set_option(fs, key, value, key);
+	}
+}
+
+/* Makes the file system, and a detached mount of it. */
+int finish_context(int fs, uint64_t attributes, const char *what)
+{
+	check_context(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL), fs, what);
 	int mount = sys_fsmount(fs, attributes);
 	check(mount, what);
 	close(fs);
 	return mount;
+}
+
+int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const char *what)
+{
+	int fs = open_context("tmpfs");
+	set_option(fs, "size", size, what);
+	set_option(fs, "mode", mode, what);
+	return finish_context(fs, attributes, what);
 }
 
 /*
@@ -52,7 +147,7 @@ int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const cha
  */
 void op_stage(void)
 {
-	stage_fd = new_tmpfs("65536", "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, "stage");
+	stage_fd = new_tmpfs("65536", "0755", FIRM, "stage");
 	int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	check(top, "/");
 	check(sys_move_mount(stage_fd, top), "/");
@@ -69,113 +164,159 @@ void op_bind(struct operation *op)
 	struct operation layer = *op;
 	take_u32(op);
 	const char *source = take_text(op);
+	take_text(op);
 	int recursive = take_u32(op) != 0;
-	uint64_t attributes = take_u64(op);
+	uint64_t set = take_u64(op), clear = take_u64(op), propagation = take_u32(op);
 	int tree = take_tree(&layer, recursive);
-	set_attributes(tree, attributes, recursive, source);
-	attach(tree, target, source);
+	set_attributes(tree, set, clear, recursive, source);
+	attach(tree, target, propagation, recursive, source);
 }
 
-/* Lays a layer into the staging area under a short name, so that no path of the outside has to be quoted in an option. */
-static void stage_layer(int tree, const char *name)
+/* A directory of the staging area; what is laid into it has a short name, so that no path of the outside is quoted in an option. */
+static int stage_directory(const char *name)
 {
 	check(mkdirat(stage_fd, name, 0755), name);
-	int place = openat(stage_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int directory = openat(stage_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	check(directory, name);
+	return directory;
+}
+
+static void stage_layer(int directory, int tree, const char *name)
+{
+	check(mkdirat(directory, name, 0755), name);
+	int place = openat(directory, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	check(place, name);
 	check(sys_move_mount(tree, place), name);
 	close(place);
 	close(tree);
 }
 
-static void stage_changes(struct operation *op, uint32_t kind, const char *name)
+/* Lays out where changes go, as "c"; returns whether there are any. */
+static int stage_changes(struct operation *op, int directory, const char *what)
 {
+	enum { REFUSED, IN_MEMORY, IN_DIRECTORY };
+	uint32_t kind = take_u32(op);
 	struct operation layer = *op;
 	take_u32(op);
 	take_text(op);
-	const char *size = take_text(op);
-	if (kind == 2)
-		stage_layer(take_tree(&layer, 0), name);
-	if (kind != 1)
-		return;
-	int memory = new_tmpfs(size, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, name);
-	check(mkdirat(memory, "upper", 0755), name);
-	check(mkdirat(memory, "work", 0755), name);
-	stage_layer(memory, name);
+	take_text(op);
+	int fs = kind == IN_MEMORY ? open_context("tmpfs") : -1;
+	take_options(op, fs);
+	if (kind == IN_DIRECTORY)
+		stage_layer(directory, take_tree(&layer, 0), "c");
+	if (kind == IN_MEMORY) {
+		int memory = finish_context(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, what);
+		check(mkdirat(memory, "upper", 0755), what);
+		check(mkdirat(memory, "work", 0755), what);
+		stage_layer(directory, memory, "c");
+	}
+	return kind != REFUSED;
 }
 
-static uint32_t overlay_count;
+/* The kernel takes at most 255 bytes for an option: more layers are named one by one, which takes Linux 6.5. */
+static void name_layers(int fs, uint32_t count, const char *what)
+{
+	char lower[128 * 4] = "", name[16];
+	size_t used = 0;
+	for (uint32_t i = 0; i < count; i++)
+		used += (size_t)snprintf(lower + used, sizeof lower - used, "%s%u", i ? ":" : "", i);
+	if (used < 256) {
+		set_option(fs, "lowerdir", lower, what);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		snprintf(name, sizeof name, "%u", i);
+		set_option(fs, "lowerdir+", name, what);
+	}
+}
 
 void op_overlay(struct operation *op)
 {
-	char lower[1024] = "", name[32], changes[32], path[48];
+	static uint32_t overlay_count;
+	char name[32];
 	const char *target = take_text(op);
-	uint32_t count = take_u32(op), number = overlay_count++;
-	size_t used = 0;
-	if (count > 60)
+	uint32_t count = take_u32(op);
+	if (count > 128)
 		fail(E2BIG, target);
+	snprintf(name, sizeof name, "o%u", overlay_count++);
+	int directory = stage_directory(name);
 	for (uint32_t i = 0; i < count; i++) {
-		snprintf(name, sizeof name, "o%ul%u", number, i);
-		stage_layer(take_tree(op, 0), name);
-		used += (size_t)snprintf(lower + used, sizeof lower - used, "%s%s", i ? ":" : "", name);
+		snprintf(name, sizeof name, "%u", i);
+		stage_layer(directory, take_tree(op, 0), name);
 	}
-	uint32_t kind = take_u32(op);
-	snprintf(changes, sizeof changes, "o%uc", number);
-	stage_changes(op, kind, changes);
-	uint64_t attributes = take_u64(op);
+	int changes = stage_changes(op, directory, target);
+	uint64_t attributes = take_u64(op), propagation = take_u32(op);
 	int user_xattr = take_u32(op) != 0;
 
-	check(fchdir(stage_fd), target); /* the layers are named relative to the staging area */
-	int fs = sys_fsopen("overlay");
-	check(fs, "overlay");
-	check(sys_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", lower), target);
-	if (kind) {
-		snprintf(path, sizeof path, "%s/upper", changes);
-		check(sys_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir", path), target);
-		snprintf(path, sizeof path, "%s/work", changes);
-		check(sys_fsconfig(fs, FSCONFIG_SET_STRING, "workdir", path), target);
+	check(fchdir(directory), target); /* the layers are named relative to it */
+	close(directory);
+	int fs = open_context("overlay");
+	name_layers(fs, count, target);
+	if (changes) {
+		set_option(fs, "upperdir", "c/upper", target);
+		set_option(fs, "workdir", "c/work", target);
 	}
 	if (user_xattr)
-		check(sys_fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL), target);
-	check(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL), target);
-	int mount = sys_fsmount(fs, attributes);
-	check(mount, target);
-	close(fs);
-	attach(mount, target, target);
+		set_option(fs, "userxattr", "", target);
+	attach(finish_context(fs, attributes, target), target, propagation, 0, target);
 }
 
 void op_mount(struct operation *op)
 {
 	const char *target = take_text(op);
 	const char *type = take_text(op);
-	uint32_t count = take_u32(op);
-	int fs = sys_fsopen(type);
-	check(fs, type);
-	for (uint32_t i = 0; i < count; i++) {
-		const char *key = take_text(op);
-		const char *value = take_text(op);
-		unsigned command = value[0] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
-		check(sys_fsconfig(fs, command, key, value[0] ? value : NULL), key);
-	}
-	uint64_t attributes = take_u64(op);
-	check(sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL), target);
-	int mount = sys_fsmount(fs, attributes);
-	check(mount, target);
-	close(fs);
-	attach(mount, target, target);
+	int fs = open_context(type);
+	take_options(op, fs);
+	uint64_t attributes = take_u64(op), propagation = take_u32(op);
+	int owners = take_own_namespace(op, target);
+	int mount = finish_context(fs, attributes, target);
+	if (owners >= 0)
+		show_owners(mount, owners, 0, MS_PRIVATE, target);
+	attach(mount, target, propagation, 0, target);
 }
+
+/* Content of the plan as a file of its own, in a tmpfs that all of them share. */
+void op_file(struct operation *op)
+{
+	static int directory = -1;
+	static uint32_t count;
+	char name[16];
+	uint32_t size;
+	const char *target = take_text(op);
+	uint32_t mode = take_u32(op);
+	const unsigned char *content = take_bytes(op, &size);
+	if (directory < 0) {
+		int place = stage_directory("files");
+		directory = new_tmpfs("8m", "0755", FIRM, "files");
+		check(sys_move_mount(directory, place), "files");
+		close(place);
+	}
+	snprintf(name, sizeof name, "%u", count++);
+	int file = openat(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	check(file, target);
+	for (ssize_t n; size > 0; content += n, size -= (uint32_t)n)
+		check(n = write(file, content, size), target);
+	check(fchmod(file, (mode_t)mode), target);
+	close(file);
+	int mount = sys_open_tree(directory, name, OPEN_TREE_CLONE | O_CLOEXEC);
+	check(mount, target);
+	set_attributes(mount, MOUNT_ATTR_RDONLY | FIRM, 0, 0, target);
+	attach(mount, target, MS_PRIVATE, 0, target);
+}
+
+/* ---- what is not a mount of its own ---- */
 
 void op_directory(struct operation *op)
 {
 	const char *path = take_text(op);
 	uint32_t mode = take_u32(op);
-	int fd = open_directory(path, 1);
-	check(fd, path);
-	close(fd);
-	const char *name;
-	int parent = open_parent(path, &name, 0);
-	check(parent, path);
-	check(fchmodat(parent, name, mode, 0), path);
-	close(parent);
+	int place = open_directory(path, 1);
+	check(place, path);
+	close(place);
+	int directory = open_inside(path, O_RDONLY | O_DIRECTORY);
+	check(directory, path);
+	check(fchmod(directory, (mode_t)mode), path);
+	close(directory);
 }
 
 void op_symlink(struct operation *op)
@@ -204,12 +345,11 @@ void op_mask(struct operation *op)
 	int place = open_if_there(path);
 	if (place < 0)
 		return;
-	int cover = sys_open_tree(stage_fd, is_directory(place) ? "empty" : "empty-file", OPEN_TREE_CLONE | O_CLOEXEC);
-	check(cover, path);
-	set_attributes(cover, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, path);
-	check(sys_move_mount(cover, place), path);
-	close(place);
-	close(cover);
+	int empty = sys_open_tree(stage_fd, is_directory(place) ? "empty" : "empty-file", OPEN_TREE_CLONE | O_CLOEXEC);
+	check(empty, path);
+	set_attributes(empty, MOUNT_ATTR_RDONLY | FIRM, 0, 0, path);
+	cover(empty, place, path);
+	close(empty);
 }
 
 void op_read_only_path(struct operation *op)
@@ -220,9 +360,8 @@ void op_read_only_path(struct operation *op)
 		return;
 	int tree = sys_open_tree(place, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE_TREE);
 	check(tree, path);
-	set_attributes(tree, MOUNT_ATTR_RDONLY, 1, path);
-	check(sys_move_mount(tree, place), path);
-	close(place);
+	set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 1, path);
+	cover(tree, place, path);
 	close(tree);
 }
 
@@ -237,6 +376,7 @@ void op_pivot_root(void)
 	check(syscall(SYS_umount2, ".", MNT_DETACH_FLAG), "stage");
 	check(syscall(SYS_umount2, ".", MNT_DETACH_FLAG), "old root");
 	check(chdir("/"), "/");
+	set_propagation(root_fd, root_propagation, 0, "root"); /* pivot_root moves no shared mount */
 	close(old);
 	close(root_fd);
 	close(stage_fd);

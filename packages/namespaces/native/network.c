@@ -1,4 +1,4 @@
-/* Inside: the network of the sandbox. */
+/* Inside: what belongs to the network, uts and ipc namespaces: loopback, domain name, kernel parameters. */
 #include "launcher.h"
 
 void op_loopback_up(void)
@@ -10,4 +10,21 @@ void op_loopback_up(void)
 	request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
 	check(ioctl(fd, SIOCSIFFLAGS, &request), "lo");
 	close(fd);
+}
+
+void op_domain_name(struct operation *op)
+{
+	const char *name = take_text(op);
+	check(setdomainname(name, strlen(name)), name);
+}
+
+/* The plan names it, and only the sandbox's own namespaces' values are within reach: the kernel judges by what we are now. */
+void op_sysctl(struct operation *op)
+{
+	char path[256];
+	const char *name = take_text(op);
+	const char *value = take_text(op);
+	if ((size_t)snprintf(path, sizeof path, "/proc/sys/%s", name) >= sizeof path)
+		fail(ENAMETOOLONG, name);
+	check(write_file_at(AT_FDCWD, path, value), name);
 }

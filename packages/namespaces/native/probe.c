@@ -39,7 +39,7 @@ static int try_overlay(int unused)
 		return -1;
 	inside = 1;
 	report_fd = -1;
-	op_private_mounts();
+	make_private(MS_PRIVATE);
 	op_stage();
 	int fs = sys_fsopen("overlay");
 	if (mkdirat(stage_fd, "l", 0755) < 0 || mkdirat(stage_fd, "u", 0755) < 0 || mkdirat(stage_fd, "w", 0755) < 0)

@@ -1,31 +1,50 @@
 /* Detached copies of trees, made outside where the caller's rights hold, and handed inside in one message. */
 #include "launcher.h"
 
-static void show_ids_of_child(int tree, unsigned recursive, const char *source)
+/*
+ * A detached copy of what lies at a path outside. Whoever starts us names the path, but others may write below it: from there on
+ * `below` leads, confined to it and past no symbolic link.
+ */
+static int copy_tree(const char *source, const char *below, unsigned recursive)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/ns/user", (int)child);
-	int users = open(path, O_RDONLY | O_CLOEXEC);
-	check(users, path);
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .propagation = MS_PRIVATE, .userns_fd = (uint32_t)users};
-	check(sys_mount_setattr(tree, "", AT_EMPTY_PATH | recursive, &attr), source);
-	close(users);
+	unsigned flags = OPEN_TREE_CLONE | O_CLOEXEC | recursive;
+	if (!below[0]) {
+		int tree = sys_open_tree(AT_FDCWD, source, flags);
+		check(tree, source);
+		return tree;
+	}
+	int base = open(source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	check(base, source);
+	int end = sys_openat2(base, below, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+	check(end, below);
+	int tree = sys_open_tree(end, "", flags | AT_EMPTY_PATH);
+	check(tree, below);
+	close(base);
+	close(end);
+	return tree;
 }
 
-/* A detached copy of a tree, made while we still see it as root does; its owners may be shown through the sandbox's id map. */
+void put_slot(uint32_t slot, int tree, const char *what)
+{
+	if (slot != slot_count || slot >= MAX_SLOTS)
+		fail(E2BIG, what);
+	slots[slot_count++] = tree;
+}
+
+/*
+ * A copy made while we still see the tree as the caller does. Its owners may be shown through an id map. It never shares mounts
+ * with the tree that it was copied from: what is mounted on it inside must not appear outside.
+ */
 void op_tree(struct operation *op)
 {
 	uint32_t slot = take_u32(op);
 	unsigned recursive = take_u32(op) ? AT_RECURSIVE_TREE : 0;
-	int id_mapped = take_u32(op) != 0;
+	uint64_t propagation = take_u32(op) & MS_SLAVE ? MS_SLAVE : MS_PRIVATE;
 	const char *source = take_text(op);
-	if (slot != slot_count || slot >= MAX_SLOTS)
-		fail(E2BIG, source);
-	int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC | recursive);
-	check(tree, source);
-	if (id_mapped)
-		show_ids_of_child(tree, recursive, source);
-	slots[slot_count++] = tree;
+	const char *below = take_text(op);
+	int tree = copy_tree(source, below, recursive);
+	show_owners(tree, take_owners(op, source), recursive, propagation, source);
+	put_slot(slot, tree, source);
 }
 
 void send_slots(int socket)
@@ -80,6 +99,7 @@ int take_tree(struct operation *op, int recursive)
 {
 	uint32_t slot = take_u32(op);
 	const char *source = take_text(op);
+	const char *below = take_text(op);
 	if (slot != NO_SLOT) {
 		if (slot >= slot_count || slots[slot] < 0)
 			fail(EBADF, source);
@@ -87,7 +107,5 @@ int take_tree(struct operation *op, int recursive)
 		slots[slot] = -1;
 		return tree;
 	}
-	int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? (unsigned)AT_RECURSIVE_TREE : 0u));
-	check(tree, source);
-	return tree;
+	return copy_tree(source, below, recursive ? (unsigned)AT_RECURSIVE_TREE : 0u);
 }

@@ -80,6 +80,7 @@ void end_sandbox(void)
 		wait_for_child();
 	}
 	stop_descendants();
+	remove_links();
 }
 
 /* The starter is gone: nobody else will clean up. */
@@ -164,6 +165,7 @@ static void child_ended(int fd, short events)
 		inside_closed();
 	if (!(namespaces & CLONE_NEWPID))
 		stop_descendants(); /* else the kernel has ended them with the first one */
+	remove_links();
 	send_event(CONTROL_FD, EVENT_EXITED, exit_signaled, exit_number, "");
 	ended = 1;
 }

@@ -23,6 +23,10 @@ export interface Caller {
   readonly allIds: boolean;
   /** First of the 65,536 ids that `shifted` takes if it is not told which. */
   readonly shiftedBase: number;
+  /** How the names of links that need a name of their own outside begin, at most 12 letters and digits. Default: made from `shiftedBase`. */
+  readonly linkPrefix?: string;
+  /** Effective capabilities, as the bits of capabilities(7). Default: all for user id 0, none for others. */
+  readonly capabilities?: bigint;
   /** The caller's ranges of /etc/subuid and /etc/subgid, and the programs that map them; undefined where one is missing. */
   readonly subordinate?: {
     /** User id ranges. */
@@ -43,9 +47,22 @@ export async function readCaller(): Promise<Caller> {
   if (uid === undefined || gid === undefined) {
     throw new NamespaceError('bad-spec', 'read caller: expected a system with user ids, got none');
   }
-  const [map, subordinate] = await Promise.all([readFile('/proc/self/uid_map', 'utf8'), readSubordinate(uid)]);
+  const [map, status, subordinate] = await Promise.all([
+    readFile('/proc/self/uid_map', 'utf8'),
+    readFile('/proc/self/status', 'utf8'),
+    readSubordinate(uid),
+  ]);
   const allIds = /^\s*0\s+0\s+4294967295\s*$/.test(map);
-  return { uid, gid, allIds, shiftedBase: pickBase(), ...(subordinate && { subordinate }) };
+  const capabilities = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  const random = { shiftedBase: pickBase(), linkPrefix: pickLinkPrefix() };
+  return { uid, gid, allIds, capabilities, ...random, ...(subordinate && { subordinate }) };
+}
+
+// 48 bits of chance: no two sandboxes meet, and if they did, the kernel would refuse the second one.
+function pickLinkPrefix(): string {
+  return `ve${randomInt(2 ** 47)
+    .toString(36)
+    .padStart(10, '0')}`;
 }
 
 // Above what adduser(8) hands out as users and subordinate ids, in steps of the range's size.

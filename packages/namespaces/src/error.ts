@@ -54,6 +54,6 @@ export class NamespaceError extends Error {
 }
 
 /** The error for a description that cannot be planned. */
-export function bad(problem: string): NamespaceError {
-  return new NamespaceError('bad-spec', `plan sandbox: ${problem}`);
+export function bad(problem: string, remedy?: string): NamespaceError {
+  return new NamespaceError('bad-spec', `plan sandbox: ${problem}`, { remedy });
 }

@@ -23,6 +23,12 @@ export interface IdMaps {
   readonly first: { readonly uid: number; readonly gid: number } | undefined;
 }
 
+/** Whether the caller is root of the machine, as far as mounting goes: all ids are its own, and it has CAP_SYS_ADMIN. */
+export function isRoot({ uid, allIds, capabilities }: Caller): boolean {
+  if (capabilities === undefined) return uid === 0 && allIds;
+  return uid === 0 && allIds && ((capabilities >> CAP_SYS_ADMIN) & 1n) === 1n;
+}
+
 /** Decides the maps. Throws {@link NamespaceError} `bad-spec` where the caller may not have what was asked for. */
 export function planIds(wanted: IdMapping | undefined, caller: Caller): IdMaps {
   const mapping = wanted ?? defaultMapping(caller);
@@ -32,7 +38,7 @@ export function planIds(wanted: IdMapping | undefined, caller: Caller): IdMaps {
     case 'subordinate':
       return subordinate(caller);
     case 'shifted':
-      return shifted(mapping.base ?? caller.shiftedBase, caller);
+      return shifted(mapping.base ?? caller.shiftedBase, mapping.size ?? SHIFT_SIZE, caller);
     case 'custom':
       return custom(mapping.uids, mapping.gids, caller);
   }
@@ -43,6 +49,7 @@ function defaultMapping(caller: Caller): IdMapping {
 }
 
 function single(inside: number, caller: Caller): IdMaps {
+  checkRanges([{ inside, outside: caller.uid, count: 1 }]);
   const uids = [{ inside, outside: caller.uid, count: 1 }];
   const gids = [{ inside, outside: caller.gid, count: 1 }];
   return { ...DIRECT, uids, gids, denySetgroups: true };
@@ -76,10 +83,10 @@ function stack(self: number, ranges: readonly SubordinateRange[]): readonly IdRa
   return maps;
 }
 
-function shifted(base: number, caller: Caller): IdMaps {
+function shifted(base: number, size: number, caller: Caller): IdMaps {
   if (caller.uid !== 0 || !caller.allIds)
     throw refuse('expected root for shifted ids, got an ordinary user', SINGLE_REMEDY);
-  const ranges = [{ inside: 0, outside: base, count: SHIFT_SIZE }];
+  const ranges = [{ inside: 0, outside: base, count: size }];
   checkRanges(ranges);
   return { ...DIRECT, uids: ranges, gids: ranges, idMappedMounts: true, openOutside: true, first: { uid: 0, gid: 0 } };
 }
@@ -87,10 +94,30 @@ function shifted(base: number, caller: Caller): IdMaps {
 function custom(uids: readonly IdRange[], gids: readonly IdRange[], caller: Caller): IdMaps {
   checkRanges(uids);
   checkRanges(gids);
-  const own = isOnly(uids, caller.uid) && isOnly(gids, caller.gid);
-  if (caller.uid !== 0 && !own) throw refuse('expected root for custom ids, got an ordinary user', SINGLE_REMEDY);
-  if (caller.uid !== 0) return { ...DIRECT, uids, gids, denySetgroups: true };
-  return { ...DIRECT, uids, gids, openOutside: true, first: { uid: lowest(uids), gid: lowest(gids) } };
+  if (caller.uid === 0) {
+    return { ...DIRECT, uids, gids, openOutside: true, first: { uid: lowest(uids), gid: lowest(gids) } };
+  }
+  if (isOnly(uids, caller.uid) && isOnly(gids, caller.gid)) return { ...DIRECT, uids, gids, denySetgroups: true };
+  const own = caller.subordinate;
+  if (!own)
+    throw refuse(
+      'expected root, or ranges in /etc/subuid and /etc/subgid and newuidmap, beside custom ids, got none of it',
+      SUBUID_REMEDY,
+    );
+  checkOwned(uids, [{ start: caller.uid, count: 1 }, ...own.uids], '/etc/subuid');
+  checkOwned(gids, [{ start: caller.gid, count: 1 }, ...own.gids], '/etc/subgid');
+  return { ...DIRECT, uids, gids, uidHelper: own.newuidmap, gidHelper: own.newgidmap };
+}
+
+// newuidmap(1) asks that each range lie within a single one of the file.
+function checkOwned(wanted: readonly IdRange[], owned: readonly SubordinateRange[], file: string): void {
+  const stray = wanted.find(
+    (r) => !owned.some((o) => r.outside >= o.start && r.outside + r.count <= o.start + o.count),
+  );
+  if (!stray) return;
+  const list = owned.map(({ start, count }) => (count === 1 ? start : `${start}-${start + count - 1}`)).join(', ');
+  const got = `${stray.outside}-${stray.outside + stray.count - 1}`;
+  throw refuse(`expected ids outside that are the caller's own or in ${file} (${list}), got ${got}`, SUBUID_REMEDY);
 }
 
 function lowest(ranges: readonly IdRange[]): number {
@@ -101,13 +128,26 @@ function isOnly(ranges: readonly IdRange[], id: number): boolean {
   return ranges.length === 1 && ranges[0]?.outside === id && ranges[0].count === 1;
 }
 
-function checkRanges(ranges: readonly IdRange[]): void {
+/** Checks what the kernel asks of an id map: its length, whole numbers, no overlap on either side. Throws `bad-spec`. */
+export function checkRanges(ranges: readonly IdRange[]): void {
   if (ranges.length === 0 || ranges.length > 340) throw refuse(`expected 1 … 340 id ranges, got ${ranges.length}`);
   for (const { inside, outside, count } of ranges) {
     const whole = [inside, outside, count].every(Number.isInteger);
     if (whole && inside >= 0 && outside >= 0 && count >= 1 && inside + count <= MAX_ID && outside + count <= MAX_ID)
       continue;
     throw refuse(`expected an id range below ${MAX_ID}, got ${inside} ${outside} ${count}`);
+  }
+  checkOverlap(ranges, 'inside');
+  checkOverlap(ranges, 'outside');
+}
+
+function checkOverlap(ranges: readonly IdRange[], side: 'inside' | 'outside'): void {
+  const sorted = [...ranges].sort((a, b) => a[side] - b[side]);
+  for (const [i, range] of sorted.entries()) {
+    const next = sorted[i + 1];
+    if (next && range[side] + range.count > next[side]) {
+      throw refuse(`expected id ranges that do not overlap ${side}, got ${next[side]} twice`);
+    }
   }
 }
 
@@ -123,6 +163,7 @@ const DIRECT = {
   openOutside: false,
   first: undefined,
 } as const;
+const CAP_SYS_ADMIN = 21n;
 const SHIFT_SIZE = 0x1_0000;
 const MAX_ID = 0xffff_ffff; // (uid_t)-1 is nobody's
 const SINGLE_REMEDY = 'use ids of type single or subordinate, or run as root';

@@ -3,6 +3,44 @@ export { type Caller, readCaller, type SubordinateRange } from './caller.js';
 export { CAPABILITIES, type Capability } from './capabilities.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
 export { type LauncherServer, startLauncherServer } from './launcher.js';
+export type {
+  BindMount,
+  BindRoot,
+  DevptsMount,
+  DirectoryLayer,
+  FileMount,
+  ImageFileSystem,
+  ImageMount,
+  ImageRoot,
+  ImageSource,
+  KernelMount,
+  MountFlags,
+  MountPropagation,
+  MountSpec,
+  OverlayDirectory,
+  OverlayLayer,
+  OverlayMemory,
+  OverlayMount,
+  OverlayRoot,
+  OwnerMap,
+  OwnerRange,
+  PlainKernelMount,
+  ProcMount,
+  RootSpec,
+  TmpfsLimits,
+  TmpfsMount,
+  TmpfsRoot,
+} from './mount-spec.js';
+export type {
+  DnsSpec,
+  LinkEnd,
+  LinkSpec,
+  MacvlanLink,
+  MovedLink,
+  NetworkSpec,
+  RouteSpec,
+  VethLink,
+} from './network-spec.js';
 export type { Operation, OperationName, OperationOf } from './operations.js';
 export { type Plan, planSandbox } from './plan.js';
 export { printPlan } from './print-plan.js';
@@ -11,24 +49,6 @@ export type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.
 export { compileSeccomp } from './seccomp.js';
 export { defaultSeccompProfile } from './seccomp-default.js';
 export type { SeccompAction, SeccompArgument, SeccompProfile, SeccompRule } from './seccomp-profile.js';
-export type {
-  BindMount,
-  BindRoot,
-  IdMapping,
-  IdRange,
-  KernelMount,
-  MountSpec,
-  NamespaceKind,
-  OverlayDirectory,
-  OverlayMemory,
-  OverlayMount,
-  OverlayRoot,
-  Rlimit,
-  RlimitName,
-  RootSpec,
-  SandboxSpec,
-  TmpfsMount,
-  TmpfsRoot,
-} from './spec.js';
+export type { IdMapping, IdRange, NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
 export { startSandbox } from './start.js';
 export type { SeccompArch } from './syscalls.js';

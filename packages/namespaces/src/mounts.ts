@@ -1,8 +1,28 @@
 /** The mounts of a sandbox as operations, from the staging area to pivot_root(2). */
+import type { Caller } from './caller.js';
 import { bad } from './error.js';
 import type { IdMaps } from './id-maps.js';
+import { isRoot } from './id-maps.js';
+import type {
+  BindMount,
+  DevptsMount,
+  FileMount,
+  ImageSource,
+  KernelMount,
+  MountFlags,
+  MountPropagation,
+  MountSpec,
+  OverlayLayer,
+  OverlayRoot,
+  OwnerMap,
+  ProcMount,
+  RootSpec,
+  TmpfsLimits,
+  TmpfsMount,
+} from './mount-spec.js';
 import { NO_SLOT, type Operation, type OperationOf } from './operations.js';
-import type { BindMount, MountSpec, NamespaceKind, OverlayRoot, RootSpec, SandboxSpec } from './spec.js';
+import { type KernelOwners, kernelOwners, NO_OWNERS } from './owners.js';
+import type { NamespaceKind, SandboxSpec } from './spec.js';
 
 /** Trees, which are opened outside, and the mounts, which are made inside. */
 export interface MountPlan {
@@ -12,27 +32,50 @@ export interface MountPlan {
   readonly mounts: readonly Operation[];
 }
 
+/** What mounts depend on beside their description. */
+export interface MountSurroundings {
+  /** The namespaces that are created. */
+  readonly kinds: ReadonlySet<NamespaceKind>;
+  /** The id maps, if there is a user namespace. */
+  readonly ids: IdMaps | undefined;
+  /** Who starts the sandbox. */
+  readonly caller: Caller;
+  /** Files to lay into the root before the mounts of the description. */
+  readonly files: readonly FileMount[];
+}
+
+type Layer = OperationOf<'bind'>['from'];
+type Options = OperationOf<'mount'>['options'];
+
 /** Plans every mount. Throws `NamespaceError` `bad-spec`. */
-export function planMounts(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>, ids: IdMaps | undefined): MountPlan {
-  if (!kinds.has('mount')) return noMounts(spec);
-  const planner = new MountPlanner(ids, kinds);
+export function planMounts(spec: SandboxSpec, surroundings: MountSurroundings): MountPlan {
+  if (!surroundings.kinds.has('mount')) return noMounts(spec, surroundings);
+  const planner = new MountPlanner(surroundings);
   const mounts: Operation[] = [
-    { op: 'private-mounts' },
+    { op: 'private-mounts', propagation: arriving(spec) },
     { op: 'stage' },
     ...planner.root(spec.root),
     ...(spec.systemMounts === false ? [] : planner.system()),
-    ...(spec.mounts ?? []).flatMap((mount) => planner.mount(mount)),
+    ...[...surroundings.files, ...(spec.mounts ?? [])].map((mount) => planner.mount(mount)),
     ...hiding(spec),
     { op: 'pivot-root' },
   ];
   return { trees: planner.trees, mounts };
 }
 
-function noMounts(spec: SandboxSpec): MountPlan {
-  if (spec.root || spec.mounts?.length || spec.maskedPaths?.length || spec.readOnlyPaths?.length || spec.systemMounts) {
-    throw bad('expected the mount namespace beside root, mounts and paths, got none');
+function noMounts(spec: SandboxSpec, { files }: MountSurroundings): MountPlan {
+  const paths = [...(spec.maskedPaths ?? []), ...(spec.readOnlyPaths ?? [])];
+  if (spec.root || spec.mounts?.length || paths.length > 0 || files.length > 0 || spec.systemMounts) {
+    throw bad('expected the mount namespace beside root, mounts, paths and files, got none');
   }
   return { trees: [], mounts: [] };
+}
+
+// What is mounted outside later reaches us only if it is to be passed on.
+function arriving({ root, mounts = [] }: SandboxSpec): number {
+  const flags: readonly (MountFlags | MountSpec | RootSpec | undefined)[] = [root, ...mounts];
+  const passes = flags.some((mount) => mount && 'propagation' in mount && mount.propagation?.startsWith('slave'));
+  return passes ? PROPAGATION.slave : PROPAGATION.private;
 }
 
 function hiding(spec: SandboxSpec): readonly Operation[] {
@@ -40,151 +83,313 @@ function hiding(spec: SandboxSpec): readonly Operation[] {
   const masked = [...(usual ? MASKED : []), ...(spec.maskedPaths ?? [])];
   const readOnly = [...(usual ? READ_ONLY : []), ...(spec.readOnlyPaths ?? [])];
   return [
-    ...readOnly.map((path): Operation => ({ op: 'read-only-path', path: inside(path) })),
-    ...masked.map((path): Operation => ({ op: 'mask', path: inside(path) })),
+    ...readOnly.map((path): Operation => ({ op: 'read-only-path', path: below(path, 'a path to make read-only') })),
+    ...masked.map((path): Operation => ({ op: 'mask', path: below(path, 'a path to mask') })),
   ];
 }
 
 /** Numbers the trees while it turns mounts into operations. */
 class MountPlanner {
-  readonly trees: OperationOf<'tree'>[] = [];
+  readonly trees: Operation[] = [];
   readonly #ids: IdMaps | undefined;
   readonly #kinds: ReadonlySet<NamespaceKind>;
+  readonly #caller: Caller;
 
-  constructor(ids: IdMaps | undefined, kinds: ReadonlySet<NamespaceKind>) {
+  constructor({ ids, kinds, caller }: MountSurroundings) {
     this.#ids = ids;
     this.#kinds = kinds;
+    this.#caller = caller;
   }
 
   root(root: RootSpec | undefined): readonly Operation[] {
     if (!root) {
+      const from = { slot: NO_SLOT, source: '/', below: '' };
       const attributes = ATTR.readOnly | ATTR.noSuid | ATTR.noDev;
-      return [{ op: 'bind', target: '/', from: { slot: NO_SLOT, source: '/' }, recursive: 1, attributes }];
+      return [{ op: 'bind', target: '/', from, recursive: 1, attributes, clear: 0n, propagation: PROPAGATION.private }];
     }
-    if (root.type === 'overlay') return [this.#overlay('/', root)];
-    if (root.type === 'tmpfs')
-      return [tmpfs('/', { size: root.size, mode: 0o755, attributes: ATTR.noSuid | ATTR.noDev })];
-    return [this.#bind({ ...root, type: 'bind', target: '/' })];
+    switch (root.type) {
+      case 'bind':
+        return [this.#bind({ ...root, target: '/' })];
+      case 'overlay':
+        return [this.#overlay('/', root)];
+      case 'tmpfs':
+        return [this.#tmpfs('/', { ...root, target: '/' }, true)];
+      case 'image':
+        return [this.#image('/', root)];
+    }
   }
 
-  mount(mount: MountSpec): readonly Operation[] {
-    const target = inside(mount.target);
-    if (target === '/') throw bad('expected a mount target below the root, got "/"');
+  mount(mount: MountSpec): Operation {
+    const target = below(mount.target, 'a mount target');
     switch (mount.type) {
       case 'bind':
-        return [this.#bind({ ...mount, target })];
+        return this.#bind({ ...mount, target });
       case 'overlay':
-        return [this.#overlay(target, mount)];
-      case 'tmpfs': {
-        const attributes = ATTR.noSuid | ATTR.noDev | (mount.executable ? 0n : ATTR.noExec);
-        return [tmpfs(target, { size: mount.size, mode: mount.mode ?? 0o755, attributes })];
-      }
+        return this.#overlay(target, mount);
+      case 'tmpfs':
+        return this.#tmpfs(target, mount, false);
+      case 'image':
+        return this.#image(target, mount);
+      case 'file':
+        return file(target, mount);
       default:
-        return [this.#kernel(mount.type, target, mount.readOnly ?? false)];
+        return this.#kernel(mount, target);
     }
   }
 
   system(): readonly Operation[] {
     return [
-      this.#kernel('proc', '/proc', false),
-      this.#kernel('sysfs', '/sys', true),
-      tmpfs('/dev', { size: 65_536, mode: 0o755, attributes: FIRM }),
-      ...DEVICES.map((name) => this.#device(name)),
-      this.#kernel('devpts', '/dev/pts', false),
-      tmpfs('/dev/shm', { size: undefined, mode: 0o1777, attributes: FIRM }),
-      ...(this.#kinds.has('ipc') ? [this.#kernel('mqueue', '/dev/mqueue', false)] : []),
+      this.#kernel({ type: 'proc', target: '' }, '/proc'),
+      this.#kernel({ type: 'sysfs', target: '', readOnly: true }, '/sys'),
+      memory('/dev', { size: 65_536 }, FIRM),
+      ...DEVICES.map(device),
+      this.#kernel({ type: 'devpts', target: '' }, '/dev/pts'),
+      memory('/dev/shm', { mode: 0o1777 }, FIRM),
+      ...(this.#kinds.has('ipc') ? [this.#kernel({ type: 'mqueue', target: '' }, '/dev/mqueue')] : []),
       ...DEVICE_LINKS.map(([path, content]): Operation => ({ op: 'symlink', path, content })),
     ];
   }
 
-  #device(name: string): Operation {
-    const path = `/dev/${name}`;
+  #bind(mount: BindMount): Operation {
+    const recursive = mount.recursive === false ? 0 : 1;
+    const from = this.#layer(mount, recursive, propagationOf(mount) & PROPAGATION.slave);
+    const readOnly = mount.readOnly ?? true;
     return {
       op: 'bind',
-      target: path,
-      from: { slot: NO_SLOT, source: path },
-      recursive: 0,
-      attributes: ATTR.noSuid | ATTR.noExec,
+      target: mount.target,
+      from,
+      recursive,
+      ...attributesOf({ ...mount, readOnly }),
+      propagation: propagationOf(mount),
     };
   }
 
-  #bind(mount: BindMount): Operation {
-    const recursive = mount.recursive === false ? 0 : 1;
-    const attributes =
-      ATTR.noSuid |
-      (mount.readOnly === false ? 0n : ATTR.readOnly) |
-      (mount.devices ? 0n : ATTR.noDev) |
-      (mount.executable === false ? ATTR.noExec : 0n);
-    const from = this.#layer(mount.source, recursive, mount.idMapped);
-    return { op: 'bind', target: mount.target, from, recursive, attributes };
+  #image(target: string, image: ImageSource & MountFlags & { readonly readOnly?: boolean }): Operation {
+    const readOnly = image.readOnly ?? true;
+    const from = this.#imageLayer(image, !readOnly);
+    const flags = attributesOf({ ...image, readOnly });
+    return { op: 'bind', target, from, recursive: 0, ...flags, propagation: propagationOf(image) };
   }
 
-  #overlay(target: string, { lower, changes }: Omit<OverlayRoot, 'type'>): Operation {
-    const memory = changes !== 'refused' && changes.type === 'memory';
+  #overlay(target: string, overlay: Omit<OverlayRoot, 'type'>): Operation {
+    const { lower, changes } = overlay;
+    if (lower.length > 128) throw bad(`expected at most 128 layers, got ${lower.length}`);
     const directory = changes !== 'refused' && changes.type === 'directory' ? changes.path : undefined;
     return {
       op: 'overlay',
       target,
-      lower: lower.map((source) => this.#layer(source, 0, undefined)),
-      changes: changes === 'refused' ? CHANGES.refused : memory ? CHANGES.memory : CHANGES.directory,
-      upper: directory === undefined ? { slot: NO_SLOT, source: '' } : this.#layer(directory, 0, undefined),
-      size: memory ? String(changes.size ?? TMPFS_SIZE) : '',
-      attributes: ATTR.noSuid | ATTR.noDev,
+      lower: lower.map((layer) => this.#overlayLayer(layer)),
+      changes: changes === 'refused' ? CHANGES.refused : CHANGES[changes.type],
+      upper: directory === undefined ? NO_LAYER : this.#layer({ source: directory }, 0, 0),
+      memory: changes !== 'refused' && changes.type === 'memory' ? tmpfsOptions(changes) : [],
+      attributes: attributesOf({ ...overlay, readOnly: false }).attributes,
+      propagation: propagationOf(overlay),
       userXattr: this.#kinds.has('user') ? 1 : 0,
     };
   }
 
-  #layer(source: string, recursive: number, idMapped: boolean | undefined): { slot: number; source: string } {
-    const path = outside(source);
-    if (idMapped && !this.#ids?.idMappedMounts) throw bad('expected shifted ids beside an id-mapped mount, got none');
-    if (!this.#ids?.openOutside) return { slot: NO_SLOT, source: path };
-    const slot = this.trees.length;
-    const shown = idMapped ?? this.#ids.idMappedMounts;
-    this.trees.push({ op: 'tree', slot, recursive, idMapped: shown ? 1 : 0, source: path });
-    return { slot, source: path };
+  #overlayLayer(layer: OverlayLayer): Layer {
+    if (typeof layer === 'string') return this.#layer({ source: layer }, 0, 0);
+    return layer.type === 'image' ? this.#imageLayer(layer, false) : this.#layer(layer, 0, 0);
+  }
+
+  #layer(
+    { source, subpath, idMapped }: Pick<BindMount, 'source' | 'subpath' | 'idMapped'>,
+    recursive: number,
+    propagation: number,
+  ): Layer {
+    const path = checkPath(source, 'a path outside');
+    const way = subpath === undefined ? '' : checkSubpath(subpath);
+    const owners = this.#owners(idMapped);
+    if (!this.#ids?.openOutside && owners.idMap === 0) return { slot: NO_SLOT, source: path, below: way };
+    const slot = this.#slot();
+    this.trees.push({ op: 'tree', slot, recursive, propagation, source: path, below: way, ...owners });
+    return { slot, source: path, below: '' };
+  }
+
+  #imageLayer({ source, fileSystem, offset = 0, size = 0, directIo, idMapped }: ImageSource, writable: boolean): Layer {
+    const path = checkPath(source, 'the path of an image');
+    const options = IMAGE_OPTIONS[fileSystem];
+    if (!options) throw bad(`expected an image of ${Object.keys(IMAGE_OPTIONS).join(', ')}, got ${fileSystem}`);
+    if (writable && fileSystem !== 'ext4') throw bad(`expected readOnly beside a ${fileSystem} image, got none`);
+    for (const [name, bytes] of [
+      ['offset', offset],
+      ['size', size],
+    ] as const) {
+      if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes % 512 !== 0)
+        throw bad(`expected the ${name} of an image in bytes as a multiple of 512, got ${bytes}`);
+    }
+    if (!isRoot(this.#caller)) throw bad(`expected root beside an image, got an ordinary user`, IMAGE_REMEDY);
+    const slot = this.#slot();
+    const details = { fileSystem, writable: writable ? 1 : 0, directIo: directIo === false ? 0 : 1, options };
+    const extent = { offset: BigInt(offset), size: BigInt(size) };
+    this.trees.push({ op: 'image', slot, source: path, ...details, ...extent, ...this.#owners(idMapped) });
+    return { slot, source: path, below: '' };
+  }
+
+  #slot(): number {
+    if (this.trees.length >= MAX_SLOTS) throw bad(`expected at most ${MAX_SLOTS} sources, got more`);
+    return this.trees.length;
+  }
+
+  #owners(idMapped: boolean | OwnerMap | undefined): KernelOwners & { readonly idMap: number } {
+    if (idMapped === undefined)
+      return { ...NO_OWNERS, idMap: this.#ids?.idMappedMounts ? OWNERS.sandbox : OWNERS.stored };
+    if (idMapped === false) return { ...NO_OWNERS, idMap: OWNERS.stored };
+    if (!isRoot(this.#caller))
+      throw bad('expected root beside an id-mapped mount, got an ordinary user', ID_MAPPED_REMEDY);
+    if (idMapped !== true) return { ...kernelOwners(idMapped, this.#ids), idMap: OWNERS.own };
+    if (!this.#ids) throw bad('expected the user namespace beside an id-mapped mount, got none');
+    return { ...NO_OWNERS, idMap: OWNERS.sandbox };
+  }
+
+  #tmpfs(target: string, mount: Omit<TmpfsMount, 'type'>, executable: boolean): Operation {
+    const flags = { executable, ...mount, readOnly: mount.readOnly ?? false };
+    const owners = mount.idMapped ? this.#ownersInMemory(mount.idMapped) : NO_OWNERS;
+    return { ...memory(target, mount, attributesOf(flags).attributes), propagation: propagationOf(mount), ...owners };
+  }
+
+  // Made inside, by root of the inside: the ids on the right are those of the inside, as they stand.
+  #ownersInMemory(owners: OwnerMap): KernelOwners {
+    if (!this.#ids && !isRoot(this.#caller))
+      throw bad('expected the user namespace beside an id-mapped mount, got none');
+    if (this.#ids?.denySetgroups)
+      throw bad(
+        'expected an id map of more than one id beside an id-mapped mount, got one',
+        'use ids of type subordinate',
+      );
+    return kernelOwners(owners, undefined);
   }
 
   // The kernel gives a new instance only to who owns the namespace that it shows; the outer one is shown read-only instead.
-  #kernel(type: 'proc' | 'sysfs' | 'devpts' | 'mqueue', target: string, readOnly: boolean): Operation {
-    const shows = SHOWS[type];
-    if (shows && !this.#kinds.has(shows)) {
-      if (type === 'mqueue') throw bad('expected the ipc namespace beside an mqueue mount, got none');
-      const from = { slot: NO_SLOT, source: type === 'proc' ? '/proc' : '/sys' };
-      return { op: 'bind', target, from, recursive: 1, attributes: FIRM | ATTR.readOnly };
-    }
-    const options = type === 'devpts' ? this.#ptsOptions() : [];
-    const attributes = (type === 'devpts' ? ATTR.noSuid | ATTR.noExec : FIRM) | (readOnly ? ATTR.readOnly : 0n);
-    return { op: 'mount', target, fileSystem: type, options, attributes };
+  #kernel(mount: KernelMount, target: string): Operation {
+    const shows = SHOWS[mount.type];
+    if (shows && !this.#kinds.has(shows)) return this.#outerKernel(mount, target);
+    const attributes =
+      (mount.type === 'devpts' ? ATTR.noSuid | ATTR.noExec : FIRM) | (mount.readOnly ? ATTR.readOnly : 0n);
+    return { op: 'mount', target, fileSystem: mount.type, options: this.#kernelOptions(mount), attributes, ...PRIVATE };
   }
 
-  #ptsOptions(): readonly { readonly key: string; readonly value: string }[] {
-    const options = [
-      { key: 'newinstance', value: '' },
-      { key: 'ptmxmode', value: '0666' },
-      { key: 'mode', value: '0620' },
+  #outerKernel(mount: KernelMount, target: string): Operation {
+    if (mount.type !== 'proc' && mount.type !== 'sysfs')
+      throw bad(`expected the ${SHOWS[mount.type]} namespace beside a mount of ${mount.type}, got none`);
+    if (mount.type === 'proc' && (mount.processes || mount.only || mount.group !== undefined))
+      throw bad('expected the pid namespace beside options of proc, got none');
+    const from = { slot: NO_SLOT, source: mount.type === 'proc' ? '/proc' : '/sys', below: '' };
+    const propagation = PROPAGATION.private;
+    return { op: 'bind', target, from, recursive: 1, attributes: FIRM | ATTR.readOnly, clear: 0n, propagation };
+  }
+
+  #kernelOptions(mount: KernelMount): Options {
+    if (mount.type === 'proc') return this.#procOptions(mount);
+    if (mount.type === 'devpts') return this.#ptsOptions(mount);
+    return [];
+  }
+
+  #procOptions({ processes = 'all', only, group }: ProcMount): Options {
+    const hidden = HIDE_PID[processes];
+    if (hidden === undefined) throw bad(`expected processes as ${Object.keys(HIDE_PID).join(', ')}, got ${processes}`);
+    if (group !== undefined && !this.#hasGroup(group)) throw bad(`expected a group that the id map has, got ${group}`);
+    return [
+      ...(processes === 'all' ? [] : [{ key: 'hidepid', value: hidden }]),
+      ...(only === undefined ? [] : [{ key: 'subset', value: 'pid' }]),
+      ...(group === undefined ? [] : [{ key: 'gid', value: String(group) }]),
     ];
-    const hasTty = !this.#ids || this.#ids.gids.some((r) => TTY_GID >= r.inside && TTY_GID < r.inside + r.count);
-    return hasTty ? [...options, { key: 'gid', value: String(TTY_GID) }] : options;
+  }
+
+  #ptsOptions({ mode = 0o620, ptmxMode = 0o666, max }: DevptsMount): Options {
+    return [
+      { key: 'newinstance', value: '' },
+      { key: 'ptmxmode', value: octal(ptmxMode) },
+      { key: 'mode', value: octal(mode) },
+      ...(max === undefined ? [] : [{ key: 'max', value: count(max, 'the number of terminals') }]),
+      ...(this.#hasGroup(TTY_GID) ? [{ key: 'gid', value: String(TTY_GID) }] : []),
+    ];
+  }
+
+  #hasGroup(gid: number): boolean {
+    return !this.#ids || this.#ids.gids.some((r) => gid >= r.inside && gid < r.inside + r.count);
   }
 }
 
-function tmpfs(
-  target: string,
-  { size, mode, attributes }: { size: number | undefined; mode: number; attributes: bigint },
-): Operation {
-  const options = [
-    { key: 'size', value: String(size ?? TMPFS_SIZE) },
-    { key: 'mode', value: mode.toString(8).padStart(4, '0') },
+function device(name: string): Operation {
+  const path = `/dev/${name}`;
+  const from = { slot: NO_SLOT, source: path, below: '' };
+  const attributes = ATTR.noSuid | ATTR.noExec;
+  return { op: 'bind', target: path, from, recursive: 0, attributes, clear: 0n, propagation: PROPAGATION.private };
+}
+
+function file(target: string, { content, mode = 0o444 }: FileMount): Operation {
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+  if (bytes.length > 1 << 20) throw bad(`expected at most 1 MiB of content for ${target}, got ${bytes.length} bytes`);
+  return { op: 'file', target, mode: Number.parseInt(octal(mode), 8), content: bytes };
+}
+
+function memory(target: string, limits: TmpfsLimits, attributes: bigint): OperationOf<'mount'> {
+  return { op: 'mount', target, fileSystem: 'tmpfs', options: tmpfsOptions(limits), attributes, ...PRIVATE };
+}
+
+function tmpfsOptions({ size = TMPFS_SIZE, files, mode = 0o755, owner }: TmpfsLimits): Options {
+  return [
+    { key: 'size', value: count(size, 'the size of a tmpfs') },
+    { key: 'mode', value: octal(mode) },
+    ...(files === undefined ? [] : [{ key: 'nr_inodes', value: count(files, 'the number of files of a tmpfs') }]),
+    ...(owner
+      ? [
+          { key: 'uid', value: String(owner.uid) },
+          { key: 'gid', value: String(owner.gid) },
+        ]
+      : []),
   ];
-  return { op: 'mount', target, fileSystem: 'tmpfs', options, attributes };
 }
 
-function inside(path: string): string {
-  return checkPath(path, 'a path inside');
+// Zero would mean "no bound" to the kernel.
+function count(value: number, what: string): string {
+  if (!Number.isSafeInteger(value) || value < 1) throw bad(`expected ${what} as a whole number above 0, got ${value}`);
+  return String(value);
 }
 
-function outside(path: string): string {
-  return checkPath(path, 'a path outside');
+function octal(mode: number): string {
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw bad(`expected a file mode 0 … 0o7777, got ${mode}`);
+  return mode.toString(8).padStart(4, '0');
+}
+
+function attributesOf(flags: MountFlags & { readonly readOnly: boolean }): {
+  readonly attributes: bigint;
+  readonly clear: bigint;
+} {
+  const access = flags.accessTimes;
+  const times = access === undefined ? undefined : ACCESS_TIMES[access];
+  if (access !== undefined && times === undefined) {
+    throw bad(`expected accessTimes as ${Object.keys(ACCESS_TIMES).join(', ')}, got ${access}`);
+  }
+  const attributes =
+    (flags.readOnly ? ATTR.readOnly : 0n) |
+    (flags.setuid ? 0n : ATTR.noSuid) |
+    (flags.devices ? 0n : ATTR.noDev) |
+    (flags.executable === false ? ATTR.noExec : 0n) |
+    (flags.symlinks === false ? ATTR.noSymlinks : 0n) |
+    (flags.directoryAccessTimes === false ? ATTR.noDirectoryTimes : 0n) |
+    (times ?? 0n);
+  return { attributes, clear: times === undefined ? 0n : ATTR.allTimes };
+}
+
+function propagationOf({ propagation = 'private' }: MountFlags): number {
+  const value = PROPAGATION[propagation];
+  if (value === undefined)
+    throw bad(`expected a propagation of ${Object.keys(PROPAGATION).join(', ')}, got ${propagation}`);
+  return value;
+}
+
+function below(path: string, what: string): string {
+  const clean = checkPath(path, what);
+  if (clean === '/') throw bad(`expected ${what} below the root, got "/"`);
+  return clean;
+}
+
+function checkSubpath(path: string): string {
+  const clean = checkPath(`/${path}`, 'a subpath');
+  return clean === '/' ? '' : clean.slice(1);
 }
 
 function checkPath(path: string, what: string): string {
@@ -194,18 +399,61 @@ function checkPath(path: string, what: string): string {
 }
 
 // linux/mount.h
-const ATTR = { readOnly: 1n, noSuid: 2n, noDev: 4n, noExec: 8n } as const;
+const ATTR = {
+  readOnly: 0x1n,
+  noSuid: 0x2n,
+  noDev: 0x4n,
+  noExec: 0x8n,
+  allTimes: 0x70n,
+  noDirectoryTimes: 0x80n,
+  noSymlinks: 0x20_0000n,
+} as const;
 const FIRM = ATTR.noSuid | ATTR.noDev | ATTR.noExec;
+const ACCESS_TIMES: Readonly<Record<'never' | 'always' | 'relative', bigint>> = {
+  relative: 0n,
+  never: 0x10n,
+  always: 0x20n,
+};
 
+// MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE and MS_SHARED of sys/mount.h; the launcher sets the lower of two first.
+const PROPAGATION: Readonly<Record<MountPropagation, number>> = {
+  unbindable: 1 << 17,
+  private: 1 << 18,
+  slave: 1 << 19,
+  shared: 1 << 20,
+  'slave-shared': (1 << 19) | (1 << 20),
+};
+const PRIVATE = { propagation: PROPAGATION.private, ...NO_OWNERS } as const;
+
+/** What the launcher takes for the owners of a tree. */
+const OWNERS = { stored: 0, sandbox: 1, own: 2 } as const;
 const CHANGES = { refused: 0, memory: 1, directory: 2 } as const;
+const NO_LAYER: Layer = { slot: NO_SLOT, source: '', below: '' };
+const MAX_SLOTS = 250; // the kernel passes at most 253 descriptors at once
 const TMPFS_SIZE = 64 * 1024 * 1024;
 const TTY_GID = 5; // Linux Standard Base
 
-const SHOWS: Readonly<Record<'proc' | 'sysfs' | 'devpts' | 'mqueue', NamespaceKind | undefined>> = {
+const SHOWS: Readonly<Record<KernelMount['type'], NamespaceKind | undefined>> = {
   proc: 'pid',
   sysfs: 'net',
   devpts: undefined,
   mqueue: 'ipc',
+  cgroup2: 'cgroup',
+};
+
+// proc(5), hidepid
+const HIDE_PID: Readonly<Record<NonNullable<ProcMount['processes']>, string>> = {
+  all: 'off',
+  listed: 'noaccess',
+  own: 'invisible',
+  traceable: 'ptraceable',
+};
+
+// A superblock may ask the kernel to panic on an error in it; the mount option has the last word.
+const IMAGE_OPTIONS: Readonly<Record<ImageSource['fileSystem'], Options>> = {
+  squashfs: [{ key: 'errors', value: 'continue' }],
+  erofs: [],
+  ext4: [{ key: 'errors', value: 'remount-ro' }],
 };
 
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'] as const;
@@ -234,3 +482,7 @@ const MASKED = [
 ] as const;
 
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'] as const;
+
+const ID_MAPPED_REMEDY = 'run as root; or give the source to the ids of the sandbox, and leave idMapped out';
+const IMAGE_REMEDY =
+  'run as root, which the kernel wants for file systems from devices; or unpack the image, or mount it with FUSE, and use a bind or overlay';

@@ -30,11 +30,19 @@ const cText: Codec<string> = {
   },
 };
 
-const Layer = struct('Layer', { slot: u32le, source: cText });
+/** A tree that was made outside, or the path of one; `below` leads from there, confined to it. */
+const Layer = struct('Layer', { slot: u32le, source: cText, below: cText });
 const IdRanges = array('IdRanges', u32le, struct('IdRange', { inside: u32le, outside: u32le, count: u32le }), {
   max: 340,
 });
 const Options = array('Options', u32le, struct('Option', { key: cText, value: cText }), { max: 32 });
+/** Whose owners a tree shows: 0 those on disk, 1 by the sandbox's id maps, 2 by these ranges. */
+const owners = { idMap: u32le, uids: IdRanges, gids: IdRanges };
+const Netlink = {
+  what: cText,
+  references: array('references', u32le, struct('Reference', { at: u32le, link: cText }), { max: 8 }),
+  message: sizedBytes('message', u32le, { min: 16, max: 2048 }),
+};
 const Nothing = struct('Nothing', {});
 
 /** Every operation: the number that names it on the wire, and its fields. The launcher performs them in plan order. */
@@ -47,35 +55,79 @@ const OPERATIONS = {
   'uid-map': { code: 11, body: struct('uid-map', { helper: cText, ranges: IdRanges }) },
   'gid-map': { code: 12, body: struct('gid-map', { helper: cText, ranges: IdRanges }) },
   'oom-score': { code: 13, body: struct('oom-score', { value: cText }) },
-  tree: { code: 14, body: struct('tree', { slot: u32le, recursive: u32le, idMapped: u32le, source: cText }) },
+  tree: {
+    code: 14,
+    body: struct('tree', { slot: u32le, recursive: u32le, propagation: u32le, source: cText, below: cText, ...owners }),
+  },
+  image: {
+    code: 15,
+    body: struct('image', {
+      slot: u32le,
+      source: cText,
+      fileSystem: cText,
+      writable: u32le,
+      directIo: u32le,
+      offset: u64le,
+      size: u64le,
+      options: Options,
+      ...owners,
+    }),
+  },
+  'netlink-outside': { code: 16, body: struct('netlink-outside', { ...Netlink, link: cText }) },
   // performed inside
   'cgroup-namespace': { code: 20, body: Nothing },
   'time-namespace': { code: 21, body: struct('time-namespace', { offsets: cText }) },
-  'private-mounts': { code: 22, body: Nothing },
+  'private-mounts': { code: 22, body: struct('private-mounts', { propagation: u32le }) },
   stage: { code: 23, body: Nothing },
   bind: {
     code: 24,
-    body: struct('bind', { target: cText, from: Layer, recursive: u32le, attributes: u64le }),
+    body: struct('bind', {
+      target: cText,
+      from: Layer,
+      recursive: u32le,
+      attributes: u64le,
+      clear: u64le,
+      propagation: u32le,
+    }),
   },
   overlay: {
     code: 25,
     body: struct('overlay', {
       target: cText,
-      lower: array('lower', u32le, Layer, { max: 60 }),
+      lower: array('lower', u32le, Layer, { max: 128 }),
       changes: u32le,
       upper: Layer,
-      size: cText,
+      memory: Options,
       attributes: u64le,
+      propagation: u32le,
       userXattr: u32le,
     }),
   },
-  mount: { code: 26, body: struct('mount', { target: cText, fileSystem: cText, options: Options, attributes: u64le }) },
+  mount: {
+    code: 26,
+    body: struct('mount', {
+      target: cText,
+      fileSystem: cText,
+      options: Options,
+      attributes: u64le,
+      propagation: u32le,
+      uids: IdRanges,
+      gids: IdRanges,
+    }),
+  },
   directory: { code: 27, body: struct('directory', { path: cText, mode: u32le }) },
   symlink: { code: 28, body: struct('symlink', { path: cText, content: cText }) },
   mask: { code: 29, body: struct('mask', { path: cText }) },
   'read-only-path': { code: 30, body: struct('read-only-path', { path: cText }) },
   'pivot-root': { code: 31, body: Nothing },
   become: { code: 32, body: struct('become', { uid: u32le, gid: u32le }) },
+  file: {
+    code: 33,
+    body: struct('file', { target: cText, mode: u32le, content: sizedBytes('content', u32le, { max: 1 << 20 }) }),
+  },
+  netlink: { code: 34, body: struct('netlink', Netlink) },
+  'domain-name': { code: 35, body: struct('domain-name', { name: cText }) },
+  sysctl: { code: 36, body: struct('sysctl', { name: cText, value: cText }) },
   hostname: { code: 40, body: struct('hostname', { name: cText }) },
   'loopback-up': { code: 41, body: Nothing },
   rlimit: { code: 42, body: struct('rlimit', { resource: u32le, soft: u64le, hard: u64le }) },

@@ -4,6 +4,7 @@ import { capabilityMask } from './capabilities.js';
 import { bad } from './error.js';
 import { type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
+import { type NetworkPlan, planNetwork } from './network.js';
 import type { Operation } from './operations.js';
 import { compileSeccomp } from './seccomp.js';
 import { defaultSeccompProgram } from './seccomp-default.js';
@@ -21,11 +22,12 @@ export function planSandbox(spec: SandboxSpec, caller: Caller): Plan {
   checkSpec(spec, kinds);
   const ids = kinds.has('user') ? planIds(spec.ids, caller) : undefined;
   checkUser(spec, ids);
+  const network = planNetwork(spec, kinds, caller);
   return {
     operations: [
       ...planNamespaces(spec, kinds),
       ...planOutside(spec, ids),
-      ...planInside(spec, kinds, ids),
+      ...planInside(spec, { kinds, ids, caller, network }),
       ...planConfinement(spec, ids),
       { op: 'exec', argv: spec.command, env: environmentOf(spec) },
     ],
@@ -56,22 +58,40 @@ function planOutside(spec: SandboxSpec, ids: IdMaps | undefined): readonly Opera
   ];
 }
 
-function planInside(
-  spec: SandboxSpec,
-  kinds: ReadonlySet<NamespaceKind>,
-  ids: IdMaps | undefined,
-): readonly Operation[] {
-  const { trees, mounts } = planMounts(spec, kinds, ids);
+interface Surroundings {
+  readonly kinds: ReadonlySet<NamespaceKind>;
+  readonly ids: IdMaps | undefined;
+  readonly caller: Caller;
+  readonly network: NetworkPlan;
+}
+
+function planInside(spec: SandboxSpec, { kinds, ids, caller, network }: Surroundings): readonly Operation[] {
+  const { trees, mounts } = planMounts(spec, { kinds, ids, caller, files: network.files });
   return [
     ...trees,
+    ...network.outside,
     // Root's own id is not mapped: what it made inside would belong to nobody, which the kernel refuses.
     ...(ids?.first ? [{ op: 'become', ...ids.first } as const] : []),
     ...(kinds.has('cgroup') ? [{ op: 'cgroup-namespace' } as const] : []),
     ...(kinds.has('time') ? [{ op: 'time-namespace', offsets: clockOffsets(spec) } as const] : []),
+    ...planSysctls(spec, kinds),
     ...mounts,
     ...(kinds.has('uts') ? [{ op: 'hostname', name: spec.hostname ?? 'sandbox' } as const] : []),
-    ...(kinds.has('net') ? [{ op: 'loopback-up' } as const] : []),
+    ...(spec.domainname === undefined ? [] : [{ op: 'domain-name', name: spec.domainname } as const]),
+    ...network.inside,
   ];
+}
+
+// Through the outer /proc, which shows each process its own namespaces' values: the inner one may not be there, or masked.
+function planSysctls({ sysctls = {} }: SandboxSpec, kinds: ReadonlySet<NamespaceKind>): readonly Operation[] {
+  return Object.entries(sysctls).map(([name, value]) => {
+    const kind = SYSCTLS.find(([pattern]) => pattern.test(name))?.[1];
+    if (!kind || !kinds.has(kind) || !/^[A-Za-z0-9_.-]+$/.test(name) || name.split('.').includes('')) {
+      throw bad(`expected a kernel parameter of a namespace that the sandbox has, got ${JSON.stringify(name)}`);
+    }
+    if (/[\0\n]/.test(value)) throw bad(`expected one line as the value of ${name}, got ${JSON.stringify(value)}`);
+    return { op: 'sysctl', name: name.replaceAll('.', '/'), value };
+  });
 }
 
 function planConfinement(spec: SandboxSpec, ids: IdMaps | undefined): readonly Operation[] {
@@ -146,6 +166,11 @@ function checkSpec(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>): void {
   if (!/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/.test(spec.hostname ?? 'x')) {
     throw bad(`expected a host name of at most 64 letters, digits, dots and hyphens, got "${spec.hostname}"`);
   }
+  if (spec.domainname !== undefined && !kinds.has('uts'))
+    throw bad('expected the uts namespace beside domainname, got none');
+  if (!/^[A-Za-z0-9._-]{0,64}$/.test(spec.domainname ?? '')) {
+    throw bad(`expected a domain name of at most 64 letters, digits, dots, hyphens, got "${spec.domainname}"`);
+  }
   const oom = spec.oomScoreAdj ?? 0;
   if (!Number.isInteger(oom) || Math.abs(oom) > 1000) throw bad(`expected oomScoreAdj -1000 … 1000, got ${oom}`);
   refuseZeroBytes(spec);
@@ -171,6 +196,11 @@ function checkUser(spec: SandboxSpec, ids: IdMaps | undefined): void {
 function isMapped(ranges: IdMaps['uids'], id: number): boolean {
   return ranges.some((r) => id >= r.inside && id < r.inside + r.count);
 }
+
+const SYSCTLS: readonly (readonly [RegExp, NamespaceKind])[] = [
+  [/^net\./, 'net'],
+  [/^kernel\.(msg|shm)[a-z_]+$|^kernel\.sem$|^fs\.mqueue\./, 'ipc'],
+];
 
 const BILLION = 1_000_000_000n;
 const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;

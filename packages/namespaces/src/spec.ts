@@ -1,6 +1,8 @@
 /** What a sandbox is, as data: namespaces, root file system, identities, confinement and the command. */
 import type { Cgroup } from '@casemate/cgroups';
 import type { Capability } from './capabilities.js';
+import type { MountSpec, RootSpec } from './mount-spec.js';
+import type { NetworkSpec } from './network-spec.js';
 import type { SeccompProfile } from './seccomp-profile.js';
 
 /** A kind of Linux namespace: namespaces(7). */
@@ -32,6 +34,15 @@ export interface SandboxSpec {
   readonly user?: { readonly uid: number; readonly gid: number; readonly groups?: readonly number[] };
   /** Host name inside; needs the uts namespace. Default `sandbox`. */
   readonly hostname?: string;
+  /** NIS domain name inside: getdomainname(2); needs the uts namespace. Default: none. */
+  readonly domainname?: string;
+  /** The network inside; needs the net namespace. Default: a loopback link and nothing else. */
+  readonly network?: NetworkSpec;
+  /**
+   * Parameters of the kernel below /proc/sys by their names with dots, such as `net.ipv4.ip_unprivileged_port_start`. Only those that
+   * belong to a namespace of the sandbox: `net.*`, `kernel.msg*`, `kernel.sem`, `kernel.shm*` and `fs.mqueue.*`.
+   */
+  readonly sysctls?: Readonly<Record<string, string>>;
   /** What the clocks inside add to those outside, in nanoseconds; needs the time namespace. */
   readonly clockOffsets?: { readonly monotonic?: bigint; readonly boottime?: bigint };
   /** Capabilities that the command keeps, in all five sets. Default: none. */
@@ -50,108 +61,6 @@ export interface SandboxSpec {
   readonly umask?: number;
 }
 
-/** The root file system of a sandbox. */
-export type RootSpec = BindRoot | OverlayRoot | TmpfsRoot;
-
-/** A directory as the root. */
-export interface BindRoot {
-  /** Tag. */
-  readonly type: 'bind';
-  /** Absolute path of the directory outside. */
-  readonly source: string;
-  /** Default true. */
-  readonly readOnly?: boolean;
-}
-
-/** Directories laid over each other as the root. */
-export interface OverlayRoot {
-  /** Tag. */
-  readonly type: 'overlay';
-  /** Absolute paths outside, uppermost first; never written. */
-  readonly lower: readonly [string, ...string[]];
-  /** Where changes go: nowhere (read-only), into memory that vanishes with the sandbox, or into a directory. */
-  readonly changes: 'refused' | OverlayMemory | OverlayDirectory;
-}
-
-/** Changes are kept in a tmpfs that vanishes with the sandbox. */
-export interface OverlayMemory {
-  /** Tag. */
-  readonly type: 'memory';
-  /** Upper bound in bytes. Default 64 MiB. */
-  readonly size?: number;
-}
-
-/** Changes are kept in a directory. */
-export interface OverlayDirectory {
-  /** Tag. */
-  readonly type: 'directory';
-  /** Absolute path outside; must hold the two directories `upper` and `work`, which belong to whoever is root inside. */
-  readonly path: string;
-}
-
-/** An empty root in memory; the mounts fill it. */
-export interface TmpfsRoot {
-  /** Tag. */
-  readonly type: 'tmpfs';
-  /** Upper bound in bytes. Default 64 MiB. */
-  readonly size?: number;
-}
-
-/** One more mount. Targets are absolute paths inside; one that passes through a symbolic link is refused. */
-export type MountSpec = BindMount | OverlayMount | TmpfsMount | KernelMount;
-
-/** A file or directory of the outside, seen inside. */
-export interface BindMount {
-  /** Tag. */
-  readonly type: 'bind';
-  /** Absolute path outside. */
-  readonly source: string;
-  /** Absolute path inside; made if it is not there and the root can be written. */
-  readonly target: string;
-  /** Default true; holds for mounts below the source too. */
-  readonly readOnly?: boolean;
-  /** Whether mounts below the source come along. Default true. */
-  readonly recursive?: boolean;
-  /** Whether device files work. Default false. */
-  readonly devices?: boolean;
-  /** Whether programs can be executed. Default true. */
-  readonly executable?: boolean;
-  /** Whether ids on disk are shown as the same ids inside, by an id-mapped mount. Default true with `shifted` ids. */
-  readonly idMapped?: boolean;
-}
-
-/** Directories laid over each other. */
-export interface OverlayMount extends Omit<OverlayRoot, 'type'> {
-  /** Tag. */
-  readonly type: 'overlay';
-  /** Absolute path inside. */
-  readonly target: string;
-}
-
-/** Files in memory. */
-export interface TmpfsMount {
-  /** Tag. */
-  readonly type: 'tmpfs';
-  /** Absolute path inside. */
-  readonly target: string;
-  /** Upper bound in bytes. Default 64 MiB. */
-  readonly size?: number;
-  /** Mode of its root directory. Default 0o755. */
-  readonly mode?: number;
-  /** Whether programs can be executed. Default false. */
-  readonly executable?: boolean;
-}
-
-/** A file system that the kernel itself fills. */
-export interface KernelMount {
-  /** Tag, and the file system's name. */
-  readonly type: 'proc' | 'sysfs' | 'devpts' | 'mqueue';
-  /** Absolute path inside. */
-  readonly target: string;
-  /** Default false. */
-  readonly readOnly?: boolean;
-}
-
 /** A run of ids: `count` ids from `inside` on stand for as many from `outside` on. */
 export interface IdRange {
   /** First id inside. */
@@ -167,14 +76,15 @@ export interface IdRange {
  *
  * - `single`: one id inside (`inside`, default 0) stands for the caller; needs no privilege
  * - `subordinate`: 0 stands for the caller, 1 and up for the caller's ranges in /etc/subuid and /etc/subgid, by newuidmap(1)
- * - `shifted`: 0 … 65535 stand for 65,536 ids that nobody else uses (`base`, default a random one); root only. File systems are
- *   shown through id-mapped mounts, so that their owners need no change
- * - `custom`: any ranges; root only, unless each is a single one of the caller's
+ * - `shifted`: 0 … 65535 (`size`) stand for as many ids that nobody else uses (`base`, default a random one; an `IdPool` gives one that
+ *   certainly nobody has); root only. File systems are shown through id-mapped mounts, so that their owners need no change
+ * - `custom`: any ranges, at most 340, of which no two overlap. Root may map any ids. An ordinary user may map its own and those in
+ *   its ranges of /etc/subuid and /etc/subgid
  */
 export type IdMapping =
   | { readonly type: 'single'; readonly inside?: number }
   | { readonly type: 'subordinate' }
-  | { readonly type: 'shifted'; readonly base?: number }
+  | { readonly type: 'shifted'; readonly base?: number; readonly size?: number }
   | { readonly type: 'custom'; readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
 
 /** A resource of setrlimit(2), without its prefix. */

@@ -74,10 +74,12 @@ describe('a plan', () => {
     expect(find({ command }, root, 'uid-map').ranges).toEqual([{ inside: 0, outside: 0x1000_0000, count: 65_536 }]);
     expect(find({ command, root: overlay }, root, 'tree')).toMatchObject({
       source: '/srv/image',
-      idMapped: 1,
+      idMap: 1,
       slot: 0,
     });
-    expect(find({ command, root: overlay }, root, 'overlay').lower).toEqual([{ slot: 0, source: '/srv/image' }]);
+    expect(find({ command, root: overlay }, root, 'overlay').lower).toEqual([
+      { slot: 0, source: '/srv/image', below: '' },
+    ]);
     expect(list).toContain('groups');
   });
 
