@@ -1,3 +1,12 @@
 import { library } from '../../tsup.base.js';
 
-export default library(['src/index.ts', 'src/audit.ts', 'src/ml-dsa.ts', 'src/node.ts', 'src/service.ts', 'src/sqlite.ts', 'src/postgres.ts']);
+export default library([
+  'src/index.ts',
+  'src/audit.ts',
+  'src/ml-dsa.ts',
+  'src/pkcs12.ts',
+  'src/node.ts',
+  'src/service.ts',
+  'src/sqlite.ts',
+  'src/postgres.ts',
+]);

@@ -93,6 +93,7 @@ export { EXTENDED_KEY_USAGE, type ExtendedKeyUsage } from './oid.js';
 export { type PathOptions, type PathResult, validatePath } from './path.js';
 export type { PolicyOptions } from './path-policies.js';
 export type { PathProblem, PathProblemCode } from './path-problem.js';
+export type { EncryptionOptions, Passphrase } from './pbes2.js';
 export type { PeerName } from './peer-name.js';
 export { decodePem, encodePem, type PemBlock, parsePem } from './pem.js';
 export {

@@ -1,4 +1,5 @@
 /** The stores: directories that hold a hierarchy and what it issued. */
 
 export { openAuditFile, readAuditFile } from './audit-file.js';
+export { legacyCiphers } from './legacy-ciphers.js';
 export { openStore, type PkiStore, type StoreOptions } from './store.js';

@@ -89,11 +89,17 @@ export const ALGORITHM = {
   p521: '1.3.132.0.35',
   pbes2: '1.2.840.113549.1.5.13',
   pbkdf2: '1.2.840.113549.1.5.12',
+  scrypt: '1.3.6.1.4.1.11591.4.11',
+  hmacWithSha1: '1.2.840.113549.2.7',
   hmacWithSha256: '1.2.840.113549.2.9',
   hmacWithSha384: '1.2.840.113549.2.10',
   hmacWithSha512: '1.2.840.113549.2.11',
   aes128Cbc: '2.16.840.1.101.3.4.1.2',
+  aes128Gcm: '2.16.840.1.101.3.4.1.6',
+  aes192Cbc: '2.16.840.1.101.3.4.1.22',
+  aes192Gcm: '2.16.840.1.101.3.4.1.26',
   aes256Cbc: '2.16.840.1.101.3.4.1.42',
+  aes256Gcm: '2.16.840.1.101.3.4.1.46',
 } as const;
 
 /** The dotted text for a name of an extended key usage, or the text itself where it is dotted already. */
