@@ -60,6 +60,10 @@ export interface UtpmSnapshot {
 export interface Utpm extends TpmTransport, AsyncDisposable {
   /** The command set it was opened with. */
   readonly profile: UtpmProfile;
+  /** TPM_ESTABLISHED: has `hashSequence` run since this was last set to `false`? A power cycle leaves it, and volatile state has it. */
+  established: boolean;
+  /** The longest command in bytes, which the TPM tells as a property (TPM_PT_MAX_COMMAND_SIZE); 4096 at first. Longer ones are refused. */
+  commandSize: number;
   /**
    * Runs one command and returns its response; malformed commands are answered with a response code, as any TPM does.
    * A command that changed permanent state is answered after the change is durable. Throws `UtpmError` `closed`, or the signal's reason.

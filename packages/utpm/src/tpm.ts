@@ -99,6 +99,8 @@ export interface Volatile {
   commits?: CommitState | undefined;
   /** Ticks of the platform's clock that make a millisecond of 30000 of them; undefined where TPM2_ClockRateAdjust has not run. */
   clockRate?: number | undefined;
+  /** Has a dynamic launch happened? A power cycle alone does not clear it. */
+  isEstablished: boolean;
   /** Does the platform assert physical presence with the running command? */
   isPresent?: boolean | undefined;
   /** `now()` when the TPM was powered on. */
@@ -126,6 +128,8 @@ export interface Tpm {
   readonly commands: ReadonlyMap<number, AnyCommand>;
   readonly permanent: Permanent;
   volatile: Volatile;
+  /** The longest command and response that the platform's buffer takes. */
+  commandSize: number;
 }
 
 /** The volatile state of a TPM at power-on, before TPM2_Startup. */
@@ -157,6 +161,7 @@ export function powerOnState(crypto: UtpmCrypto, now: number, permanent: Permane
     timeEpoch: new DataView(crypto.random(8).buffer).getBigUint64(0),
     selfHealTime: 0,
     lockoutTime: 0,
+    isEstablished: false,
     isDirty: false,
     hasFailed: false,
   };

@@ -1,5 +1,5 @@
 /** The TPM as a transport: one command at a time, state stored before an answer, power cycles. */
-import { Startup, TPM_CC, TPM_SU } from '@casemate/tpm';
+import { Startup, TPM_CC, TPM_RC, TPM_SU } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
 import { concat, isEqual, u16Bytes, u32Bytes } from './bytes.js';
 import { clockOf, startClock } from './clock.js';
@@ -9,12 +9,15 @@ import type { UtpmCrypto } from './crypto.js';
 import { UtpmError } from './error.js';
 import { execute, type Handlers, tableOf } from './execute.js';
 import type { Handler } from './handler.js';
+import { IMPLEMENTATION } from './implementation.js';
 import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
 import { decodePermanent, encodePermanent, ORDERLY } from './permanent.js';
 import { memoryState, type UtpmState } from './state.js';
 import { fromStored, manufacture, type Permanent, powerOnState, type Tpm, toStored } from './tpm.js';
 import { decodeVolatile, encodeVolatile } from './volatile.js';
 
+/** A response with TPM_RC_COMMAND_SIZE. */
+const TOO_LONG = /* @__PURE__ */ concat(u16Bytes(0x8001), u32Bytes(10), u32Bytes(TPM_RC.COMMAND_SIZE));
 const SEED_BYTES = { min: 32, max: 64 };
 
 /** The command sets that an entry point has, the first of them its default: what an entry point leaves out is not in its bundle. */
@@ -35,7 +38,8 @@ async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }, prof
     if (stored !== undefined) assertSameSeeds(permanent, seeds);
     const handlers = tableOf(list);
     const commands = new Map([...handlers].map(([code, { command }]) => [code, command]));
-    const tpm: Tpm = { crypto, now, commands, permanent, volatile: powerOnState(crypto, now(), permanent) };
+    const volatile = powerOnState(crypto, now(), permanent);
+    const tpm: Tpm = { crypto, now, commands, permanent, volatile, commandSize: IMPLEMENTATION.MAX_COMMAND_SIZE };
     startClock(tpm);
     const utpm = new EmbeddedTpm(tpm, state, handlers, profile);
     if (stored === undefined) await utpm.store();
@@ -84,6 +88,22 @@ class EmbeddedTpm implements Utpm {
     this.#state = state;
     this.#handlers = handlers;
     this.profile = profile;
+  }
+
+  get established(): boolean {
+    return this.#tpm.volatile.isEstablished;
+  }
+
+  set established(isEstablished: boolean) {
+    this.#tpm.volatile.isEstablished = isEstablished;
+  }
+
+  get commandSize(): number {
+    return this.#tpm.commandSize;
+  }
+
+  set commandSize(bytes: number) {
+    this.#tpm.commandSize = bytes;
   }
 
   async send(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> {
@@ -153,6 +173,7 @@ class EmbeddedTpm implements Utpm {
   }
 
   #answer(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> | Uint8Array {
+    if (command.length > this.#tpm.commandSize) return TOO_LONG.slice();
     this.#tpm.volatile.isPresent = options.physicalPresence === true;
     const response = execute(this.#tpm, this.#handlers, command, options.locality ?? 0);
     if (!this.#tpm.volatile.isDirty) return response;
@@ -192,7 +213,7 @@ class EmbeddedTpm implements Utpm {
     const base = { ...this.#tpm, permanent };
     const volatile =
       from.volatile === undefined
-        ? powerOnState(base.crypto, base.now(), permanent)
+        ? { ...powerOnState(base.crypto, base.now(), permanent), isEstablished: this.established }
         : decodeVolatile(base, from.volatile);
     this.#tpm = { ...base, volatile };
     if (from.volatile === undefined) startClock(this.#tpm);

@@ -71,7 +71,7 @@ const FORM: StoredForm<State> = {
   codec: State,
 };
 
-const FLAG = { isStarted: 1, wasOrderly: 2, isClockSafe: 4, hasFailed: 8, hasHcrtm: 16 } as const;
+const FLAG = { isStarted: 1, wasOrderly: 2, isClockSafe: 4, hasFailed: 8, hasHcrtm: 16, isEstablished: 32 } as const;
 const ENABLE = { owner: 1, endorsement: 2, platform: 4, platformNv: 8 } as const;
 
 /** The volatile state of a TPM as it is now. */
@@ -144,6 +144,7 @@ function restored(base: Pick<Tpm, 'crypto' | 'now'>, stored: State): Volatile {
     wasOrderly: (stored.flags & FLAG.wasOrderly) !== 0,
     isClockSafe: (stored.flags & FLAG.isClockSafe) !== 0,
     hasFailed: (stored.flags & FLAG.hasFailed) !== 0,
+    isEstablished: (stored.flags & FLAG.isEstablished) !== 0,
     enables: {
       owner: (stored.enables & ENABLE.owner) !== 0,
       endorsement: (stored.enables & ENABLE.endorsement) !== 0,

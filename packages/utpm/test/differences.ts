@@ -14,12 +14,19 @@ export interface KnownDifference {
 const code = (d: Difference): number => Number.parseInt(d.sent.slice(12, 20), 16);
 const isHandleOf = (d: Difference, pattern: RegExp): boolean => pattern.test(d.sent.slice(20, 44));
 
+const handleOf = (answer: string): string => answer.slice(20, 28);
+
 /** All that random commands may show. */
 export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   {
     reason: 'an extension whose BIT STRING ends behind the OCTET STRING around it is refused; swtpm reads on',
     isRare: true,
     explains: (d) => code(d) === 0x197 && d.ours === 0x3c4 && d.theirs === 0,
+  },
+  {
+    reason: 'manufacturer, vendor strings and firmware version are its own',
+    isRare: true,
+    explains: (d) => d.command === 'GetCapability' && d.ours === -1 && isAboutVendor(d),
   },
   {
     reason:
@@ -31,6 +38,10 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
     isRare: true,
     explains: (d) =>
       d.ours >= 0x910 && d.ours <= 0x912 && isHandleOf(d, /81[0-9a-f]{6}/) && isHandleOf(d, /8000000[0-2]/),
+  },
+  {
+    reason: 'and while it is there, an object that the command loads gets the slot behind it',
+    explains: (d) => d.ours === -1 && isHandleOf(d, /81[0-9a-f]{6}/) && handleOf(d.answers[0]) < handleOf(d.answers[1]),
   },
   {
     reason:
@@ -76,10 +87,16 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
 ];
 
+// The values of the properties TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2 are all that differs.
+function isAboutVendor({ answers }: Difference): boolean {
+  const [mine, other] = answers.map((answer) => answer.replaceAll(/(?<=0000010[5-9a-c]).{8}/g, ''));
+  return mine === other;
+}
+
 // The bytes that differ are ones here, or it is the limit that such bytes make for the index's own use, or a comparison with them.
 function isAboutUnwritten({ command, ours, theirs, sent, answers: [mine, other] }: Difference): boolean {
   if (command === 'PolicyNV') return ours + theirs === 0x126;
-  if (ours !== -1) return ours + theirs === 0x12f && sent.slice(20, 28) === sent.slice(28, 36);
+  if (ours !== -1) return (ours === 0x12f || theirs === 0x12f) && sent.slice(20, 28) === sent.slice(28, 36);
   const pairs = (mine.match(/../g) ?? []).map((byte, i) => [byte, other.slice(2 * i, 2 * i + 2)] as const);
   return mine.length === other.length && pairs.every(([byte, its]) => byte === its || byte === 'ff');
 }

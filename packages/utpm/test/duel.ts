@@ -1,4 +1,5 @@
 /** A random conversation with two TPMs at once, and where they differ. */
+import { full } from '../src/commands/full.js';
 import { openUtpm } from '../src/index-node.js';
 import { Conversation, type Step } from './conversation.js';
 import { type RawTpm, responseCode, startSwtpm } from './raw.js';
@@ -29,6 +30,9 @@ export interface Outcome {
 
 /** Commands that a pair of TPMs runs before new ones are taken: what a mutation does to a hierarchy lasts. */
 const SESSION = 1000;
+const HANDLE_MAKERS: ReadonlySet<number> = new Set(
+  full.filter(({ command }) => command.responseHandles.length > 0).map(({ command }) => command.code),
+);
 const RETRY = 0x922;
 const FAILURE = 0x101;
 
@@ -67,7 +71,7 @@ async function talk(
     if (responseCode(a) === 0 && responseCode(b) === 0) step.learn([a, b]);
     // From here on they are no longer in the same state.
     if (responseCode(a) !== responseCode(b) && (responseCode(a) === 0 || responseCode(b) === 0)) return;
-    if (responseCode(b) === FAILURE) return;
+    if (responseCode(b) === FAILURE || hasOtherHandle(step, a, b)) return;
   }
 }
 
@@ -75,6 +79,13 @@ async function talk(
 async function sendAgain(tpm: RawTpm, command: Uint8Array): Promise<Uint8Array> {
   const response = await tpm.send(command);
   return responseCode(response) === RETRY ? tpm.send(command) : response;
+}
+
+// The same slot for both, or what comes later is about other objects.
+function hasOtherHandle({ bytes: [sent] }: Step, a: Uint8Array, b: Uint8Array): boolean {
+  const code = new DataView(sent.buffer, sent.byteOffset).getUint32(6);
+  if (!HANDLE_MAKERS.has(code) || responseCode(a) !== 0 || responseCode(b) !== 0) return false;
+  return hex(a.subarray(10, 14)) !== hex(b.subarray(10, 14));
 }
 
 function note(outcome: Outcome, step: Step, a: Uint8Array, b: Uint8Array): void {
@@ -85,7 +96,8 @@ function note(outcome: Outcome, step: Step, a: Uint8Array, b: Uint8Array): void 
   if (!isMutated && responseCode(b) === 0) known.succeeded++;
   outcome.coverage.set(command.code, known);
   const [mine, other] = [responseCode(a), responseCode(b)];
-  const isSame = mine === other && !(mine === 0 && step.isDetermined && hex(a) !== hex(b));
+  const isOther = (step.isDetermined && hex(a) !== hex(b)) || hasOtherHandle(step, a, b);
+  const isSame = mine === other && !(mine === 0 && isOther);
   if (isSame) return;
   const codes = mine === other ? { ours: -1, theirs: -1 } : { ours: mine, theirs: other };
   const name = command.name.replace('TPM2_', '');

@@ -173,6 +173,78 @@ describe('the control channel', () => {
     }
   });
 
+  itWithSwtpm(
+    'tells the size of the buffer that was set as the longest command and response, as swtpm does',
+    async () => {
+      const states = [directory(), directory()] as const;
+      const data = (state: string): string[] => ['--server', `type=unixio,path=${join(state, 'socket')}`];
+      const both = [
+        await start('swtpm', data(states[0]), states[0]),
+        await start(ours.program, data(states[1]), states[1]),
+      ];
+      const sizes = '8001 00000016 0000017a 00000006 0000011e 00000002';
+      try {
+        const told = [];
+        for (const { control, state } of both) {
+          const answers = [];
+          for (const message of ['00000011 00000fa0', '00000002 00000000', '00000011 00001000', '00000011 00000000']) {
+            answers.push(await ask(control, message));
+          }
+          for (const command of [
+            '8001 0000000c 00000144 0000',
+            sizes,
+            `8001 00000fa1 0000017b ${'00'.repeat(4001 - 10)}`,
+          ]) {
+            answers.push(await ask(join(state, 'socket'), command));
+          }
+          told.push(answers);
+        }
+        expect(told[1]).toEqual(told[0]);
+        expect(told[1]?.[5]).toBe('800100000023000000000100000006000000020000011e00000fa00000011f00000fa0');
+      } finally {
+        await Promise.all(both.map((running) => running.stop()));
+      }
+    },
+  );
+
+  itWithSwtpm(
+    'keeps TPM_ESTABLISHED over INIT, and over a restart where the volatile state was stored, as swtpm does',
+    async () => {
+      const told = [];
+      for (const program of ['swtpm', ours.program]) {
+        const state = directory();
+        const args = [
+          '--server',
+          `type=unixio,path=${join(state, 'socket')}`,
+          '--flags',
+          'not-need-init,startup-clear',
+        ];
+        const answers = [];
+        const first = await start(program, args, state);
+        const launch = ['00000004', '00000006', '00000007 00000001 aa', '00000008', '00000004'];
+        const again = ['00000002 00000000', '00000004', '0000000a', '00000003'];
+        for (const message of [...launch, ...again]) answers.push(await ask(first.control, message));
+        await first.stop();
+        // With the volatile state.
+        const second = await start(program, args.slice(0, 2), state);
+        const reset = ['0000000b 03', '00000004', '0000000a', '00000002 00000001', '00000004', '00000003'];
+        for (const message of ['00000002 00000000', '00000004', ...reset])
+          answers.push(await ask(second.control, message));
+        await second.stop();
+        // Without it: what was not stored is gone.
+        const third = await start(program, args, state);
+        for (const message of [...launch, '00000003']) answers.push(await ask(third.control, message));
+        await third.stop();
+        const fourth = await start(program, args, state);
+        for (const message of ['00000004', '00000003']) answers.push(await ask(fourth.control, message));
+        await fourth.stop();
+        told.push(answers);
+      }
+      expect(told[1]).toEqual(told[0]);
+      expect(told[1]?.filter((answer) => answer === '0000000001000000').length).toBeGreaterThan(3);
+    },
+  );
+
   itWithSwtpm('tells what the TPM is in the JSON form of swtpm', async () => {
     const [their, our] = [await start('swtpm', []), await start(ours.program, [])];
     try {

@@ -82,6 +82,7 @@ const DRTM_PCR = 17;
  * TPM2_Startup it is the measurement of an H-CRTM, which TPM2_Startup puts into PCR 0.
  */
 export function measureLaunch(tpm: Tpm, data: Uint8Array): void {
+  tpm.volatile.isEstablished = true;
   if (!tpm.volatile.isStarted) {
     tpm.volatile.hcrtm = data.slice();
     return;

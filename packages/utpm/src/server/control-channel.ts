@@ -162,7 +162,7 @@ const HANDLERS: Readonly<Record<number, ControlHandler>> = {
     needs: 'on',
     length: 0,
     isExact: true,
-    run: ({ platform }) => words(SUCCESS, Number(platform.established) << 24),
+    run: ({ platform }) => words(SUCCESS, Number(platform.tpm.established) << 24),
   },
   [CONTROL.RESET_TPMESTABLISHED]: { needs: 'on', length: 1, run: resetEstablished },
   [CONTROL.SET_LOCALITY]: { length: 1, run: setLocality },
@@ -240,7 +240,7 @@ function setLocality({ platform, options }: Channel, view: DataView): Uint8Array
 function resetEstablished({ platform }: Channel, view: DataView): Uint8Array {
   const locality = view.getUint8(0);
   if (locality < 3 || locality > 4) return words(BAD_LOCALITY);
-  platform.resetEstablished();
+  platform.tpm.established = false;
   return words(SUCCESS);
 }
 
@@ -284,8 +284,8 @@ function setBufferSize({ platform }: Channel, view: DataView): Uint8Array {
   const { min, max } = BUFFER_SIZE;
   const wanted = view.getUint32(0);
   if (wanted > 0 && platform.isOn) return words(BAD_ORDINAL);
-  if (wanted > 0) platform.bufferSize = Math.min(Math.max(wanted, min), max);
-  return words(SUCCESS, platform.bufferSize, min, max);
+  if (wanted > 0) platform.tpm.commandSize = Math.min(Math.max(wanted, min), max);
+  return words(SUCCESS, platform.tpm.commandSize, min, max);
 }
 
 function getInformation(_: Channel, view: DataView): Uint8Array {

@@ -27,14 +27,12 @@ export interface PlatformOptions {
 
 /** The platform around a TPM, off at first. Whoever reaches the control channel controls it. */
 export interface Platform {
+  /** The TPM. */
+  readonly tpm: Utpm;
   /** Is the TPM powered and initialised? Commands to a TPM that is off are not run. */
   readonly isOn: boolean;
   /** The locality of commands on the swtpm data channel, 0 to 4. */
   locality: number;
-  /** Has a dynamic launch happened (TPM_ESTABLISHED)? */
-  readonly established: boolean;
-  /** The longest command that is taken, in bytes. */
-  bufferSize: number;
   /** Powers the TPM on where it is off. */
   powerOn(): Promise<void>;
   /** Takes its power away: all volatile state goes. */
@@ -58,8 +56,6 @@ export interface Platform {
   hashData(data: Uint8Array): boolean;
   /** `_TPM_Hash_End`; without an open sequence nothing happens. */
   hashEnd(): Promise<void>;
-  /** Clears TPM_ESTABLISHED. */
-  resetEstablished(): void;
   /** Stores the volatile state, to be gone on with after the next `initialise`. */
   storeVolatile(): Promise<void>;
   /** One half of the state of the TPM, which must be on. */
@@ -75,28 +71,22 @@ export function openPlatform(tpm: Utpm, { store, disableAutoShutdown = false }: 
 
 class TpmPlatform implements Platform {
   locality = 0;
-  bufferSize: number = BUFFER_SIZE.max;
-  readonly #tpm: Utpm;
+  readonly tpm: Utpm;
   readonly #store: VolatileStore | undefined;
   readonly #shutsDown: boolean;
   #isOn = false;
-  #established = false;
   #lastCommand = 0;
   #hash: { parts: Uint8Array[]; length: number } | undefined;
   #blobs: Partial<UtpmSnapshot> = {};
 
   constructor(tpm: Utpm, store: VolatileStore | undefined, shutsDown: boolean) {
-    this.#tpm = tpm;
+    this.tpm = tpm;
     this.#store = store;
     this.#shutsDown = shutsDown;
   }
 
   get isOn(): boolean {
     return this.#isOn;
-  }
-
-  get established(): boolean {
-    return this.#established;
   }
 
   async powerOn(): Promise<void> {
@@ -117,7 +107,7 @@ class TpmPlatform implements Platform {
   async initialise({ deleteVolatile = false }: { readonly deleteVolatile?: boolean } = {}): Promise<void> {
     await this.stop();
     const { permanent, volatile = await this.#storedVolatile() } = this.#blobs;
-    await this.#tpm.powerCycle({ ...(permanent && { permanent }), ...(volatile && { volatile }) });
+    await this.tpm.powerCycle({ ...(permanent && { permanent }), ...(volatile && { volatile }) });
     this.#blobs = {};
     if (deleteVolatile || permanent !== undefined) await this.#store?.saveVolatile(undefined);
     this.#isOn = true;
@@ -135,9 +125,8 @@ class TpmPlatform implements Platform {
 
   run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined> {
     if (!this.#isOn) return Promise.resolve(undefined);
-    if (command.length > this.bufferSize) return Promise.resolve(responseOf(TPM_RC.COMMAND_SIZE));
     if (command.length >= 10) this.#lastCommand = readU32(command, 6);
-    return this.#tpm.send(command, { locality });
+    return this.tpm.send(command, { locality });
   }
 
   hashStart(): void {
@@ -156,22 +145,17 @@ class TpmPlatform implements Platform {
     if (this.#hash === undefined) return;
     const data = concat(...this.#hash.parts);
     this.#hash = undefined;
-    await this.#tpm.hashSequence(data);
-    this.#established = true;
-  }
-
-  resetEstablished(): void {
-    this.#established = false;
+    await this.tpm.hashSequence(data);
   }
 
   async storeVolatile(): Promise<void> {
-    const { volatile } = await this.#tpm.snapshot();
+    const { volatile } = await this.tpm.snapshot();
     await this.#store?.saveVolatile(volatile);
     volatile.fill(0);
   }
 
   async getBlob(kind: StateKind): Promise<Uint8Array> {
-    const { [kind]: blob } = await this.#tpm.snapshot();
+    const { [kind]: blob } = await this.tpm.snapshot();
     // Whoever takes the volatile state away goes on with it elsewhere; what was stored of it is not to come back.
     if (kind === 'volatile') await this.#store?.saveVolatile(undefined);
     return blob;
@@ -186,7 +170,7 @@ class TpmPlatform implements Platform {
 
   async #cutPower(): Promise<void> {
     this.#hash = undefined;
-    if (this.#isOn) await this.#tpm.powerCycle();
+    if (this.#isOn) await this.tpm.powerCycle();
     this.#isOn = false;
   }
 
@@ -199,7 +183,7 @@ class TpmPlatform implements Platform {
   // plain shutdown is left; a TPM that was not started has nothing to shut down.
   async #shutDown(): Promise<void> {
     for (const shutdownType of [TPM_SU.STATE, TPM_SU.CLEAR]) {
-      const response = await this.#tpm.send(commandOf(TPM_CC.Shutdown, encode(Shutdown.parameters, { shutdownType })));
+      const response = await this.tpm.send(commandOf(TPM_CC.Shutdown, encode(Shutdown.parameters, { shutdownType })));
       const code = readU32(response, 6);
       if (code === TPM_RC.SUCCESS || code === TPM_RC.INITIALIZE) return;
     }
