@@ -122,7 +122,8 @@ export class Cgroup implements AsyncDisposable {
 
   /**
    * Tells each time that members waited for a resource at least `stall` microseconds in `window`. Ends as {@link Cgroup.events} does.
-   * The kernel's own triggers need a poll(2) that Node has not, so the file is read four times in a window. Throws `unsupported`.
+   * The kernel's own triggers need a poll(2) that Node has not: without `trigger` the file is read four times in a window.
+   * Throws `unsupported`.
    */
   watchPressure(options: PressureOptions): AsyncIterableIterator<PressureEvent> {
     return watchPressure(this.name, this.directories, options);

@@ -17,9 +17,11 @@ export function compileDeviceProgram(rules: readonly DeviceRule[]): Uint8Array {
   code.loadWord(MAJOR, CONTEXT, 4);
   code.loadWord(MINOR, CONTEXT, 8);
   const granted = code.label();
-  for (const rule of normaliseDeviceRules(rules).toReversed()) compileRule(code, rule, granted);
+  const sets = normaliseDeviceRules(rules).toReversed();
+  for (const rule of sets) compileRule(code, rule, granted);
   code.setImmediate(RESULT, 0);
   code.exit();
+  if (!sets.some(({ allow }) => allow)) return code.assemble(); // the kernel refuses code that cannot be reached
   code.place(granted);
   code.setImmediate(RESULT, 1);
   code.exit();

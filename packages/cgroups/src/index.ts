@@ -15,6 +15,7 @@ export type {
   PressureFigures,
   PressureOptions,
   PressureResource,
+  PressureTrigger,
   ResourcePressure,
 } from './pressure.js';
 export { type Availability, type CgroupProbe, probeCgroups } from './probe.js';

@@ -41,13 +41,18 @@ export interface PressureOptions {
   readonly window: number;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;
+  /** Arms a trigger of the kernel: `pressureTrigger` of @casemate/namespaces. Without it the file is read four times in a window. */
+  readonly trigger?: PressureTrigger;
 }
+
+/** Arms the trigger in the pressure file at `path`, and yields each time that it fires, until `signal` is aborted. */
+export type PressureTrigger = (path: string, trigger: string, signal?: AbortSignal) => AsyncIterable<void>;
 
 /** Members have waited longer than was asked for. */
 export interface PressureEvent {
   /** The resource. */
   readonly resource: PressureResource;
-  /** Microseconds of waiting in the window that has just passed. */
+  /** Microseconds of waiting in the window that has just passed; with a trigger, since the event before. */
   readonly stalled: bigint;
 }
 
@@ -78,7 +83,12 @@ export async function* watchPressure(
   checkOptions(options);
   const path = pressureDirectory(name, directories);
   const total = async (): Promise<bigint | undefined> => (await readOne(path, resource))?.[kind]?.total;
-  let totals: readonly bigint[] = [(await total()) ?? refuse(name, resource, kind)];
+  const start = (await total()) ?? refuse(name, resource, kind);
+  if (options.trigger) {
+    const fired = options.trigger(`${path}/${resource}.pressure`, `${kind} ${stall} ${window}`, signal);
+    return yield* triggered(fired, { resource, start, total });
+  }
+  let totals: readonly bigint[] = [start];
   while (await pauseOrAbort(window / 1000 / STEPS, signal)) {
     const now = await total();
     if (now === undefined) return; // the cgroup has been removed
@@ -87,6 +97,23 @@ export async function* watchPressure(
     if (stalled < BigInt(stall)) continue;
     totals = [now]; // no stall is told twice
     yield { resource, stalled };
+  }
+}
+
+async function* triggered(
+  fired: AsyncIterable<void>,
+  {
+    resource,
+    start,
+    total,
+  }: { readonly resource: PressureResource; readonly start: bigint; readonly total: () => Promise<bigint | undefined> },
+): AsyncIterableIterator<PressureEvent> {
+  let before = start;
+  for await (const _ of fired) {
+    const now = await total();
+    if (now === undefined) return; // the cgroup has been removed
+    yield { resource, stalled: now - before };
+    before = now;
   }
 }
 

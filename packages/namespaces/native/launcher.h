@@ -367,6 +367,11 @@ void unwatch_descriptor(int fd);
 void end_sandbox(void);
 __attribute__((noreturn)) void watch(int socket, int signals);
 
+/* ---- devices.c ---- */
+
+__attribute__((noreturn)) void attach_devices(const unsigned char *body, size_t size);
+__attribute__((noreturn)) void watch_pressure(const unsigned char *body, size_t size);
+
 /* ---- probe.c ---- */
 
 __attribute__((noreturn)) void probe(void);

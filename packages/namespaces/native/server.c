@@ -4,7 +4,7 @@
  */
 #include "launcher.h"
 
-enum verb { VERB_PROBE = 1, VERB_START = 2, VERB_COMMAND = 3 };
+enum verb { VERB_PROBE = 1, VERB_START = 2, VERB_COMMAND = 3, VERB_DEVICES = 4, VERB_PRESSURE = 5 };
 
 /* A process that we forked for a request. */
 struct watcher {
@@ -98,6 +98,10 @@ static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_
 		become_watcher(sockets[1]);
 		if (verb == VERB_START)
 			start(body, size);
+		if (verb == VERB_DEVICES)
+			attach_devices(body, size);
+		if (verb == VERB_PRESSURE)
+			watch_pressure(body, size);
 		probe();
 	}
 	close(sockets[1]);
@@ -128,7 +132,7 @@ static int take_request(void)
 		return -1;
 	if (verb == VERB_COMMAND)
 		pass_on(id, body, size);
-	else if (verb == VERB_START || verb == VERB_PROBE)
+	else if (verb >= VERB_PROBE && verb <= VERB_PRESSURE)
 		begin(verb, id, body, size);
 	else
 		refuse(id, EBADMSG, "request");

@@ -1,6 +1,7 @@
 /** Sandboxes from Linux namespaces, mounts, capabilities and seccomp, described as data and started by one native launcher. */
 export { type Caller, readCaller, type SubordinateRange } from './caller.js';
 export { CAPABILITIES, type Capability } from './capabilities.js';
+export { attachDeviceProgram, pressureTrigger } from './cgroup-services.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
 export { type LauncherServer, startLauncherServer } from './launcher.js';
 export type {

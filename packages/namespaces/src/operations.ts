@@ -16,7 +16,7 @@ const MAX_TEXT = 1 << 17; // the kernel's bound for one argument, MAX_ARG_STRLEN
 const cBytes = sizedBytes('cText', u32le, { min: 1, max: MAX_TEXT });
 
 /** Text for C: its length, the bytes, and a zero byte that the length counts; a zero inside is refused. */
-const cText: Codec<string> = {
+export const cText: Codec<string> = {
   name: 'cText',
   read(r) {
     const at = r.offset;

@@ -1,6 +1,6 @@
 /** What passes between the launcher server and us: requests in, events out (native/server.c and native/watch.c have the other half). */
-import { decode, encode, oneOf, rest, struct, u32le } from '@casemate/wire';
-import { type Operation, PlanBytes } from './operations.js';
+import { decode, encode, oneOf, rest, sizedBytes, struct, u32le } from '@casemate/wire';
+import { cText, type Operation, PlanBytes } from './operations.js';
 
 /** The kinds of events. */
 export const EVENT = { started: 1, failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7 } as const;
@@ -21,6 +21,8 @@ export type StreamName = keyof typeof STREAM;
 export type Request =
   | { readonly verb: 'probe' }
   | { readonly verb: 'start'; readonly streams: readonly StreamName[]; readonly operations: readonly Operation[] }
+  | { readonly verb: 'devices'; readonly path: string; readonly program: Uint8Array }
+  | { readonly verb: 'pressure'; readonly path: string; readonly trigger: string }
   | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number };
 
 const EventBody = struct('Event', {
@@ -55,11 +57,20 @@ export function encodeRequest(id: number, request: Request): Uint8Array {
         ...request.streams.map((name) => encode(u32le, STREAM[name])),
         encode(PlanBytes, request.operations),
       ]);
+    case 'devices':
+      return frame(4, id, [encode(DeviceProgram, request)]);
+    case 'pressure':
+      return frame(5, id, [encode(PressureTrigger, request)]);
     case 'command':
       return frame(3, id, [encode(Command, { command: COMMAND[request.command], argument: request.argument })]);
   }
 }
 
+const DeviceProgram = struct('DeviceProgram', {
+  path: cText,
+  program: sizedBytes('program', u32le, { max: 1 << 17 }),
+});
+const PressureTrigger = struct('PressureTrigger', { path: cText, trigger: cText });
 const Command = struct('Command', { command: u32le, argument: u32le });
 
 /** The bytes of a plan; for tests and diagnosis. */
