@@ -91,7 +91,7 @@ class Unit {
 const READ_PRELUDE = `let r,B,O,e,m,k;
 function u8(p){const b=B;
 return BigInt((b[p]<<24|b[p+1]<<16|b[p+2]<<8|b[p+3])>>>0)<<32n|BigInt((b[p+4]<<24|b[p+5]<<16|b[p+6]<<8|b[p+7])>>>0)}
-function take(p,n){if(e-p<n)throw X;return m===undefined?B.slice(p,p+n):n===0?N:new Uint8Array(m,k+p,n)}
+function take(p,n){if(e-p<n)throw X;return n===0?N:m===undefined?B.slice(p,p+n):new Uint8Array(m,k+p,n)}
 function out(f,v){const R=r,P=O,E=e;const x=f(v);enter(R,P,E);return x}
 function foreign(c){const R=r,E=e;if(O>E)throw X;R.move(O,E);const v=c.read(R);enter(R,R.offset,E);return v}
 function enter(R,P,E){r=R;B=R.bytes;m=R.memory;k=B.byteOffset;O=P;e=E}

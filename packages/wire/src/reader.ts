@@ -1,7 +1,7 @@
 /** Bounded reading: a cursor over bytes that never looks past its end. */
 import { WireError } from './error.js';
 
-/** What is taken of a shared reader where there is nothing to take; it holds nothing that could be changed. */
+/** What is taken where there is nothing to take; it holds nothing that could be changed. */
 export const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** A cursor over untrusted bytes. Whoever sent them controls every length that is read from them. */
@@ -54,9 +54,11 @@ export class Reader {
     this.need(length, subject);
     const start = this.at;
     this.at += length;
+    // No array takes longer to make than one of no length.
+    if (length === 0) return NOTHING;
     const memory = this.memory;
     if (memory === undefined) return this.bytes.slice(start, this.at);
-    return length === 0 ? NOTHING : new Uint8Array(memory, this.bytes.byteOffset + start, length);
+    return new Uint8Array(memory, this.bytes.byteOffset + start, length);
   }
 
   /** Goes to `offset` with the region's end at `end`; for compiled codecs, which have checked both. */
