@@ -16,7 +16,7 @@ import {
 } from '@casemate/tpm';
 import { type Reader, WireError } from '@casemate/wire';
 import { blockSize, cfb } from './block-cipher.js';
-import { concat, EMPTY, isEqual, trimAuth, u32Bytes } from './bytes.js';
+import { concat, EMPTY, isEqual, readU32, trimAuth, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
 import { responseCodeOf } from './decoding.js';
 import { assertNotLockedOut, registerFailure } from './dictionary-attack.js';
@@ -84,22 +84,23 @@ export function isSet(authorization: Authorization, bit: number): boolean {
   return (authorization.attributes & bit) !== 0;
 }
 
-/** Parses the `size` bytes of the authorization area and ties its entries to `targets`, the handles that need one. */
+/** Parses the `size` bytes of the authorization area and ties its entries to the first `authorized` handles, which need one. */
 export function parseAuthorizations(
   tpm: Tpm,
   command: AnyCommand,
-  targets: readonly number[],
+  handles: readonly number[],
+  authorized: number,
   size: number,
   reader: Reader,
 ): readonly Authorization[] {
   const found: Authorization[] = [];
-  reader.bounded(size, 'authorization area', () => {
-    while (reader.remaining > 0) {
-      const position = found.length + 1;
-      if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
-      found.push(parseOne(tpm, command, reader, found, targets[position - 1]));
-    }
-  });
+  const end = reader.enter(size, 'authorization area');
+  while (reader.remaining > 0) {
+    const position = found.length + 1;
+    if (position > MAX_SESSIONS) refuseSession(TPM_RC.SIZE, position);
+    found.push(parseOne(tpm, command, reader, found, position > authorized ? undefined : handles[position - 1]));
+  }
+  reader.leave(end, 'authorization area');
   return found;
 }
 
@@ -141,7 +142,7 @@ function readEntry(reader: Reader, position: number): TpmsAuthCommand {
 function assertSessionNumber(reader: Reader, position: number): void {
   const { bytes, offset, remaining } = reader;
   if (remaining < 4) return;
-  const handle = new DataView(bytes.buffer, bytes.byteOffset).getUint32(offset);
+  const handle = readU32(bytes, offset);
   const isInRange = (handle & 0xffffff) < IMPLEMENTATION.MAX_ACTIVE_SESSIONS;
   if (isSessionHandle(handle) && !isInRange) refuseSession(TPM_RC.VALUE, position);
 }

@@ -1,6 +1,6 @@
 /** How a command becomes a response: Part 3, clause 5, and Part 1, clause 18. */
 import { TPM_CC, TPM_HT, TPM_RC, TPM_ST, TPMA_SESSION } from '@casemate/tpm';
-import { Reader, WireError, Writer } from '@casemate/wire';
+import { type Codec, Reader, WireError, Writer } from '@casemate/wire';
 import {
   type Authorization,
   checkAuthorizations,
@@ -12,7 +12,7 @@ import {
   receivedParameters,
   responseHmac,
 } from './authorization.js';
-import { EMPTY, u32Bytes } from './bytes.js';
+import { EMPTY, readU32, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
 import { auditCommand } from './command-audit.js';
 import { isKnownTag, responseCodeOf } from './decoding.js';
@@ -35,12 +35,22 @@ const SMALLEST_AREA = 9;
 /** A command with what can be told about it before it is sent. */
 interface Entry extends Handler {
   readonly decode: ParameterDecoder;
+  /** The handles of the request, in order. */
+  readonly handles: readonly HandleEntry[];
   /** How many handles need an authorization; those come first. */
   readonly authorized: number;
   /** The name of the handle that the response begins with. */
   readonly responseHandle: string | undefined;
   /** Does it leave an orderly TPM orderly? */
   readonly isHarmless: boolean;
+}
+
+/** A handle that a command takes. */
+interface HandleEntry {
+  readonly name: string;
+  readonly codec: Codec<number>;
+  /** The value that was accepted last: it need not be looked at again, and clients mostly send the same ones. */
+  accepted: number;
 }
 
 /** The commands that a TPM has, by command code. */
@@ -56,6 +66,7 @@ function entryOf(handler: Handler): Entry {
   return {
     ...handler,
     decode: parameterDecoder(handler.command),
+    handles: handles.map(({ name, codec }) => ({ name, codec, accepted: -1 })),
     authorized: handles.filter(({ auth }) => auth !== 'none').length,
     // No command answers with more than one handle.
     responseHandle: responseHandles[0]?.name,
@@ -103,57 +114,70 @@ function failure(code: number): Uint8Array {
 
 function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number): Uint8Array {
   const reader = new Reader(bytes);
-  const { hasSessions, code } = readHeader(reader, bytes.length);
+  const code = readHeader(reader, bytes.length);
   if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
   const entry = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
   if (tpm.volatile.isStarted === (code === TPM_CC.Startup)) refuse(TPM_RC.INITIALIZE);
   if (tpm.volatile.isStarted) selfHeal(tpm);
-  const { command } = entry;
+  const { command, authorized } = entry;
   const handles = readHandles(tpm, entry, reader);
-  const authorizations = hasSessions
-    ? parseAuthorizations(tpm, command, handles.slice(0, entry.authorized), readAreaSize(entry, reader), reader)
-    : NO_AUTHORIZATIONS;
-  const { authorized } = entry;
+  const sessions = hasSessions(bytes)
+    ? parseAuthorizations(tpm, command, handles, authorized, readAreaSize(entry, reader), reader)
+    : undefined;
   const incoming: Incoming = { command, handles, authorized, locality, bytes, parametersAt: reader.offset };
-  checkAuthorizations(tpm, incoming, authorizations);
+  checkAuthorizations(tpm, incoming, sessions ?? NO_AUTHORIZATIONS);
   if (!entry.isHarmless) noteActivity(tpm);
-  const decrypting = authorizations.find(isDecrypting);
+  const decrypting = sessions?.find(isDecrypting);
   const request = entry.decode(decrypting ? new Reader(decryptFirst(tpm, incoming, decrypting)) : reader);
-  const response = respond(tpm, entry, incoming, request, hasSessions ? authorizations : undefined);
-  flushSpent(tpm);
+  const response = respond(tpm, entry, incoming, request, sessions);
+  if (tpm.volatile.spentSequence !== undefined) flushSpent(tpm, tpm.volatile.spentSequence);
   return response;
 }
 
 const NO_AUTHORIZATIONS: readonly Authorization[] = [];
 
-function flushSpent(tpm: Tpm): void {
-  const { spentSequence } = tpm.volatile;
-  if (spentSequence !== undefined) flushObject(tpm, spentSequence);
+function flushSpent(tpm: Tpm, sequence: number): void {
+  flushObject(tpm, sequence);
   tpm.volatile.spentSequence = undefined;
 }
 
-function readHeader(reader: Reader, length: number): { readonly hasSessions: boolean; readonly code: number } {
+/** The command code; refuses a header that does not fit the command. */
+function readHeader(reader: Reader, length: number): number {
   if (length < HEADER) refuse(length < 2 ? TPM_RC.INSUFFICIENT : TPM_RC.COMMAND_SIZE);
   const tag = reader.u16('tag');
   if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) refuse(isKnownTag(tag) ? TPM_RC.BAD_TAG : TPM_RC.VALUE);
   const size = reader.u32('commandSize');
   if (size !== length || size > IMPLEMENTATION.MAX_COMMAND_SIZE) refuse(TPM_RC.COMMAND_SIZE);
-  return { hasSessions: tag === TPM_ST.SESSIONS, code: reader.u32('commandCode') };
+  return reader.u32('commandCode');
 }
 
-function readHandles(tpm: Tpm, { command }: Entry, reader: Reader): number[] {
+/** Is there an authorization area in a command whose header is in order? */
+function hasSessions(bytes: Uint8Array): boolean {
+  return bytes[1] === (TPM_ST.SESSIONS & 0xff);
+}
+
+function readHandles(tpm: Tpm, entry: Entry, reader: Reader): number[] {
   const handles: number[] = [];
-  const count = command.handles.length;
   let at = 0;
   try {
-    for (; at < count; at++) handles.push(assertInRange(command.handles[at]?.codec.read(reader) ?? 0));
-    for (at = 0; at < count; at++) assertPresent(tpm, handles[at] ?? 0, at);
+    for (const field of entry.handles) {
+      handles.push(readHandle(field, reader));
+      at++;
+    }
+    for (at = 0; at < handles.length; at++) assertPresent(tpm, handles[at] ?? 0, at);
   } catch (error) {
     if (error instanceof Refusal) throw new Refusal(atHandle(error.responseCode, at + 1));
     if (error instanceof WireError) throw new Refusal(atHandle(responseCodeOf(error), at + 1));
     throw error;
   }
   return handles;
+}
+
+function readHandle(field: HandleEntry, reader: Reader): number {
+  const { bytes, offset, remaining } = reader;
+  if (remaining >= 4 && readU32(bytes, offset) === field.accepted) return reader.u32(field.name);
+  field.accepted = assertInRange(field.codec.read(reader));
+  return field.accepted;
 }
 
 // The types allow as many PCRs, sessions and objects as any TPM has; this one has fewer.
@@ -184,8 +208,11 @@ function noteActivity(tpm: Tpm): void {
   markDirty(tpm);
 }
 
-/** The response that is being made. One for all: allocating it costs more than all the rest of a short command. */
-const answer = new Writer(IMPLEMENTATION.MAX_COMMAND_SIZE);
+/**
+ * Where responses are made. They are cut off one behind the other, like Node's small Buffers: memory for more than 64 bytes costs more to
+ * allocate than all the rest of a short command.
+ */
+const answer = new Writer(8 * IMPLEMENTATION.MAX_COMMAND_SIZE);
 
 function respond(
   tpm: Tpm,
@@ -195,9 +222,8 @@ function respond(
   sessions: readonly Authorization[] | undefined,
 ): Uint8Array {
   const authorizations = sessions ?? NO_AUTHORIZATIONS;
-  for (let i = 0; i < incoming.handles.length; i++) {
-    request[entry.command.handles[i]?.name ?? ''] = incoming.handles[i];
-  }
+  let at = 0;
+  for (const { name } of entry.handles) request[name] = incoming.handles[at++];
   const digest = (alg: number): Uint8Array => cpHash(tpm, incoming, alg);
   // cpHash of audited commands needs the names as they were before the command ran.
   const audited = authorizations.find(isAuditing);
@@ -208,15 +234,24 @@ function respond(
   const { locality } = incoming;
   const result = entry.run(tpm, request, { locality, authorizations, cpHash: digest });
   try {
-    const encoded = encodeResponse(entry, result, sessions !== undefined);
+    const size = encodeResponse(entry, result, sessions !== undefined);
+    const encoded = (): Uint8Array => answer.lend().subarray(answer.position - size, answer.position);
     updateAudit(tpm, entry, audited, auditCpHash, encoded);
-    if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded));
+    if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded()));
     if (sessions) addAuthorizations(tpm, code, sessions, encoded);
-    patchSize(2, answer.offset);
-    return answer.finish();
-  } finally {
-    answer.clear();
+    answer.patchU32(2, answer.offset);
+    return answer.cut();
+  } catch (error) {
+    dropAnswer();
+    throw error;
   }
+}
+
+// Those that were cut off before are somebody else's.
+function dropAnswer(): void {
+  const start = answer.position - answer.offset;
+  answer.lend().fill(0, start, answer.position);
+  answer.move(start);
 }
 
 const isAuditing = (entry: Authorization): boolean => isSet(entry, TPMA_SESSION.audit);
@@ -232,8 +267,8 @@ function decryptFirst(tpm: Tpm, incoming: Incoming, entry: Authorization): Uint8
   return parameters;
 }
 
-/** Writes the response up to its parameters, which it returns as a view of what will be sent. */
-function encodeResponse(entry: Entry, result: Readonly<Record<string, unknown>>, hasSessions: boolean): Uint8Array {
+/** Writes the response up to its parameters, whose size it returns. */
+function encodeResponse(entry: Entry, result: Readonly<Record<string, unknown>>, hasSessions: boolean): number {
   answer.u16(hasSessions ? TPM_ST.SESSIONS : TPM_ST.NO_SESSIONS, 'tag');
   answer.u32(0, 'responseSize');
   answer.u32(TPM_RC.SUCCESS, 'responseCode');
@@ -242,24 +277,22 @@ function encodeResponse(entry: Entry, result: Readonly<Record<string, unknown>>,
   if (hasSessions) answer.u32(0, 'parameterSize');
   const start = answer.offset;
   entry.command.response.write(answer, result);
-  if (hasSessions) patchSize(start - 4, answer.offset - start);
-  return answer.lend().subarray(start, answer.offset);
-}
-
-function patchSize(at: number, size: number): void {
-  const bytes = answer.lend();
-  bytes[at] = size >>> 24;
-  bytes[at + 1] = size >>> 16;
-  bytes[at + 2] = size >>> 8;
-  bytes[at + 3] = size;
+  const size = answer.offset - start;
+  if (hasSessions) answer.patchU32(start - 4, size);
+  return size;
 }
 
 function addAuthorizations(
   tpm: Tpm,
   code: number,
   authorizations: readonly Authorization[],
-  parameters: Uint8Array,
+  encoded: () => Uint8Array,
 ): void {
+  if (authorizations.every(isPassword)) {
+    acknowledgePasswords(authorizations.length);
+    return;
+  }
+  const parameters = encoded();
   for (const { session } of authorizations) {
     if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
   }
@@ -267,6 +300,17 @@ function addAuthorizations(
   for (const entry of authorizations) writeAuthorization(tpm, code, entry, parameters);
   for (const { session, attributes } of authorizations) {
     if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);
+  }
+}
+
+const isPassword = ({ session }: Authorization): boolean => session === undefined;
+
+// No nonce, the one attribute, no HMAC.
+function acknowledgePasswords(count: number): void {
+  for (let i = 0; i < count; i++) {
+    answer.u16(0, 'size');
+    answer.u8(TPMA_SESSION.continueSession, 'sessionAttributes');
+    answer.u16(0, 'size');
   }
 }
 
@@ -311,7 +355,7 @@ function updateAudit(
   handler: Handler,
   entry: Authorization | undefined,
   auditCpHash: Uint8Array | undefined,
-  parameters: Uint8Array,
+  encoded: () => Uint8Array,
 ): void {
   const { session } = entry ?? {};
   if (entry === undefined || session === undefined || auditCpHash === undefined) {
@@ -321,7 +365,7 @@ function updateAudit(
   }
   const isFresh = session.auditDigest === undefined || isSet(entry, TPMA_SESSION.auditReset);
   const before = isFresh ? zeroDigest(session.authHash) : session.auditDigest;
-  const after = rpHash(tpm, session.authHash, handler.command.code, parameters);
+  const after = rpHash(tpm, session.authHash, handler.command.code, encoded());
   session.auditDigest = tpm.crypto.hash(session.authHash, before ?? EMPTY, auditCpHash, after);
   if (isFresh) tpm.volatile.exclusiveAudit = session.handle;
   else if (tpm.volatile.exclusiveAudit !== session.handle) tpm.volatile.exclusiveAudit = 0;

@@ -108,6 +108,22 @@ describe.each(providers)('with the %s provider, a TPM', (_, crypto) => {
 });
 
 describe('a TPM', () => {
+  it('leaves an answer as it is, whatever it answers or refuses later', async () => {
+    await using utpm = await openUtpm({ crypto: usual, startup: true });
+    const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'));
+    // GetRandom; PCR_Read of eight registers, whose answer is long; and the first without its parameter.
+    const commands = ['80010000000c0000017b0020', '8001000000140000017e00000001000b03ff0000', '80010000000a0000017b'];
+    const answers: { readonly answer: Uint8Array; readonly hex: string }[] = [];
+    for (let i = 0; i < 3000; i++) {
+      const answer = await utpm.send(bytes(commands[i % 3] ?? ''));
+      answers.push({ answer, hex: hexOf(answer) });
+    }
+    expect(answers.every(({ answer, hex }) => hexOf(answer) === hex)).toBe(true);
+    expect(new Set(answers.map(({ answer }) => answer.length))).toEqual(new Set([44, 300, 10]));
+    answers[0]?.answer.fill(0xff);
+    expect(answers.slice(1).every(({ answer, hex }) => hexOf(answer) === hex)).toBe(true);
+  });
+
   it('derives the same ECC and RSA keys with either provider', async () => {
     const names = await Promise.all(
       providers.map(async ([, crypto]) => {
