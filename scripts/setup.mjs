@@ -50,6 +50,12 @@ export const testTools = [
   { what: 'ssh-keygen', debian: ['openssh-client'], found: () => isCommand('ssh-keygen') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
+  {
+    what: "libseccomp, crun and the seccomp profile of podman and Docker's kin",
+    debian: ['gcc', 'libc6-dev', 'libseccomp-dev', 'crun', 'golang-github-containers-common'],
+    found: () =>
+      existsSync('/usr/include/seccomp.h') && isCommand('crun') && existsSync('/usr/share/containers/seccomp.json'),
+  },
   { what: 'Chromium', debian: ['chromium'], found: () => isCommand('chromium') },
   { what: 'strace', debian: ['strace'], found: () => isCommand('strace') },
   { what: 'QEMU', debian: ['qemu-system-x86'], found: () => isCommand('qemu-system-x86_64') },

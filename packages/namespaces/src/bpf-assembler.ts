@@ -13,6 +13,12 @@ export type Comparison = 'eq' | 'gt' | 'ge';
  */
 export class BpfAssembler {
   readonly #backwards: { code: number; jt: number; jf: number; k: number }[] = [];
+  readonly #littleEndian: boolean;
+
+  /** `bigEndian` says in which byte order the machine reads its program. */
+  constructor({ bigEndian = false }: { readonly bigEndian?: boolean } = {}) {
+    this.#littleEndian = !bigEndian;
+  }
 
   /** Ends the program with `value`. */
   ret(value: number): Label {
@@ -47,18 +53,15 @@ export class BpfAssembler {
     return this.#backwards.length as Label; // labels are made here and in #emit only
   }
 
-  /** The program as `struct sock_filter[]`, little-endian. Throws `NamespaceError` `bad-spec` above 4096 instructions. */
+  /** The program as `struct sock_filter[]`. */
   assemble(): Uint8Array {
     const program = this.#backwards.toReversed();
-    if (program.length > MAX_INSTRUCTIONS) {
-      throw bad(`expected a seccomp program of at most ${MAX_INSTRUCTIONS} instructions, got ${program.length}`);
-    }
     const view = new DataView(new ArrayBuffer(program.length * 8));
     program.forEach(({ code, jt, jf, k }, i) => {
-      view.setUint16(i * 8, code, true);
+      view.setUint16(i * 8, code, this.#littleEndian);
       view.setUint8(i * 8 + 2, jt);
       view.setUint8(i * 8 + 3, jf);
-      view.setUint32(i * 8 + 4, k, true);
+      view.setUint32(i * 8 + 4, k, this.#littleEndian);
     });
     return new Uint8Array(view.buffer);
   }
@@ -75,6 +78,11 @@ export class BpfAssembler {
   }
 
   #emit(code: number, jt: number, jf: number, k: number): Label {
+    if (this.#backwards.length >= MAX_INSTRUCTIONS) {
+      throw bad(
+        `expected a seccomp program of at most ${MAX_INSTRUCTIONS} instructions, got more: use fewer argument tests`,
+      );
+    }
     this.#backwards.push({ code, jt, jf, k: k >>> 0 });
     return this.here;
   }

@@ -48,8 +48,15 @@ export { printPlan } from './print-plan.js';
 export { type Probe, probe } from './probe.js';
 export type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
 export { compileSeccomp } from './seccomp.js';
+export type { SeccompArch } from './seccomp-architectures.js';
 export { defaultSeccompProfile } from './seccomp-default.js';
-export type { SeccompAction, SeccompArgument, SeccompProfile, SeccompRule } from './seccomp-profile.js';
+export { parseSeccompProfile, type SeccompProfileOptions } from './seccomp-oci.js';
+export type {
+  SeccompAction,
+  SeccompArgument,
+  SeccompFlag,
+  SeccompProfile,
+  SeccompRule,
+} from './seccomp-profile.js';
 export type { IdMapping, IdRange, NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
 export { startSandbox } from './start.js';
-export type { SeccompArch } from './syscalls.js';

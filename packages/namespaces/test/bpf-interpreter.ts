@@ -8,23 +8,24 @@ export interface Call {
 }
 
 /** Runs `program` on `call`; throws where the kernel's verifier would have refused the program. */
-export function interpret(program: Uint8Array, call: Call): number {
+export function interpret(program: Uint8Array, call: Call, { bigEndian = false } = {}): number {
+  const little = !bigEndian;
   const code = new DataView(program.buffer, program.byteOffset, program.byteLength);
-  const data = seccompData(call);
+  const data = seccompData(call, little);
   const length = program.length / 8;
   let a = 0;
   for (let pc = 0; ; pc++) {
     if (pc >= length) throw new Error(`ran off the end at ${pc}`);
     const [op, jt, jf, k] = [
-      code.getUint16(pc * 8, true),
+      code.getUint16(pc * 8, little),
       code.getUint8(pc * 8 + 2),
       code.getUint8(pc * 8 + 3),
-      code.getUint32(pc * 8 + 4, true),
+      code.getUint32(pc * 8 + 4, little),
     ];
     switch (op) {
       case 0x20:
         if (k % 4 !== 0 || k > 60) throw new Error(`load at ${k}`);
-        a = data.getUint32(k, true);
+        a = data.getUint32(k, little);
         break;
       case 0x54:
         a = (a & k) >>> 0;
@@ -49,12 +50,12 @@ export function interpret(program: Uint8Array, call: Call): number {
   }
 }
 
-function seccompData({ nr, arch, args }: Call): DataView {
+function seccompData({ nr, arch, args }: Call, little: boolean): DataView {
   const view = new DataView(new ArrayBuffer(64));
-  view.setUint32(0, nr, true);
-  view.setUint32(4, arch, true);
+  view.setUint32(0, nr, little);
+  view.setUint32(4, arch, little);
   args.forEach((arg, i) => {
-    view.setBigUint64(16 + 8 * i, arg, true);
+    view.setBigUint64(16 + 8 * i, arg, little);
   });
   return view;
 }
