@@ -492,6 +492,13 @@ export {
 } from './audit.js';
 export { type Authorization, type Entity, type HandleInput, type Password, password } from './authorization.js';
 export {
+  type ContextFile,
+  encodeContextFile,
+  loadContextFile,
+  parseContextFile,
+  saveContextFile,
+} from './context-file.js';
+export {
   type ActivateOptions,
   activateCredential,
   type Credential,

@@ -165,6 +165,24 @@ export async function openObject(
   return tracked(tpm, 'open object', handle, publicArea, name, authBytes(options.auth), async () => undefined);
 }
 
+/** A transient object that has come into the TPM by other means; the TPM's public area of it must be this one. */
+export async function openTransient(
+  tpm: Tpm,
+  subject: string,
+  handle: number,
+  publicArea: TpmtPublic,
+  options: ExecuteOptions & { readonly auth?: Uint8Array | string } = {},
+): Promise<TpmObject> {
+  try {
+    const { name } = await tpm.execute(ReadPublic, { objectHandle: handle }, options);
+    return transient(tpm, subject, handle, publicArea, name, authBytes(options.auth));
+  } catch (error) {
+    // It takes one of the TPM's few places; the first error is the one that matters.
+    await tpm.execute(FlushContext, { flushHandle: handle }).catch(() => undefined);
+    throw error;
+  }
+}
+
 /** Copies a transient object to a persistent handle (0x81000000 up; 0x81800000 up is the platform's). */
 export async function persist(
   tpm: Tpm,
