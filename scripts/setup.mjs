@@ -49,6 +49,9 @@ export const testTools = [
   },
   { what: 'ssh-keygen', debian: ['openssh-client'], found: () => isCommand('ssh-keygen') },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
+  { what: 'softhsm2, a PKCS#11 token', debian: ['softhsm2'], found: () => isCommand('softhsm2-util') },
+  { what: "Java's keytool", debian: ['default-jre-headless'], found: () => isCommand('keytool') },
+  { what: 'curl', debian: ['curl'], found: () => isCommand('curl') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
   {
     what: "libseccomp, crun and the seccomp profile of podman and Docker's kin",

@@ -4,6 +4,7 @@ export default library([
   'src/index.ts',
   'src/audit.ts',
   'src/ml-dsa.ts',
+  'src/pkcs11.ts',
   'src/pkcs12.ts',
   'src/node.ts',
   'src/service.ts',

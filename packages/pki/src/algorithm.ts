@@ -66,7 +66,8 @@ const ECDSA_OID: Readonly<Record<HashName, string>> = {
   sha384: ALGORITHM.ecdsaWithSha384,
   sha512: ALGORITHM.ecdsaWithSha512,
 };
-const CURVE_OID: Readonly<Record<CurveName, string>> = {
+/** The identifiers of the curves. */
+export const ALGORITHM_OF_CURVE: Readonly<Record<CurveName, string>> = {
   'P-256': ALGORITHM.p256,
   'P-384': ALGORITHM.p384,
   'P-521': ALGORITHM.p521,
@@ -283,7 +284,7 @@ function namedCurve(parameters: DerReader, point: Uint8Array, what: string): Cur
     throw new PkiError('unsupported', `decode ${what}: expected a named curve, got another form`);
   const dotted = oidValue(parameters.take(TAG.OID, 'namedCurve').content, what);
   parameters.finish();
-  const curve = curveNames.find((name) => CURVE_OID[name] === dotted);
+  const curve = curveNames.find((name) => ALGORITHM_OF_CURVE[name] === dotted);
   if (curve === undefined)
     throw new PkiError('unsupported', `decode ${what}: expected P-256, P-384 or P-521, got ${dotted}`);
   if (point[0] !== 4 || point.length !== 1 + 2 * COORDINATE_LENGTH[curve]) {

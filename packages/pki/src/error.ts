@@ -16,6 +16,7 @@
  * - `not-found`: a store has no such entry
  * - `locked`: another process holds the store
  * - `wrong-passphrase`: a protected key does not open with this passphrase
+ * - `key-store`: the TPM, token or file that holds a key cannot be reached, or refuses
  */
 export type PkiErrorCode =
   | 'malformed'
@@ -30,7 +31,8 @@ export type PkiErrorCode =
   | 'conflict'
   | 'not-found'
   | 'locked'
-  | 'wrong-passphrase';
+  | 'wrong-passphrase'
+  | 'key-store';
 
 /** Thrown by every function of this package that throws at all; switch on `code`, never on the text. */
 export class PkiError extends Error {
