@@ -36,13 +36,17 @@ static void forward(int signal)
 	errno = saved;
 }
 
-void default_signals(void)
+void unblock_signals(void)
 {
 	sigset_t none;
 	sigemptyset(&none);
+	check(sigprocmask(SIG_SETMASK, &none, NULL), "sigprocmask");
+}
+
+void default_signals(void)
+{
 	for (int number = 1; number < NSIG; number++)
 		(void)signal(number, SIG_DFL);
-	check(sigprocmask(SIG_SETMASK, &none, NULL), "sigprocmask");
 }
 
 /* Ends the way the command did, as far as a process that is no longer alive can be told from outside. */

@@ -53,6 +53,7 @@
 #define NO_SLOT 0xffffffffu
 #define NO_OPERATION 0xffffffffu
 #define FAILED_STATUS 125
+#define TOLD_STATUS 1 /* of a watcher that has itself told the starter how it ended */
 
 /* Mount attributes and flags that older headers lack. */
 #ifndef MOUNT_ATTR_IDMAP
@@ -123,7 +124,6 @@ enum code {
 };
 
 enum event {
-	EVENT_STARTED = 1,
 	EVENT_FAILED = 2,
 	EVENT_RUNNING = 3,
 	EVENT_EXITED = 4,
@@ -336,6 +336,7 @@ void load_filter(void);
 void die_with_parent(void);
 void op_exec(struct operation *op);
 void default_signals(void);
+void unblock_signals(void);
 void become_init(void);
 
 /* ---- inside.c ---- */

@@ -87,7 +87,6 @@ __attribute__((noreturn)) void start(const unsigned char *request, uint32_t size
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
 	create_child(sockets[1]);
 	close(sockets[1]);
-	send_event(CONTROL_FD, EVENT_STARTED, (uint32_t)child, 0, "");
 	perform_outside();
 	join_v1_cgroups();
 	current = NO_OPERATION;

@@ -170,6 +170,8 @@ static void collect(pid_t pid, int status)
 		sandbox_id = watchers[i].id;
 		close(watchers[i].command_fd);
 		watchers[i] = watchers[--watcher_count];
+		if (WIFEXITED(status) && WEXITSTATUS(status) == TOLD_STATUS)
+			return;
 		int killed = WIFSIGNALED(status);
 		send_event(CONTROL_FD, EVENT_GONE, (uint32_t)killed, (uint32_t)(killed ? WTERMSIG(status) : WEXITSTATUS(status)), "");
 		return;
@@ -208,6 +210,7 @@ __attribute__((noreturn)) static void end_server(void)
 __attribute__((noreturn)) void serve(void)
 {
 	keep_own_descriptors();
+	default_signals();
 	int signals = block_signals();
 	if (signals < 0 || prctl(PR_SET_NAME, "casemate") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir("/") < 0)
 		_exit(FAILED_STATUS);

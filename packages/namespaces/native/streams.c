@@ -8,16 +8,21 @@ enum kind { STREAM_IGNORE = 0, STREAM_INHERIT = 1, STREAM_PIPE = 2 };
 
 static int kept[3] = {-1, -1, -1}; /* the ends for the starter */
 
+static int open_null(void)
+{
+	static int null = -1;
+	if (null < 0)
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	check(null, "/dev/null");
+	return null;
+}
+
 static int make_stream(uint32_t kind, int number)
 {
 	int ends[2];
 	switch ((enum kind)kind) {
 	case STREAM_INHERIT: return -1;
-	case STREAM_IGNORE: {
-		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		check(fd, "/dev/null");
-		return fd;
-	}
+	case STREAM_IGNORE: return open_null();
 	case STREAM_PIPE: {
 		int own = number == STDIN_FILENO ? 0 : 1;
 		check(pipe2(ends, O_CLOEXEC), "pipe");
@@ -54,8 +59,10 @@ void make_streams(struct operation *request)
 		if (ends[i] < 0)
 			continue;
 		check(dup2(ends[i], i), "dup2");
-		close(ends[i]);
 	}
+	for (int i = 0; i < 3; i++)
+		if (ends[i] > STDERR_FILENO)
+			(void)close(ends[i]); /* one may be there twice */
 	if (streams_wait_for_starter())
 		announce();
 }

@@ -9,6 +9,7 @@ static nfds_t watched;
 static int table_changed;
 
 static int inside_socket;
+static pid_t sandbox_pid; /* of the first process, kept after its end */
 static int running; /* the command executes, and the starter knows */
 static int ended;   /* no process is left, and the starter knows */
 static int status_is_reported; /* the init inside has told how the command ended */
@@ -103,7 +104,7 @@ static void starter_gone(int fd, short events)
 static void now_running(void)
 {
 	if (!running)
-		send_event(CONTROL_FD, EVENT_RUNNING, 0, 0, "");
+		send_event(CONTROL_FD, EVENT_RUNNING, (uint32_t)sandbox_pid, 0, "");
 	running = 1;
 }
 
@@ -203,6 +204,7 @@ static void call_handlers(void)
 __attribute__((noreturn)) void watch(int socket, int signals)
 {
 	inside_socket = socket;
+	sandbox_pid = child;
 	watch_descriptor(socket, POLLIN, inside_ready);
 	watch_descriptor(COMMAND_FD, POLLIN, obey);
 	watch_descriptor(CONTROL_FD, POLLRDHUP, starter_gone);
@@ -214,5 +216,5 @@ __attribute__((noreturn)) void watch(int socket, int signals)
 		else if (errno != EINTR)
 			end_orphaned();
 	}
-	_exit(0);
+	_exit(TOLD_STATUS);
 }

@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { NamespaceError } from './error.js';
+import type { IdMapping } from './spec.js';
 
 /** A run of subordinate ids of a user. */
 export interface SubordinateRange {
@@ -42,20 +43,37 @@ export interface Caller {
 
 /** Finds out who this process is. Throws {@link NamespaceError} `bad-spec` where the system has no user ids. */
 export async function readCaller(): Promise<Caller> {
+  return callerWith(await readSubordinate(process.geteuid?.() ?? 0));
+}
+
+/** {@link readCaller}, but the subordinate ids are looked up only if `ids` may take some: most starts then read no file. */
+export async function readCallerFor(ids: IdMapping | undefined): Promise<Caller> {
+  return ids?.type === 'subordinate' || ids?.type === 'custom' ? readCaller() : callerWith(undefined);
+}
+
+async function callerWith(subordinate: Caller['subordinate']): Promise<Caller> {
   const uid = process.geteuid?.();
   const gid = process.getegid?.();
   if (uid === undefined || gid === undefined) {
     throw new NamespaceError('bad-spec', 'read caller: expected a system with user ids, got none');
   }
-  const [map, status, subordinate] = await Promise.all([
+  const known = RIGHTS.get(uid) ?? readRights();
+  RIGHTS.set(uid, known);
+  const random = { shiftedBase: pickBase(), linkPrefix: pickLinkPrefix() };
+  return { uid, gid, ...(await known), ...random, ...(subordinate && { subordinate }) };
+}
+
+// They change with the user id only: the map of a running process is written once.
+const RIGHTS = new Map<number, Promise<Pick<Caller, 'allIds' | 'capabilities'>>>();
+
+async function readRights(): Promise<Pick<Caller, 'allIds' | 'capabilities'>> {
+  const [map, status] = await Promise.all([
     readFile('/proc/self/uid_map', 'utf8'),
     readFile('/proc/self/status', 'utf8'),
-    readSubordinate(uid),
   ]);
   const allIds = /^\s*0\s+0\s+4294967295\s*$/.test(map);
   const capabilities = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  const random = { shiftedBase: pickBase(), linkPrefix: pickLinkPrefix() };
-  return { uid, gid, allIds, capabilities, ...random, ...(subordinate && { subordinate }) };
+  return { allIds, capabilities };
 }
 
 // 48 bits of chance: no two sandboxes meet, and if they did, the kernel would refuse the second one.

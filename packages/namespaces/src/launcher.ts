@@ -7,9 +7,9 @@ import { type CommandName, EVENT, EventReader, encodeRequest, type LauncherEvent
 
 /** Who hears of one request: its events, and its end with the error if it is not an orderly one. */
 export interface Listener {
-  /** Called for every event but the last, {@link EVENT.gone}. */
+  /** Called for every event but {@link EVENT.gone}. A sandbox's last one is {@link EVENT.exited} where all is in order. */
   readonly event: (event: LauncherEvent) => void;
-  /** Called once: the process that served the request is gone, and with it everything that it watched. */
+  /** Called once, unless it has exited: the process that served the request is gone, and with it everything that it watched. */
   readonly gone: (how: LauncherEvent | NamespaceError) => void;
 }
 
@@ -127,13 +127,14 @@ export class ServerProcess implements LauncherServer {
 
   #take(event: LauncherEvent): void {
     const listener = this.#listeners.get(event.id);
-    if (event.type !== EVENT.gone) {
-      listener?.event(event);
-      return;
-    }
-    this.#listeners.delete(event.id);
+    if (event.type === EVENT.gone || event.type === EVENT.exited) this.#forget(event.id);
+    if (event.type === EVENT.gone) listener?.gone(event);
+    else listener?.event(event);
+  }
+
+  #forget(id: number): void {
+    this.#listeners.delete(id);
     if (this.#listeners.size === 0) this.#control.unref();
-    listener?.gone(event);
   }
 
   #abandon(error: NamespaceError): void {

@@ -13,6 +13,8 @@ import {
 } from '@casemate/wire';
 
 const MAX_TEXT = 1 << 17; // the kernel's bound for one argument, MAX_ARG_STRLEN
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 const cBytes = sizedBytes('cText', u32le, { min: 1, max: MAX_TEXT });
 
 /** Text for C: its length, the bytes, and a zero byte that the length counts; a zero inside is refused. */
@@ -21,16 +23,31 @@ export const cText: Codec<string> = {
   read(r) {
     const at = r.offset;
     const raw = cBytes.read(r);
-    if (raw.indexOf(0) === raw.length - 1) return new TextDecoder().decode(raw.subarray(0, -1));
+    if (raw.indexOf(0) === raw.length - 1) return decoder.decode(raw.subarray(0, -1));
     throw new WireError('bad-value', 'decode cText', 'expected one zero byte, at the end, got another place', at);
   },
   write(w, value) {
-    if (value.includes('\0')) throw w.refuse('cText', 'expected no zero byte, got one');
-    cBytes.write(w, new TextEncoder().encode(`${value}\0`));
+    const plain = asPlain(value);
+    if (!plain && value.includes('\0')) throw w.refuse('cText', 'expected no zero byte, got one');
+    cBytes.write(w, plain ?? encoder.encode(`${value}\0`));
   },
 };
 
 /** A tree that was made outside, or the path of one; `below` leads from there, confined to it. */
+// Nearly every text is short and of ASCII, for which a TextEncoder takes many times as long. The next call reuses the bytes.
+function asPlain(value: string): Uint8Array | undefined {
+  if (value.length >= scratch.length) return undefined;
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i);
+    if (code === 0 || code > 0x7f) return undefined;
+    scratch[i] = code;
+  }
+  scratch[value.length] = 0;
+  return scratch.subarray(0, value.length + 1);
+}
+
+const scratch = new Uint8Array(256);
+
 const Layer = struct('Layer', { slot: u32le, source: cText, below: cText });
 const IdRanges = array('IdRanges', u32le, struct('IdRange', { inside: u32le, outside: u32le, count: u32le }), {
   max: 340,
@@ -175,21 +192,27 @@ const OperationCodec: Codec<Operation> = {
     const code = u16le.read(r);
     const name = NAMES.get(code);
     if (!name) throw new WireError('bad-value', 'decode Operation', `expected an operation's number, got ${code}`, at);
-    const value = sized(name, u32le, bodyOf(name)).read(r);
+    const value = bodyOf(name).read(r);
     return { op: name, ...value } as Operation; // the body of this name, by the table
   },
-  write(w, { op, ...value }) {
-    const entry = OPERATIONS[op];
-    if (!entry) throw w.refuse('Operation', `expected the name of an operation, got ${op}`);
+  write(w, operation) {
+    const entry = OPERATIONS[operation.op];
+    if (!entry) throw w.refuse('Operation', `expected the name of an operation, got ${operation.op}`);
     u16le.write(w, entry.code);
-    sized(op, u32le, bodyOf(op)).write(w, value);
+    bodyOf(operation.op).write(w, operation);
   },
 };
 
-// The bodies have different types; the table pairs each with its name.
+// The bodies have different types; the table pairs each with its name. Each is made once: a plan has a hundred of them.
 function bodyOf(name: OperationName): Codec<object> {
-  return OPERATIONS[name].body as unknown as Codec<object>;
+  const known = SIZED.get(name);
+  if (known) return known;
+  const made = sized(name, u32le, OPERATIONS[name].body as unknown as Codec<object>);
+  SIZED.set(name, made);
+  return made;
 }
+
+const SIZED = new Map<OperationName, Codec<object>>();
 
 /** A whole plan as the launcher reads it, at most 4 MiB. */
 export const PlanBytes: Codec<readonly Operation[]> = array('Plan', u32le, OperationCodec, { max: 4096 });

@@ -3,7 +3,7 @@ import { decode, encode, oneOf, rest, sizedBytes, struct, u32le } from '@casemat
 import { cText, type Operation, PlanBytes } from './operations.js';
 
 /** The kinds of events. */
-export const EVENT = { started: 1, failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7 } as const;
+export const EVENT = { failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7 } as const;
 
 /** Commands about a running sandbox. */
 const COMMAND = { signal: 1, 'streams-taken': 2 } as const;
@@ -39,7 +39,7 @@ export interface LauncherEvent {
   readonly id: number;
   /** One of {@link EVENT}. */
   readonly type: (typeof EVENT)[keyof typeof EVENT];
-  /** started: process id; failed: index of the operation; exited and gone: 1 for a signal; probe: error number. */
+  /** running: process id; failed: index of the operation; exited and gone: 1 for a signal; probe: error number. */
   readonly a: number;
   /** failed: error number; exited and gone: code or signal number; probe: the answer. */
   readonly b: number;
@@ -89,22 +89,25 @@ export class EventReader {
 
   /** The events that are complete with `chunk`. Throws `WireError` for bytes that are none. */
   push(chunk: Uint8Array): readonly LauncherEvent[] {
-    this.#pending = concat(this.#pending, chunk);
+    this.#pending = this.#pending.length === 0 ? chunk : concat(this.#pending, chunk);
     const events: LauncherEvent[] = [];
     for (let size = this.#nextSize(); size !== undefined; size = this.#nextSize()) {
       const { text, ...event } = decode(EventBody, this.#pending.subarray(4, 4 + size));
-      events.push({ ...event, text: new TextDecoder().decode(text) });
-      this.#pending = this.#pending.slice(4 + size);
+      events.push({ ...event, text: text.length === 0 ? '' : decoder.decode(text) });
+      this.#pending = this.#pending.subarray(4 + size);
     }
     return events;
   }
 
   #nextSize(): number | undefined {
     if (this.#pending.length < 4) return undefined;
-    const size = decode(u32le, this.#pending.subarray(0, 4));
+    const [a = 0, b = 0, c = 0, d = 0] = this.#pending;
+    const size = (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
     return this.#pending.length >= 4 + size ? size : undefined;
   }
 }
+
+const decoder = new TextDecoder();
 
 function frame(verb: number, id: number, parts: readonly Uint8Array[]): Uint8Array {
   const size = parts.reduce((sum, part) => sum + part.length, 0);

@@ -3,7 +3,7 @@ import { constants as files, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { readCaller } from './caller.js';
+import { readCallerFor } from './caller.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
 import { type Served, type ServerProcess, serverProcess, startPrivateServer } from './launcher.js';
@@ -22,7 +22,7 @@ import type { SandboxSpec } from './spec.js';
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<Sandbox> {
   options.signal?.throwIfAborted();
-  const plan = planSandbox(spec, await readCaller());
+  const plan = planSandbox(spec, await readCallerFor(spec.ids));
   const { stdin = 'pipe', stdout = 'pipe', stderr = 'pipe' } = options.stdio ?? {};
   const sandbox = await launch(plan, [stdin, stdout, stderr]);
   options.signal?.addEventListener('abort', () => void sandbox.stop({ grace: 0 }), { once: true });
@@ -37,7 +37,7 @@ async function launch(plan: Plan, targets: readonly [StdioTarget, StdioTarget, S
     return sandbox;
   } catch (error) {
     // The server may have died before it read the request; nothing of the sandbox is left, so it can be asked for again.
-    if (sandbox.pid > 0 || !(error instanceof NamespaceError) || error.code !== 'launcher-failed') throw error;
+    if (sandbox.wasHeard || !(error instanceof NamespaceError) || error.code !== 'launcher-failed') throw error;
   }
   const second = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
   await second.running;
@@ -62,6 +62,8 @@ function streamName(target: StdioTarget): StreamName {
 }
 
 class LaunchedSandbox implements Sandbox {
+  /** Whether the launcher has said anything about it. */
+  wasHeard = false;
   readonly running: Promise<void>;
   readonly gone: Promise<void>;
   readonly #exit = withResolvers<SandboxExit>();
@@ -126,33 +128,34 @@ class LaunchedSandbox implements Sandbox {
   }
 
   #take(event: LauncherEvent): void {
+    this.wasHeard = true;
     switch (event.type) {
       case EVENT.streams:
         this.#openStreams(event.text);
-        break;
-      case EVENT.started:
-        this.#pid = event.a;
         break;
       case EVENT.failed:
         this.#failure ??= operationFailed(this.#plan, event); // once everything is gone it is told
         break;
       case EVENT.running:
+        this.#pid = event.a;
         this.#running.resolve();
         break;
       case EVENT.exited:
         this.#ended = true;
         this.#exit.resolve(exitOf(event));
+        this.#gone.resolve();
         break;
     }
   }
 
   #leave(how: LauncherEvent | NamespaceError): void {
+    this.#gone.resolve();
+    if (this.#ended) return;
     const error = this.#failure ?? this.#streamFailure ?? (how instanceof NamespaceError ? how : watcherFailed(how));
-    if (!this.#ended) for (const stream of this.#streams) stream?.destroy();
+    for (const stream of this.#streams) stream?.destroy();
     this.#ended = true;
     this.#running.reject(error);
-    this.#exit.reject(error); // both are no more than repetitions after an orderly end
-    this.#gone.resolve();
+    this.#exit.reject(error);
   }
 
   #openStreams(paths: string): void {
