@@ -1,5 +1,6 @@
 /** Alternative names and name constraints as plain text data, as profiles, templates and callers write them. */
 import { concat } from './bytes.js';
+import { encodeHardwareModule, encodePermanentIdentifier, encodeTpmName } from './device-name.js';
 import { PkiError } from './error.js';
 import { isDnsName, isMailbox, type NameConstraints } from './extension.js';
 import { type GeneralName, parseIpAddress } from './general-name.js';
@@ -15,6 +16,12 @@ export interface AlternativeNames {
   readonly uri?: readonly string[];
   /** IPv4 or IPv6 addresses. */
   readonly ip?: readonly string[];
+  /** Permanent identifiers of devices without an assigner (RFC 4043), as ACME's `permanent-identifier` orders them. */
+  readonly permanentIdentifier?: readonly string[];
+  /** Hardware modules as `OID/hexadecimal serial number` (RFC 4108 section 5), for example `1.3.6.1.4.1.55738.1/0a1b`. */
+  readonly hardwareModule?: readonly string[];
+  /** TPMs as `manufacturer/model/version`, for example `id:00001014/swtpm/id:20191023` (TCG EK Credential Profile 3.1.2). */
+  readonly tpm?: readonly string[];
 }
 
 /** The types of names that {@link AlternativeNames} has. */
@@ -42,13 +49,16 @@ export interface NameConstraintsInput {
   readonly excluded?: NameSubtrees;
 }
 
-/** The names in the order DNS, email, URI, IP. Throws {@link PkiError} `bad-input` for text that is no such name. */
+/** The names in the order of {@link AlternativeNames}. Throws {@link PkiError} `bad-input` for text that is no such name. */
 export function generalNames(names: AlternativeNames): readonly GeneralName[] {
   return [
     ...(names.dns ?? []).map((value): GeneralName => ({ type: 'dns', value: assertDns(value) })),
     ...(names.email ?? []).map((value): GeneralName => ({ type: 'email', value: assertMailbox(value) })),
     ...(names.uri ?? []).map((value): GeneralName => ({ type: 'uri', value: assertUri(value) })),
     ...(names.ip ?? []).map((value): GeneralName => ({ type: 'ip', value: parseIpAddress(value) })),
+    ...(names.permanentIdentifier ?? []).map(encodePermanentIdentifier),
+    ...(names.hardwareModule ?? []).map(encodeHardwareModule),
+    ...(names.tpm ?? []).map(encodeTpmName),
   ];
 }
 

@@ -1,8 +1,9 @@
 /** Certification requests (PKCS#10, RFC 2986): building them, and issuing from them field by field. */
 
 import { parseSignatureIdentifier, signatureIdentifier } from './algorithm.js';
-import { type AlternativeNames, generalNames } from './alternative-name.js';
+import { type AlternativeNames, type AlternativeNameType, generalNames } from './alternative-name.js';
 import {
+  ascii,
   bitString,
   constructed,
   DerReader,
@@ -15,8 +16,10 @@ import {
   sequence,
   setOf,
   TAG,
+  type Tlv,
   tlv,
 } from './der.js';
+import { parseDeviceName } from './device-name.js';
 import { malformed, PkiError } from './error.js';
 import {
   type Extension,
@@ -56,6 +59,8 @@ export interface Csr extends ExtensionValues {
   readonly publicKey: Uint8Array;
   /** Every extension asked for. */
   readonly extensions: readonly Extension[];
+  /** The attribute challengePassword (RFC 2985 5.4.1), which EST uses to tie a request to its connection (RFC 7030 3.5). */
+  readonly challengePassword?: string;
   /** AlgorithmIdentifier DER of the signature. */
   readonly signatureAlgorithm: Uint8Array;
   /** The signature's bytes. */
@@ -74,9 +79,12 @@ export interface CsrOptions {
   readonly extendedKeyUsage?: readonly string[];
   /** Any further extension. */
   readonly extensions?: readonly Extension[];
+  /** 1 to 255 ASCII characters for the attribute challengePassword. */
+  readonly challengePassword?: string;
 }
 
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
+const CHALLENGE_PASSWORD = '1.2.840.113549.1.9.7';
 const MAX_CSR = 1 << 16;
 
 /** Builds a certification request for the signer's key, DER. Throws {@link PkiError} as the signer and the names do. */
@@ -87,10 +95,26 @@ export async function buildCsr(signer: Signer, options: CsrOptions): Promise<Uin
     integer(0),
     buildName(options.subject),
     signer.publicKey,
-    tlv(constructed(0), ...(extensions.length === 0 ? [] : [attribute])),
+    // The challengePassword is the shorter one: a SET OF is sorted by its bytes, and the length comes first.
+    tlv(constructed(0), ...challengeAttribute(options), ...(extensions.length === 0 ? [] : [attribute])),
   );
   const signature = await signChecked(signer, info, 'certification request');
   return sequence(info, signatureIdentifier(signerScheme(signer)), bitString(signature));
+}
+
+function challengeAttribute({ challengePassword: text }: CsrOptions): readonly Uint8Array[] {
+  if (text === undefined) return [];
+  if (text.length === 0 || text.length > 255) {
+    throw new PkiError(
+      'bad-input',
+      `build request: expected a challengePassword of 1 to 255 characters, got ${text.length}`,
+    );
+  }
+  return [sequence(oid(CHALLENGE_PASSWORD), setOf(ascii(isPrintable(text) ? TAG.PRINTABLE : TAG.UTF8, text)))];
+}
+
+function isPrintable(text: string): boolean {
+  return /^[A-Za-z0-9 '()+,\-./:=?]*$/.test(text);
 }
 
 function requestedExtensions(options: CsrOptions): readonly Extension[] {
@@ -105,7 +129,7 @@ function requestedExtensions(options: CsrOptions): readonly Extension[] {
 
 /**
  * Reads a request of at most 64 KiB. Whoever sent it controls every field.
- * Throws {@link PkiError} `malformed`, also for attributes other than extensionRequest.
+ * Throws {@link PkiError} `malformed`, also for attributes other than extensionRequest and challengePassword, and for one of them twice.
  */
 export function parseCsr(der: Uint8Array): Csr {
   if (der.length > MAX_CSR)
@@ -130,22 +154,42 @@ function parseInfo(content: Uint8Array): Omit<Csr, 'der' | 'info' | 'signatureAl
   const publicKey = reader.take(TAG.SEQUENCE, 'subjectPKInfo').bytes;
   const attributes = reader.enter(constructed(0), 'attributes');
   reader.finish();
-  const extensions = parseAttributes(attributes);
-  return { subject, publicKey, extensions, ...extensionValues(extensions) };
+  const { extensions = [], ...challenge } = parseAttributes(attributes);
+  return { subject, publicKey, extensions, ...challenge, ...extensionValues(extensions) };
 }
 
-function parseAttributes(reader: DerReader): readonly Extension[] {
-  if (reader.done) return [];
-  const attribute = reader.enter(TAG.SEQUENCE, 'Attribute');
-  reader.finish();
-  const type = oidValue(attribute.take(TAG.OID, 'type').content, 'Attribute/type');
-  if (type !== EXTENSION_REQUEST)
-    throw malformed('CertificationRequestInfo', `expected the attribute extensionRequest, got ${type}`);
-  const values = attribute.enter(TAG.SET, 'values');
-  attribute.finish();
-  const extensions = values.take(TAG.SEQUENCE, 'Extensions').bytes;
-  values.finish();
-  return parseExtensions(extensions, 'extensionRequest');
+interface Attributes {
+  readonly extensions?: readonly Extension[];
+  readonly challengePassword?: string;
+}
+
+function parseAttributes(reader: DerReader): Attributes {
+  let found: Attributes = {};
+  while (!reader.done) {
+    const attribute = reader.enter(TAG.SEQUENCE, 'Attribute');
+    const type = oidValue(attribute.take(TAG.OID, 'type').content, 'Attribute/type');
+    const values = attribute.enter(TAG.SET, 'values');
+    attribute.finish();
+    const name = type === EXTENSION_REQUEST ? 'extensions' : 'challengePassword';
+    if (type !== EXTENSION_REQUEST && type !== CHALLENGE_PASSWORD)
+      throw malformed('CertificationRequestInfo', `expected the attribute extensionRequest, got ${type}`);
+    if (found[name] !== undefined) throw malformed('CertificationRequestInfo', `expected one ${name}, got more`);
+    const value = values.any('value');
+    values.finish();
+    found =
+      name === 'extensions'
+        ? { ...found, extensions: parseExtensions(value.bytes, 'extensionRequest') }
+        : { ...found, challengePassword: passwordText(value) };
+  }
+  return found;
+}
+
+function passwordText({ tag, content }: Tlv): string {
+  const known = tag === TAG.PRINTABLE || tag === TAG.UTF8 || tag === TAG.IA5;
+  if (!known || content.length === 0 || content.length > 255 || content.some((octet) => octet < 0x20 || octet > 0x7e)) {
+    throw malformed('challengePassword', 'expected 1 to 255 printable ASCII characters, got something else');
+  }
+  return String.fromCharCode(...content);
 }
 
 /** Throws {@link PkiError} `bad-signature` unless the request is signed by the key that it asks a certificate for. */
@@ -180,10 +224,21 @@ export interface CheckedCsr {
 
 /**
  * Checks a request against a profile: its signature, the kind of its key, and every field. What it asks for beyond the profile is a
- * refusal, not an omission. Throws {@link PkiError}: `malformed`, `bad-signature`, `not-allowed`, `unsupported`.
+ * refusal, not an omission; so is a challengePassword that is not the one of `options`.
+ * Throws {@link PkiError}: `malformed`, `bad-signature`, `not-allowed`, `unsupported`.
  */
-export async function checkCsr(request: Uint8Array | Csr, profile: CertificateProfile): Promise<CheckedCsr> {
+export async function checkCsr(
+  request: Uint8Array | Csr,
+  profile: CertificateProfile,
+  options: { readonly challengePassword?: string } = {},
+): Promise<CheckedCsr> {
   const csr = request instanceof Uint8Array ? parseCsr(request) : request;
+  if (csr.challengePassword !== undefined && options.challengePassword !== csr.challengePassword) {
+    throw new PkiError(
+      'not-allowed',
+      `use profile ${profile.name}: expected no or the right challengePassword, got another`,
+    );
+  }
   assertKeyKind(profile, csr.publicKey);
   await verifyCsr(csr);
   assertRequestedExtensions(csr, profile);
@@ -266,15 +321,19 @@ const subjectAttributes = [
 ] as const satisfies readonly NameAttributeType[];
 
 function requestedNames(names: readonly GeneralName[], profile: CertificateProfile): AlternativeNames {
-  const found = { dns: [] as string[], email: [] as string[], uri: [] as string[], ip: [] as string[] };
+  const found: { -readonly [K in AlternativeNameType]: string[] } = {
+    ...{ dns: [], email: [], uri: [], ip: [] },
+    ...{ permanentIdentifier: [], hardwareModule: [], tpm: [] },
+  };
   for (const name of names) {
-    if (name.type === 'directory' || name.type === 'other') {
+    const device = parseDeviceName(name);
+    if (device !== undefined) found[device.type].push(device.value);
+    else if (name.type === 'directory' || name.type === 'other') {
       throw new PkiError(
         'not-allowed',
         `use profile ${profile.name}: expected no alternative name of type ${name.type}, got one`,
       );
-    }
-    found[name.type].push(name.type === 'ip' ? ipText(name.value) : name.value);
+    } else found[name.type].push(name.type === 'ip' ? ipText(name.value) : name.value);
   }
   return found;
 }

@@ -3,8 +3,9 @@ import { type EkKind, ekTemplate, publicKeySpki, TPM_ALG, TpmtPublic } from '@ca
 import { encode } from '@casemate/wire';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { equalBytes, toHex } from './bytes.js';
-import { type CertificateInput, parseCertificate } from './certificate.js';
+import { type Certificate, type CertificateInput, parseCertificate } from './certificate.js';
 import type { Crl } from './crl.js';
+import { tpmIdentity } from './device-name.js';
 import { PkiError } from './error.js';
 import { validatePath } from './path.js';
 
@@ -16,6 +17,8 @@ export interface EkTrust {
   readonly intermediates?: readonly CertificateInput[];
   /** CRLs of TPM manufacturers, DER. */
   readonly crls?: readonly (Uint8Array | Crl)[];
+  /** The makers whose TPMs are taken, as `id:494E5443`; every maker under the anchors without it. */
+  readonly manufacturers?: readonly string[];
   /** Keys known from elsewhere, each as {@link ekDigest} gives it. */
   readonly trustedEks?: readonly string[];
   /** Takes any key that looks like an EK. A program can look like one: nothing then says that there is a TPM at all. */
@@ -83,7 +86,16 @@ async function certificateProblem(
   }
   const { anchors = [], intermediates = [], crls = [] } = trust;
   const result = await validatePath(certificate, intermediates, anchors, { purpose: 'tpm-ek', time, crls });
-  return result.ok ? undefined : result.problem.message;
+  return result.ok ? identityProblem(certificate, trust) : result.problem.message;
+}
+
+/** TCG EK Credential Profile 3.2.9: the alternative name says which TPM it is. */
+function identityProblem({ subjectAltName }: Certificate, { manufacturers }: EkTrust): string | undefined {
+  const identity = tpmIdentity(subjectAltName);
+  if (identity === undefined) return 'expected manufacturer, model and version in the certificate, got none';
+  const wanted = identity.manufacturer.toUpperCase();
+  if (manufacturers?.every((each) => each.toUpperCase() !== wanted) !== true) return undefined;
+  return `expected a TPM of ${manufacturers.join(', ')}, got one of ${identity.manufacturer}`;
 }
 
 const KINDS = [

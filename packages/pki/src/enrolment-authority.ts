@@ -80,13 +80,19 @@ export interface EnrolmentCandidate {
 }
 
 /** What a device gets. */
-export interface Enrolment {
+export interface Enrolment extends EnrolmentCandidate {
   /** For the AK, DER. */
   readonly akCertificate: Uint8Array;
   /** For the device key, DER. */
   readonly deviceCertificate: Uint8Array;
-  /** The TPM that it was issued to, as {@link ekDigest} gives it. */
-  readonly ekDigest: string;
+}
+
+/** A device whose answer was right: its EK, its AK and its device key are in one TPM, and the device key signed the request. */
+export interface VerifiedEnrolment extends EnrolmentCandidate {
+  /** The certification request, DER. */
+  readonly csr: Uint8Array;
+  /** Issues both certificates. Throws what issuing throws. */
+  issue(): Promise<Enrolment>;
 }
 
 /**
@@ -115,6 +121,11 @@ export async function challengeEnrolment(request: Uint8Array, policy: EnrolmentP
  * and what issuing throws.
  */
 export async function completeEnrolment(answer: Uint8Array, policy: EnrolmentPolicy): Promise<Enrolment> {
+  return (await verifyEnrolment(answer, policy)).issue();
+}
+
+/** The first half of {@link completeEnrolment}: takes the answer, once, and checks everything. Throws the same. */
+export async function verifyEnrolment(answer: Uint8Array, policy: EnrolmentPolicy): Promise<VerifiedEnrolment> {
   const { id, proof } = decodeMessage(EnrolmentAnswer, answer);
   // Taken before it is looked at: a wrong answer uses the challenge up as well.
   const kept = await policy.challenges.take(toHex(id));
@@ -130,16 +141,20 @@ export async function completeEnrolment(answer: Uint8Array, policy: EnrolmentPol
   }
   const checked = await checkRequest(state.request, policy);
   await assertAuthorized(checked, policy);
-  return issue(checked, policy, now);
+  return { ...candidateOf(checked), csr: checked.request, issue: () => issue(checked, policy, now) };
 }
 
-async function assertAuthorized({ ek, csr }: CheckedRequest, policy: EnrolmentPolicy): Promise<void> {
-  const { subject, subjectAltName } = csr;
-  if ((await policy.authorize?.({ ekDigest: ekDigest(ek), subject, subjectAltName })) !== false) return;
+async function assertAuthorized(checked: CheckedRequest, policy: EnrolmentPolicy): Promise<void> {
+  const candidate = candidateOf(checked);
+  if ((await policy.authorize?.(candidate)) !== false) return;
   throw new PkiError(
     'not-allowed',
-    `authorize enrolment: expected a TPM that may have these names, got ${ekDigest(ek)}`,
+    `authorize enrolment: expected a TPM that may have these names, got ${candidate.ekDigest}`,
   );
+}
+
+function candidateOf({ ek, csr: { subject, subjectAltName } }: CheckedRequest): EnrolmentCandidate {
+  return { ekDigest: ekDigest(ek), subject, subjectAltName };
 }
 
 async function issue(checked: CheckedRequest, policy: EnrolmentPolicy, now: Date): Promise<Enrolment> {
@@ -151,7 +166,7 @@ async function issue(checked: CheckedRequest, policy: EnrolmentPolicy, now: Date
     notBefore: now,
   });
   const deviceCertificate = await createCertificate({ ...checked.csr, ...deviceOf(policy), notBefore: now });
-  return { akCertificate, deviceCertificate, ekDigest: ekDigest(checked.ek) };
+  return { akCertificate, deviceCertificate, ...candidateOf(checked) };
 }
 
 /** The names of the request that the attestation profile has a place for; the request is for the device certificate. */
@@ -177,6 +192,8 @@ interface CheckedRequest {
   readonly ekCertificate: Uint8Array;
   readonly ak: TpmtPublic;
   readonly csr: CheckedCsr;
+  /** The request as it came, DER. */
+  readonly request: Uint8Array;
 }
 
 /** Everything about a request that does not need its TPM's answer. */
@@ -199,7 +216,7 @@ async function checkRequest(bytes: Uint8Array, policy: EnrolmentPolicy): Promise
   const names = namesFor(attestationOf(policy).profile, csr);
   assertSubject(attestationOf(policy).profile, names.subject);
   assertAlternativeNames(attestationOf(policy).profile, names.subjectAltName);
-  return { ek, ekCertificate: request.ekCertificate, ak, csr };
+  return { ek, ekCertificate: request.ekCertificate, ak, csr, request: request.csr };
 }
 
 function parsePublic(bytes: Uint8Array, what: string): TpmtPublic {

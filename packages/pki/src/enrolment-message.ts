@@ -55,6 +55,17 @@ export const EnrolmentAnswer = struct('EnrolmentAnswer', {
 /** The value type of {@link EnrolmentAnswer}. */
 export type EnrolmentAnswer = Infer<typeof EnrolmentAnswer>;
 
+/** Authority to device: what it gets. The chains are certificates one after the other, leaf's issuer first, without the root. */
+export const EnrolmentResult = struct('EnrolmentResult', {
+  magic: constant('magic', u32, 0x43_4d_45_35),
+  akCertificate: sizedBytes('akCertificate', u16, { max: 16_384, min: 1 }),
+  akChain: sizedBytes('akChain', u32, { max: 65_536 }),
+  deviceCertificate: sizedBytes('deviceCertificate', u16, { max: 16_384, min: 1 }),
+  deviceChain: sizedBytes('deviceChain', u32, { max: 65_536 }),
+});
+/** The value type of {@link EnrolmentResult}. */
+export type EnrolmentResult = Infer<typeof EnrolmentResult>;
+
 /** What the authority keeps between challenge and answer; the secret itself is not in it. */
 export const EnrolmentState = struct('EnrolmentState', {
   magic: constant('magic', u32, 0x43_4d_45_34),

@@ -175,6 +175,15 @@ function issuerExtensions(
   return extensions;
 }
 
+const ALTERNATIVE_NAME_TYPES = [
+  'dns',
+  'email',
+  'uri',
+  'ip',
+  'permanentIdentifier',
+  'hardwareModule',
+  'tpm',
+] as const satisfies readonly AlternativeNameType[];
 const fixed = new WeakMap<CertificateProfile, FixedExtensions>();
 const issuers = new WeakMap<
   Issuer,
@@ -285,7 +294,7 @@ export function assertSubject(profile: CertificateProfile, subject: NameInput): 
 
 /** Throws {@link PkiError} `not-allowed` where alternative names break the profile's rules. */
 export function assertAlternativeNames(profile: CertificateProfile, names: AlternativeNames): void {
-  for (const type of ['dns', 'email', 'uri', 'ip'] as const) {
+  for (const type of ALTERNATIVE_NAME_TYPES) {
     const problem = alternativeNameProblem(type, names[type] ?? [], profile.subjectAltName?.[type]);
     if (problem !== undefined) throw new PkiError('not-allowed', `use profile ${profile.name}: ${problem}`);
   }

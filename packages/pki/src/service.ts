@@ -1,4 +1,17 @@
 /** `@casemate/pki/service`: an authority as a service: issuing, renewal, revocation, EST, ACME, OCSP, CRLs and TPM enrolment over HTTPS. */
+
+export {
+  type AuthorityEntry,
+  type AuthorityOptions,
+  type CertificateAuthority,
+  type CrlSchedule,
+  type Issued,
+  type IssueInput,
+  type OcspAnswer,
+  openAuthority,
+  type RenewInput,
+  type RevokeInput,
+} from './service/authority.js';
 export {
   type AuthorityStore,
   type CertificateQuery,
@@ -9,3 +22,20 @@ export {
   type StoredDocument,
   serialText,
 } from './service/authority-store.js';
+export type { HttpConnection, HttpRequest, HttpResponse, HttpRoute } from './service/http.js';
+export type { RateLimit } from './service/rate-limit.js';
+export { ocspRoute, publicationRoute, tpmRoute } from './service/routes.js';
+export { type RunningServer, type ServerOptions, startServer } from './service/server.js';
+export {
+  type DeviceEnrolment,
+  enrolDevice,
+  fetchPost,
+  type HttpPost,
+  parseEnrolmentResult,
+} from './service/tpm-client.js';
+export {
+  type EkRecord,
+  openTpmEnrolment,
+  type TpmEnrolment,
+  type TpmEnrolmentOptions,
+} from './service/tpm-enrolment.js';

@@ -1,5 +1,6 @@
 /** Commits that wait are written together: one flush of the disk for all that came while the last one was under way. */
-import type { Change } from './authority-store.js';
+import { PkiError } from '../error.js';
+import type { Change, StoredDocument } from './authority-store.js';
 
 /** A commit that waits. */
 export interface WaitingCommit {
@@ -55,4 +56,23 @@ export function commitQueue(
       await running;
     },
   };
+}
+
+/** Takes a document through the queue, so that taking costs no flush of its own. Of several that try, one gets it. */
+export async function takeDocument(
+  read: () => Promise<StoredDocument | undefined>,
+  queue: CommitQueue,
+): Promise<StoredDocument | undefined> {
+  for (;;) {
+    const found = await read();
+    if (found === undefined) return undefined;
+    const { kind, id, version } = found;
+    try {
+      await queue.commit([{ change: 'delete', kind, id, version }]);
+      return found;
+    } catch (error) {
+      // Somebody took it, or changed it: then it is there again in another version.
+      if (!(error instanceof PkiError) || error.code !== 'not-found') throw error;
+    }
+  }
 }

@@ -2,7 +2,7 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import { PkiError } from '../error.js';
 import type { AuthorityStore, Change } from './authority-store.js';
-import { commitQueue } from './commit-queue.js';
+import { commitQueue, takeDocument } from './commit-queue.js';
 import {
   bytes,
   certificateOf,
@@ -138,7 +138,7 @@ function storeOn(pool: Pool): AuthorityStore {
     newestCrl: (issuer, kind) => first(SELECT[kind], [issuer], crlOf),
     document: (...key) => first(SELECT.document, key, documentOf),
     documents: async (kind, owner) => (await all(SELECT.documents, [kind, owner])).map(documentOf),
-    take: (...key) => first(SELECT.take, key, documentOf),
+    take: (kind, id) => takeDocument(() => first(SELECT.document, [kind, id], documentOf), queue),
     forget: async (now) => (await pool.query(SELECT.forget, [now.getTime()])).rowCount ?? 0,
     audit: {
       async *read(from) {

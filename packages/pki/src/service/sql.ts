@@ -173,7 +173,6 @@ export const SELECT = {
   delta: 'SELECT * FROM crl WHERE issuer = $1 AND base IS NOT NULL ORDER BY number DESC LIMIT 1',
   document: 'SELECT * FROM document WHERE kind = $1 AND id = $2',
   documents: 'SELECT * FROM document WHERE kind = $1 AND owner = $2 ORDER BY id LIMIT 1000',
-  take: 'DELETE FROM document WHERE kind = $1 AND id = $2 RETURNING *',
   forget: 'DELETE FROM document WHERE expires IS NOT NULL AND expires < $1',
   auditPage: 'SELECT place, entry FROM audit WHERE place >= $1 ORDER BY place LIMIT 1000',
   auditSize: 'SELECT COALESCE(MAX(place) + 1, 0) AS size FROM audit',

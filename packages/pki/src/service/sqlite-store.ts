@@ -2,7 +2,7 @@
 import Database from 'libsql';
 import { PkiError } from '../error.js';
 import type { AuthorityStore, Change } from './authority-store.js';
-import { commitQueue } from './commit-queue.js';
+import { commitQueue, takeDocument } from './commit-queue.js';
 import {
   bytes,
   certificateOf,
@@ -121,7 +121,7 @@ function storeOn(database: Sqlite): AuthorityStore {
     newestCrl: async (issuer, kind) => found(first(SELECT[kind], [issuer]), crlOf),
     document: async (...key) => found(first(SELECT.document, key), documentOf),
     documents: async (kind, owner) => all(SELECT.documents, [kind, owner]).map(documentOf),
-    take: async (...key) => found(first(SELECT.take, key), documentOf),
+    take: (kind, id) => takeDocument(async () => found(first(SELECT.document, [kind, id]), documentOf), queue),
     forget: async (now) => run(SELECT.forget, [now.getTime()]),
     audit: {
       async *read(from) {
