@@ -1,4 +1,4 @@
-/** The one error of this package: which PAL or module was refused, why, and where in its bytes. */
+/** The one error of this package: which object, module or image was refused, why, and where in its bytes. */
 
 /**
  * Why a module or an image was refused.
@@ -11,8 +11,40 @@
  * - `entry`: the entry function is missing, or its type is not `(i32, i32, i32, i32) -> ()`
  * - `memory`: it has no memory of its own, or asks for more than it may have
  * - `image`: the bytes are not a PAL image, or a section does not match its digest
+ * - `object`: the bytes are not a relocatable ELF object or an archive of such, or not of the expected machine
+ * - `undefined-symbol`: code that is kept refers to a symbol that nobody defines
+ * - `duplicate-symbol`: two objects define it
+ * - `relocation`: of a type that a PAL cannot have, or the value does not fit
+ * - `thread-local`: code that is kept uses thread-local storage
+ * - `constructor`: there are constructors, and the options refuse them
  */
-export type PalLinkerErrorCode = 'input' | 'malformed' | 'limit' | 'feature' | 'import' | 'entry' | 'memory' | 'image';
+export type PalLinkerErrorCode =
+  | 'input'
+  | 'malformed'
+  | 'limit'
+  | 'feature'
+  | 'import'
+  | 'entry'
+  | 'memory'
+  | 'image'
+  | 'object'
+  | 'undefined-symbol'
+  | 'duplicate-symbol'
+  | 'relocation'
+  | 'thread-local'
+  | 'constructor';
+
+/** Where something was refused; what does not apply is left out. */
+export interface PalLinkerPlace {
+  /** The object file, `libc.a(memcpy.o)` for a member of an archive. */
+  readonly object?: string | undefined;
+  /** The section of the object or module. */
+  readonly section?: string | undefined;
+  /** The symbol. */
+  readonly symbol?: string | undefined;
+  /** Bytes from the start of the module, image or object; for relocations, from the start of the section. */
+  readonly offset?: number | undefined;
+}
 
 /** Thrown by every function of this package; switch on `code`. */
 export class PalLinkerError extends Error {
@@ -20,28 +52,32 @@ export class PalLinkerError extends Error {
   override readonly name = 'PalLinkerError';
   /** Why it was refused. */
   readonly code: PalLinkerErrorCode;
-  /** The section of the WebAssembly module that was being read, where there is one: `import`, `code` … */
+  /** The object file, where there is one; `libc.a(memcpy.o)` for a member of an archive. */
+  readonly object: string | undefined;
+  /** The section of the module or object that was being read, where there is one: `import`, `.text.main` … */
   readonly section: string | undefined;
-  /** Where in the module or image, in bytes from its start, where there is a place. */
+  /** The symbol, where it is about one. */
+  readonly symbol: string | undefined;
+  /** Where in the module, image, object or section, in bytes from its start, where there is a place. */
   readonly offset: number | undefined;
 
-  /** `problem` says what was expected and what was found; section and offset are added to the message. */
-  constructor(
-    code: PalLinkerErrorCode,
-    problem: string,
-    place: { readonly section?: string | undefined; readonly offset?: number | undefined } = {},
-    options?: ErrorOptions,
-  ) {
+  /** `problem` says what was expected and what was found; the place is added to the message. */
+  constructor(code: PalLinkerErrorCode, problem: string, place: PalLinkerPlace = {}, options?: ErrorOptions) {
     super(`${problem}${describe(place)}`, options);
     this.code = code;
+    this.object = place.object;
     this.section = place.section;
+    this.symbol = place.symbol;
     this.offset = place.offset;
   }
 }
 
-function describe(place: { readonly section?: string | undefined; readonly offset?: number | undefined }): string {
-  const section = place.section === undefined ? [] : [`section ${place.section}`];
-  const offset = place.offset === undefined ? [] : [`offset 0x${place.offset.toString(16)}`];
-  const parts = [...section, ...offset];
+function describe({ object, section, symbol, offset }: PalLinkerPlace): string {
+  const parts = [
+    ...(object === undefined ? [] : [object]),
+    ...(section === undefined ? [] : [`section ${section}`]),
+    ...(symbol === undefined ? [] : [`symbol ${symbol}`]),
+    ...(offset === undefined ? [] : [`offset 0x${offset.toString(16)}`]),
+  ];
   return parts.length === 0 ? '' : ` (${parts.join(', ')})`;
 }

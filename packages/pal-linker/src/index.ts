@@ -1,5 +1,7 @@
-/** Links WebAssembly modules into deterministic, measured PAL images. */
-export { PalLinkerError, type PalLinkerErrorCode } from './error.js';
+/** Links object files and WebAssembly modules into deterministic, measured PAL images. */
+export { type LinkElfPalOptions, type LinkedElfPal, linkElfPal, type MapEntry, PAL_BASE } from './elf/link.js';
+export type { ObjectFile } from './elf/symbols.js';
+export { PalLinkerError, type PalLinkerErrorCode, type PalLinkerPlace } from './error.js';
 export {
   MAX_IMAGE_BYTES,
   MAX_SECTION_BYTES,
@@ -16,7 +18,8 @@ export {
   WASM_PAGE,
 } from './image.js';
 export { inspectPal, type PalDescription, type SectionDescription } from './inspect.js';
-export { type LinkPalOptions, linkPal, PAL_BUFFER_HEADER } from './link.js';
+export { type LinkPalOptions, linkPal } from './link.js';
+export { PAL_BUFFER_HEADER, type PalLimitOptions } from './parameters.js';
 export {
   isPalService,
   PAL_SERVICE_MODULE,

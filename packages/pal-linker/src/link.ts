@@ -1,16 +1,7 @@
 /** Linking: a finished WebAssembly module in, a measured PAL image out. */
 import { Writer } from '@casemate/wire';
 import { PalLinkerError, type PalLinkerErrorCode } from './error.js';
-import {
-  buildPalImage,
-  PAL_ACCESS,
-  PAL_FLAGS,
-  PAL_KIND,
-  PAL_PARAMETER,
-  PAL_SECTION,
-  type PalParameter,
-  WASM_PAGE,
-} from './image.js';
+import { buildPalImage, PAL_FLAGS, PAL_KIND, PAL_SECTION, WASM_PAGE } from './image.js';
 import { type Instruction, isFloatingPoint } from './instructions.js';
 import { varu32, writeVars32 } from './leb128.js';
 import {
@@ -22,10 +13,18 @@ import {
   typeOfFunction,
   type WasmModule,
 } from './module.js';
+import {
+  integerWithin,
+  type PalLimitOptions,
+  type PalLimits,
+  palParameters,
+  parameterBytes,
+  readLimits,
+} from './parameters.js';
 import { isPalService, PAL_SERVICE_MODULE, PAL_SERVICES } from './services.js';
 
 /** What {@link linkPal} makes an image from. */
-export interface LinkPalOptions {
+export interface LinkPalOptions extends PalLimitOptions {
   /** A finished module in the binary format, from AssemblyScript, clang or Rust. */
   readonly module: Uint8Array;
   /** Letters, digits and `._+-`, at most 64 bytes. */
@@ -34,20 +33,11 @@ export interface LinkPalOptions {
   readonly version: string;
   /** The exported function that becomes the entry; `pal` unless given. */
   readonly entry?: string;
-  /** Whether the PAL's state is protected against replay; false unless given. */
-  readonly replayProtected?: boolean;
   /** How far the PAL's memory may grow, in pages of 64 KiB; unless given, what the module declares, or 256 above its minimum. */
   readonly memoryPages?: number;
-  /** The largest input, in bytes; 16,384 unless given. */
-  readonly inputCapacity?: number;
-  /** The largest output, in bytes; 16,384 unless given. */
-  readonly outputCapacity?: number;
   /** `refuse` is the rule for a replay-protected PAL, `allow` for others. */
   readonly floatingPoint?: 'allow' | 'refuse';
 }
-
-/** Bytes in front of the records of an input or output buffer (tzi_encode_buffer_t: return value, size, offset, size used). */
-export const PAL_BUFFER_HEADER = 16;
 
 /**
  * Links a finished module into a PAL image. The image's module exports the entry and `memory` alone and imports PAL
@@ -57,7 +47,7 @@ export const PAL_BUFFER_HEADER = 16;
  * Throws {@link PalLinkerError}.
  */
 export function linkPal(options: LinkPalOptions): Uint8Array {
-  const limits = limitsOf(options);
+  const limits = readLimits(options);
   const module = parseModule(options.module);
   const plan = planModule(module, options, limits);
   const code = writeModule(module, plan);
@@ -69,7 +59,7 @@ export function linkPal(options: LinkPalOptions): Uint8Array {
     version: options.version,
     entry: 'pal',
     entryAddress: BigInt(plan.entry),
-    parameters: parametersOf(limits),
+    parameters: palParameters(limits),
     memory: { initialBytes: plan.minimum * WASM_PAGE, maximumBytes: plan.maximum * WASM_PAGE },
     sections: [
       { type: PAL_SECTION.CODE, address: 0n, memorySize: 0, content: code },
@@ -81,13 +71,6 @@ export function linkPal(options: LinkPalOptions): Uint8Array {
       },
     ],
   });
-}
-
-interface Limits {
-  readonly replayProtected: boolean;
-  readonly allowFloatingPoint: boolean;
-  readonly inputCapacity: number;
-  readonly outputCapacity: number;
 }
 
 /** What the linker adds and where; everything is appended, so that no index of the module changes. */
@@ -111,38 +94,12 @@ interface Plan {
   readonly bodies: readonly (readonly Instruction[])[];
 }
 
-const MAX_CAPACITY = 1024 * 1024;
 const MAX_MEMORY_PAGES = 16384;
 const DEFAULT_GROWTH = 256;
 const I32 = 0x7f;
 const GROW: FunctionType = { parameters: [I32], results: [I32] };
 
-function limitsOf(options: LinkPalOptions): Limits {
-  const replayProtected = options.replayProtected ?? false;
-  return {
-    replayProtected,
-    allowFloatingPoint: (options.floatingPoint ?? (replayProtected ? 'refuse' : 'allow')) === 'allow',
-    inputCapacity: within('inputCapacity', options.inputCapacity ?? 16384, MAX_CAPACITY),
-    outputCapacity: within('outputCapacity', options.outputCapacity ?? 16384, MAX_CAPACITY),
-  };
-}
-
-function within(name: string, value: number, maximum: number): number {
-  if (Number.isInteger(value) && value >= 0 && value <= maximum) return value;
-  return refuse('input', `${name}: expected an integer from 0 to ${maximum}, got ${value}`);
-}
-
-function parametersOf(limits: Limits): readonly PalParameter[] {
-  const { INTEGER, POINTER } = PAL_PARAMETER;
-  return [
-    { type: INTEGER, access: PAL_ACCESS.IN, size: 4 },
-    { type: POINTER, access: PAL_ACCESS.IN, size: PAL_BUFFER_HEADER + limits.inputCapacity },
-    { type: POINTER, access: PAL_ACCESS.OUT, size: PAL_BUFFER_HEADER + limits.outputCapacity },
-    { type: POINTER, access: PAL_ACCESS.OUT, size: 4 },
-  ];
-}
-
-function planModule(module: WasmModule, options: LinkPalOptions, limits: Limits): Plan {
+function planModule(module: WasmModule, options: LinkPalOptions, limits: PalLimits): Plan {
   for (const imported of module.imports) assertImport(module, imported);
   const memory = planMemory(module, options);
   const inner = findEntry(module, options.entry ?? 'pal');
@@ -152,8 +109,8 @@ function planModule(module: WasmModule, options: LinkPalOptions, limits: Limits)
   const { types, growType, entryType } = planTypes(module, inner);
   return {
     ...memory,
-    parameterPages: parameterPages(limits),
-    floatingPoint: checkFloatingPoint(module, bodies, limits.allowFloatingPoint),
+    parameterPages: Math.ceil(parameterBytes(limits) / WASM_PAGE),
+    floatingPoint: checkFloatingPoint(module, bodies, allowsFloatingPoint(options, limits)),
     inner,
     initialisers,
     entry: initialisers.length === 0 ? inner : defined + 1,
@@ -188,18 +145,13 @@ function planMemory(module: WasmModule, options: LinkPalOptions): { minimum: num
   const memory = module.memory;
   if (memory === undefined) return refuse('memory', 'expected a memory of the module itself, got none', 'memory');
   const declared = Math.min(memory.maximum ?? memory.minimum + DEFAULT_GROWTH, MAX_MEMORY_PAGES);
-  const maximum = within('memoryPages', options.memoryPages ?? declared, MAX_MEMORY_PAGES);
+  const maximum = integerWithin('memoryPages', options.memoryPages ?? declared, MAX_MEMORY_PAGES);
   if (memory.minimum <= maximum) return { minimum: memory.minimum, maximum };
   return refuse('memory', `expected at most ${maximum} pages at the start, got ${memory.minimum}`, 'memory');
 }
 
-function parameterPages(limits: Limits): number {
-  const bytes = 16 + 2 * PAL_BUFFER_HEADER + align8(limits.inputCapacity) + align8(limits.outputCapacity);
-  return Math.ceil(bytes / WASM_PAGE);
-}
-
-function align8(length: number): number {
-  return (length + 7) & ~7;
+function allowsFloatingPoint({ floatingPoint }: LinkPalOptions, { replayProtected }: PalLimits): boolean {
+  return (floatingPoint ?? (replayProtected ? 'refuse' : 'allow')) === 'allow';
 }
 
 function findEntry(module: WasmModule, name: string): number {

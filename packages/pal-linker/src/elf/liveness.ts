@@ -1,0 +1,159 @@
+/** What a PAL needs: the sections that its entry reaches. */
+import { PalLinkerError, type PalLinkerPlace } from '../error.js';
+import { SHF, SHN, SHT, STB, STT } from './constants.js';
+import { type ElfSection, eachRelocation } from './object.js';
+import { type Linkage, type LinkageOptions, type LinkedObject, type SharedSymbol, sharedSymbol } from './symbols.js';
+
+/** What is kept. */
+export interface Live {
+  /** The numbers of the sections that are kept, for each object. */
+  readonly sections: ReadonlyMap<LinkedObject, ReadonlySet<number>>;
+  /** Common symbols that are referred to, in the order of their names. */
+  readonly commons: readonly SharedSymbol[];
+  /** Names that the linker itself has to define. */
+  readonly provided: ReadonlySet<string>;
+}
+
+/**
+ * Follows relocations from the roots. Throws {@link PalLinkerError}: `undefined-symbol` with all who want it, `thread-local`,
+ * `constructor` where code would have to run before the entry and nothing refers to `__init_array_start`, `relocation` where
+ * something refers to a discarded group.
+ */
+export function findLive(linkage: Linkage, options: LinkageOptions): Live {
+  return new Marking(linkage, options).finish();
+}
+
+const INIT_ARRAY = '__init_array_start';
+const BOUND = /^__(?:start|stop)_([A-Za-z_]\w*)$/;
+
+/** One walk over everything that is reachable. */
+class Marking {
+  readonly #linkage: Linkage;
+  readonly #isProvided: LinkageOptions['isProvided'];
+  readonly #live = new Map<LinkedObject, Set<number>>();
+  readonly #waiting: [LinkedObject, ElfSection][] = [];
+  readonly #commons = new Set<SharedSymbol>();
+  readonly #provided = new Set<string>();
+  readonly #undefined = new Map<string, PalLinkerError>();
+  /** Names of sections that are kept whole because something refers to their bounds. */
+  readonly #bounded = new Set<string>();
+  #objectsSeen = 0;
+
+  constructor(linkage: Linkage, { roots, isProvided }: LinkageOptions) {
+    this.#linkage = linkage;
+    this.#isProvided = isProvided;
+    for (const name of roots) this.#refer(sharedSymbol(linkage, name), { isWeak: false });
+    this.#markRetained();
+    for (let next = this.#waiting.pop(); next !== undefined; next = this.#waiting.pop()) {
+      this.#follow(...next);
+      this.#markRetained();
+    }
+  }
+
+  finish(): Live {
+    const [first, ...others] = this.#undefined.values();
+    if (first) throw withOthers(first, others);
+    this.#assertNoConstructors();
+    const commons = [...this.#commons].filter(({ common }) => common !== undefined);
+    commons.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return { sections: this.#live, commons, provided: this.#provided };
+  }
+
+  #mark(object: LinkedObject, index: number): void {
+    const section = object.elf.sections[index];
+    if (section === undefined || (section.flags & SHF.ALLOC) === 0) return;
+    const place = { object: object.elf.name, section: section.name };
+    if ((section.flags & SHF.TLS) !== 0)
+      throw new PalLinkerError('thread-local', 'link PAL: expected no thread-local storage, got some', place);
+    const live = this.#live.get(object) ?? new Set();
+    this.#live.set(object, live);
+    if (live.has(index)) return;
+    live.add(index);
+    this.#waiting.push([object, section]);
+  }
+
+  #follow(object: LinkedObject, section: ElfSection): void {
+    eachRelocation(object.elf, section, (_type, offset, index) => {
+      const symbol = object.elf.symbols[index];
+      if (symbol === undefined || index === 0) return;
+      const place = { object: object.elf.name, section: section.name, symbol: symbol.name, offset };
+      if (symbol.type === STT.TLS)
+        throw new PalLinkerError('thread-local', 'link PAL: expected no thread-local storage, got a reference', place);
+      const shared = object.shared[index];
+      if (shared) {
+        this.#refer(shared, { isWeak: symbol.binding === STB.WEAK, place });
+        return;
+      }
+      if (object.discarded.has(symbol.section))
+        throw new PalLinkerError(
+          'relocation',
+          'link PAL: refer to a section of a group that another object gave',
+          place,
+        );
+      if (symbol.section < SHN.LORESERVE) this.#mark(object, symbol.section);
+    });
+  }
+
+  #refer(shared: SharedSymbol, { isWeak, place }: { readonly isWeak: boolean; readonly place?: PalLinkerPlace }): void {
+    const { name } = shared;
+    const bound = BOUND.exec(name)?.[1];
+    const { definition } = shared;
+    if (definition) this.#mark(definition.from, definition.symbol.section);
+    else if (shared.common) this.#commons.add(shared);
+    else if (bound !== undefined || this.#isProvided(name)) this.#provide(name, bound);
+    else if (!isWeak && !this.#undefined.has(name)) {
+      const problem = `link PAL: expected a definition of ${name}, got none`;
+      this.#undefined.set(name, new PalLinkerError('undefined-symbol', problem, place));
+    }
+  }
+
+  #provide(name: string, bound: string | undefined): void {
+    const isFirst = !this.#provided.has(name);
+    this.#provided.add(name);
+    if (bound !== undefined) this.#bounded.add(bound);
+    // What such a name bounds is looked for in all objects again.
+    if (isFirst && (name === INIT_ARRAY || bound !== undefined)) this.#objectsSeen = 0;
+  }
+
+  /** Sections that are kept though nothing refers to them: of objects that came in since the last time. */
+  #markRetained(): void {
+    const { objects } = this.#linkage;
+    for (; this.#objectsSeen < objects.length; this.#objectsSeen++) {
+      const object = objects[this.#objectsSeen];
+      if (object === undefined) return;
+      for (const section of object.elf.sections) {
+        if (this.#isRetained(section) && !object.discarded.has(section.index)) this.#mark(object, section.index);
+      }
+    }
+  }
+
+  #isRetained({ name, type, flags }: ElfSection): boolean {
+    if ((flags & SHF.GNU_RETAIN) !== 0 || this.#bounded.has(name)) return true;
+    return type === SHT.INIT_ARRAY && this.#provided.has(INIT_ARRAY);
+  }
+
+  #assertNoConstructors(): void {
+    if (this.#provided.has(INIT_ARRAY)) return;
+    for (const { elf } of this.#linkage.objects) {
+      const found = elf.sections.find(({ type, name, size }) => size > 0 && isConstructors(type, name));
+      if (found === undefined) continue;
+      const problem = `link PAL: expected start code that runs constructors (it refers to ${INIT_ARRAY}), got constructors alone`;
+      throw new PalLinkerError('constructor', problem, { object: elf.name, section: found.name });
+    }
+  }
+}
+
+function isConstructors(type: number, name: string): boolean {
+  return type === SHT.INIT_ARRAY || type === SHT.PREINIT_ARRAY || /^\.ctors(?:\.|$)/.test(name);
+}
+
+const MOST_NAMED = 8;
+
+function withOthers(first: PalLinkerError, others: readonly PalLinkerError[]): PalLinkerError {
+  if (others.length === 0) return first;
+  const named = others.slice(0, MOST_NAMED).map(({ symbol, object, section }) => `${symbol} (${object}, ${section})`);
+  const rest = others.length > MOST_NAMED ? ` and ${others.length - MOST_NAMED} more` : '';
+  const { code, message, object, section, symbol, offset } = first;
+  const problem = `${message.slice(0, message.lastIndexOf(' ('))}; nor of ${named.join(', ')}${rest}`;
+  return new PalLinkerError(code, problem, { object, section, symbol, offset });
+}

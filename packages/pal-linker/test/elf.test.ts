@@ -1,0 +1,70 @@
+/** The linker for the processor, against compilers, `ar` and GNU ld. */
+import { describe, expect, it } from 'vitest';
+import { linkElfPal } from '../src/elf/link.js';
+import { inspectPal } from '../src/inspect.js';
+import { type ProgramPart, randomProgram, seeded } from './elf-programs.js';
+import { archive, buildProgram, compile, has, PAL_CFLAGS, run, runImage, workplace } from './native.js';
+
+const isReady = has('gcc') && has('ld') && has('ar');
+if (!isReady && process.env.MUST_RUN === '1') throw new Error('gcc and binutils are missing');
+const why = isReady ? '' : ' (skipped: gcc or binutils are missing)';
+
+const COUNTER = `
+#include <stdint.h>
+static uint32_t count = 40;
+extern const char text[];
+uint32_t twice(uint32_t);
+void pal(uint32_t command, void *in, void *out, uint32_t *rv) {
+  uint32_t *header = out;
+  unsigned char *data = (unsigned char *)(header + 4);
+  for (header[2] = 0; text[header[2]]; header[2]++) data[header[2]] = (unsigned char)text[header[2]];
+  *rv = twice(command) + ++count;
+}`;
+const TWICE = `
+#include <stdint.h>
+const char text[] = "hi";
+__attribute__((weak)) uint32_t missing(void);
+uint32_t twice(uint32_t x) { return missing ? missing() : 2 * x; }`;
+
+describe.skipIf(!isReady)(`linking objects${why}`, () => {
+  it('links two objects and runs', () => {
+    using place = workplace();
+    const objects = [
+      compile(place.path, 'counter.c', COUNTER, PAL_CFLAGS),
+      compile(place.path, 'twice.c', TWICE, PAL_CFLAGS),
+    ];
+    const { image, map } = linkElfPal({ objects, name: 'counter', version: '1' });
+    const loader = buildProgram(place.path, 'load-pal');
+    expect(runImage(place.path, loader, image, 3)).toBe('0000002f 6869\n');
+    expect(inspectPal(image).kind).toBe('elf-x86-64');
+    expect(map.map(({ section, object }) => `${section} ${object}`)).toContain('DATA counter.o');
+  });
+
+  it('gives programs made at random the results that GNU ld gives them', { timeout: 600_000 }, () => {
+    const count = Number(process.env.LINK_PROGRAMS ?? 12);
+    const first = Number(process.env.LINK_SEED ?? 1);
+    using tools = workplace();
+    const loader = buildProgram(tools.path, 'load-pal');
+    for (let seed = first; seed < first + count; seed++) {
+      using place = workplace();
+      const parts = randomProgram(seeded(seed));
+      const { objects, libraries } = compileParts(place.path, parts);
+      const { image } = linkElfPal({ objects: [...objects, ...libraries], name: 'random', version: '1' });
+      const names = [...objects, ...libraries].map(({ name }) => `${place.path}/${name}`);
+      const linked = buildProgram(place.path, 'call-pal', names);
+      for (const command of [0, 7]) {
+        const [ours, theirs] = [runImage(place.path, loader, image, command), run(linked, [String(command)])];
+        expect(`seed ${seed}: ${ours}`).toBe(`seed ${seed}: ${theirs}`);
+      }
+    }
+  });
+});
+
+function compileParts(directory: string, parts: readonly ProgramPart[]) {
+  const made = parts.map(({ name, source, flags, isArchived }) => {
+    return { object: compile(directory, name, source, [...PAL_CFLAGS, ...flags]), isArchived };
+  });
+  const archived = made.filter(({ isArchived }) => isArchived).map(({ object }) => object.name);
+  const objects = made.filter(({ isArchived }) => !isArchived).map(({ object }) => object);
+  return { objects, libraries: archived.length === 0 ? [] : [archive(directory, 'libparts.a', archived)] };
+}

@@ -1,0 +1,85 @@
+/** Compiling, linking with GNU ld and running, for comparison with the linker of this package. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PAL_SECTION, parsePalImage } from '../src/image.js';
+
+const programs = fileURLToPath(new URL('programs', import.meta.url));
+
+/** How a PAL's C is compiled: nothing of the system's C library, and nothing that needs it. */
+export const PAL_CFLAGS = [
+  '-ffreestanding',
+  '-fno-stack-protector',
+  '-fcf-protection=none',
+  '-fno-asynchronous-unwind-tables',
+];
+
+/** Whether a program can be found. */
+export function has(program: string): boolean {
+  return spawnSync(program, ['--version']).status === 0;
+}
+
+/** Runs a program and gives what it printed; an exit status other than 0 is an error with what it said. */
+export function run(program: string, parameters: readonly string[], cwd?: string): string {
+  const { status, signal, stdout, stderr } = spawnSync(program, parameters, { cwd, encoding: 'utf8' });
+  if (status === 0) return stdout;
+  throw new Error(`${program} ${parameters.join(' ')}: ${signal ?? `exit ${status}`}\n${stderr}`);
+}
+
+/** A directory for a test, gone with `using`. */
+export function workplace(): { readonly path: string; [Symbol.dispose](): void } {
+  const path = mkdtempSync(join(tmpdir(), 'casemate-link-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Compiles C or assembly; gives the object's bytes. */
+export function compile(directory: string, name: string, source: string, flags: readonly string[], compiler = 'gcc') {
+  writeFileSync(join(directory, name), source);
+  const object = name.replace(/\.\w+$/, '.o');
+  run(compiler, [...flags, '-c', name, '-o', object], directory);
+  return { name: object, content: new Uint8Array(readFileSync(join(directory, object))) };
+}
+
+/** Packs objects that lie in `directory` into an archive. */
+export function archive(directory: string, name: string, objects: readonly string[], flags = 'rcs') {
+  run('ar', [flags, name, ...objects], directory);
+  return { name, content: new Uint8Array(readFileSync(join(directory, name))) };
+}
+
+/** Builds one of the two programs that call a PAL. */
+export function buildProgram(directory: string, name: 'load-pal' | 'call-pal', more: readonly string[] = []): string {
+  const output = join(directory, name);
+  // The loader must not lie where PALs lie; the other one is linked as they are, at a fixed address.
+  const kind = name === 'load-pal' ? ['-static-pie'] : ['-static', '-no-pie', '-z', 'noexecstack'];
+  run('gcc', ['-O1', ...kind, join(programs, `${name}.c`), ...more, '-o', output], directory);
+  return output;
+}
+
+const PROTECTION: Readonly<Record<number, number>> = {
+  [PAL_SECTION.CODE]: 5,
+  [PAL_SECTION.RODATA]: 1,
+  [PAL_SECTION.DATA]: 3,
+  [PAL_SECTION.BSS]: 3,
+  [PAL_SECTION.STACK]: 3,
+  [PAL_SECTION.PARAM]: 3,
+};
+
+/** An image in the form that `load-pal` reads. */
+export function loadable(image: Uint8Array): Uint8Array {
+  const { entryAddress, sections } = parsePalImage(image);
+  const words = (...values: (number | bigint)[]) => new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
+  const parts = sections.flatMap(({ type, address, memorySize, content }) => [
+    words(address, memorySize, PROTECTION[type] ?? 0, content.length),
+    content,
+  ]);
+  return Buffer.concat([words(entryAddress, sections.length), ...parts]);
+}
+
+/** Runs an image's entry; gives return code and output as text. */
+export function runImage(directory: string, loader: string, image: Uint8Array, command = 0): string {
+  const file = join(directory, 'loadable');
+  writeFileSync(file, loadable(image));
+  return run(loader, [file, String(command)]);
+}
