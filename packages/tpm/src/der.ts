@@ -46,6 +46,31 @@ export function derUtf8(text: string): Uint8Array {
   return element(0x0c, new TextEncoder().encode(text));
 }
 
+/** SET of one member. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derSet(member: Uint8Array): Uint8Array {
+  return element(0x31, member);
+}
+
+/** BIT STRING of named bits, the first of them bit 31 of `bits`; trailing zeros are left out. */
+/* @__NO_SIDE_EFFECTS__ */
+export function derNamedBits(bits: number): Uint8Array {
+  const unused = bits === 0 ? 0 : 31 - Math.clz32(bits & -bits);
+  const octets = Uint8Array.of(bits >>> 24, bits >>> 16, bits >>> 8, bits).subarray(
+    0,
+    bits === 0 ? 0 : 4 - (unused >> 3),
+  );
+  return element(0x03, concat(Uint8Array.of(unused & 7), octets));
+}
+
+/** Time, to the second: UTCTime up to 2049 and GeneralizedTime from 2050 (RFC 5280, section 4.1.2.5). */
+/* @__NO_SIDE_EFFECTS__ */
+export function derTime(date: Date): Uint8Array {
+  const digits = `${date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`;
+  const isShort = date.getUTCFullYear() >= 1950 && date.getUTCFullYear() < 2050;
+  return element(isShort ? 0x17 : 0x18, new TextEncoder().encode(isShort ? digits.slice(2) : digits));
+}
+
 /** What an explicit context-specific tag of at most 30 wraps. */
 /* @__NO_SIDE_EFFECTS__ */
 export function derExplicit(tag: number, contents: Uint8Array): Uint8Array {

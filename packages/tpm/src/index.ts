@@ -491,6 +491,7 @@ export {
   responseParameterHash,
 } from './audit.js';
 export { type Authorization, type Entity, type HandleInput, type Password, password } from './authorization.js';
+export { type CertifyX509Options, certifyX509, type KeyUsage } from './certificate.js';
 export {
   type ContextFile,
   encodeContextFile,

@@ -140,7 +140,8 @@ function looksLikeAttestation(data: Uint8Array): boolean {
   return data.length < 4 || new DataView(data.buffer, data.byteOffset).getUint32(0) === TPM_GENERATED_VALUE;
 }
 
-function planSigning(area: TpmtPublic, options: SignOptions): SigningPlan {
+/** Scheme and hash for a signature; throws `TpmError` `usage` where key and caller disagree. */
+export function planSigning(area: TpmtPublic, options: SignOptions): SigningPlan {
   if ((area.objectAttributes & TPMA_OBJECT.sign) === 0) throw unusable('an encryption key');
   const restricted = (area.objectAttributes & TPMA_OBJECT.restricted) !== 0;
   if (area.type === TPM_ALG.ECC) return { ...planEcc(area, options), restricted };

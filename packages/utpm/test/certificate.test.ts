@@ -278,6 +278,22 @@ describe('TPM2_CertifyX509', () => {
     expect(mine.tbsDigest).toEqual(theirs.tbsDigest);
   });
 
+  it('makes certificates of its own keys for the task function of the client', async () => {
+    const tpm = new T.Tpm(await openUtpm({ startup: true }));
+    const key = await T.createPrimary(tpm, { template: T.signingKeyTemplate('ecc-p256') });
+    const names = { issuer: 'uTPM', subject: 'uTPM' };
+    const dates = { notBefore: new Date('2026-01-01'), notAfter: new Date('2036-01-01') };
+    const options = {
+      object: key,
+      signer: key,
+      keyUsage: ['keyCertSign', 'nonRepudiation'],
+      extensions: [CA],
+    } as const;
+    writePem('own.pem', await T.certifyX509(tpm, { ...options, ...names, ...dates }));
+    expect(openssl('verify', '-check_ss_sig', '-CAfile', 'own.pem', 'own.pem')).toBe('own.pem: OK\n');
+    await tpm.close();
+  });
+
   it('lists the same commands as swtpm, this one among them', async () => {
     const request = { capability: T.TPM_CAP.COMMANDS, property: 0, propertyCount: 254 };
     const [mine, theirs] = await Promise.all(tpms.map((tpm) => tpm.send(cb(T.GetCapability, [], request))));

@@ -41,6 +41,7 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
   {
     reason: 'and while it is there, an object that the command loads gets the slot behind it',
+    isRare: true,
     explains: (d) => d.ours === -1 && isHandleOf(d, /81[0-9a-f]{6}/) && handleOf(d.answers[0]) < handleOf(d.answers[1]),
   },
   {
