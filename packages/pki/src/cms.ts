@@ -1,4 +1,4 @@
-/** CMS SignedData (RFC 5652 section 5): a strict DER reader and writer for detached signatures. */
+/** CMS SignedData (RFC 5652 section 5): a strict DER reader, and a writer for detached signatures. */
 import { algorithmOid } from './algorithm.js';
 import { concat } from './bytes.js';
 import {
@@ -25,8 +25,8 @@ export interface CmsSignedData {
   readonly digests: readonly string[];
   /** Type of the content, dotted. */
   readonly contentType: string;
-  /** Whether the content is inside. */
-  readonly hasContent: boolean;
+  /** The content's octets, where they are inside. */
+  readonly content?: Uint8Array;
   /** The certificates inside, DER, in their order. */
   readonly certificates: readonly Uint8Array[];
   /** One for each signature. */
@@ -49,6 +49,8 @@ export interface CmsSigner {
   readonly signedBytes?: Uint8Array;
   /** The signature's bytes. */
   readonly signature: Uint8Array;
+  /** Attributes that the signature does not cover, such as a timestamp over it. */
+  readonly unsignedAttributes: readonly { readonly type: string; readonly values: readonly Uint8Array[] }[];
 }
 
 /** What {@link encodeSignedData} writes. */
@@ -116,8 +118,10 @@ function parseFields(data: DerReader): CmsSignedData {
   const digests = elements(data.take(TAG.SET, 'digestAlgorithms').content, TAG.SEQUENCE, 'digestAlgorithms');
   const content = data.enter(TAG.SEQUENCE, 'encapContentInfo');
   const contentType = oidValue(content.take(TAG.OID, 'eContentType').content, 'eContentType');
-  const hasContent = content.optional(constructed(0), 'eContent') !== undefined;
+  const inside = content.done ? undefined : content.enter(constructed(0), 'eContent');
   content.finish();
+  const octets = inside?.take(TAG.OCTET_STRING, 'eContent').content;
+  inside?.finish();
   const certificates = data.optional(constructed(0), 'certificates');
   data.optional(constructed(1), 'crls');
   const signers = elements(data.take(TAG.SET, 'signerInfos').content, TAG.SEQUENCE, 'signerInfos');
@@ -125,7 +129,7 @@ function parseFields(data: DerReader): CmsSignedData {
   return {
     digests: digests.map((each) => algorithmOid(each, 'digestAlgorithms')),
     contentType,
-    hasContent,
+    ...(octets === undefined ? {} : { content: octets }),
     certificates: certificates === undefined ? [] : elements(certificates.content, TAG.SEQUENCE, 'certificates'),
     signers: signers.map((each) => parseSigner(openDer(each, TAG.SEQUENCE, 'SignerInfo'))),
   };
@@ -154,9 +158,11 @@ function parseSigner(reader: DerReader): CmsSigner {
   const signed = reader.optional(constructed(0), 'signedAttrs');
   const signatureAlgorithm = reader.take(TAG.SEQUENCE, 'signatureAlgorithm').bytes;
   const signature = reader.take(TAG.OCTET_STRING, 'signature').content;
-  reader.optional(constructed(1), 'unsignedAttrs');
+  const unsigned = reader.optional(constructed(1), 'unsignedAttrs');
   reader.finish();
-  const fields = { identifier, digest, signatureAlgorithm, signature };
+  const unsignedAttributes =
+    unsigned === undefined ? [] : elements(unsigned.content, TAG.SEQUENCE, 'unsignedAttrs').map(parseAttribute);
+  const fields = { identifier, digest, signatureAlgorithm, signature, unsignedAttributes };
   if (signed === undefined) return { ...fields, attributes: [] };
   // RFC 5652 5.4: the signature covers the attributes under the tag of SET OF instead of [0].
   const signedBytes = concat(Uint8Array.of(TAG.SET), signed.bytes.subarray(1));
@@ -185,4 +191,35 @@ function parseAttribute(der: Uint8Array): CmsSigner['attributes'][number] {
   const found: Uint8Array[] = [];
   while (!values.done) found.push(values.any('value').bytes);
   return { type, values: found };
+}
+
+/**
+ * The same ContentInfo with one more unsigned attribute of its only signer. The bytes that are signed stay as they are.
+ * Throws {@link PkiError} `malformed` where there is not exactly one signer.
+ */
+export function addUnsignedAttribute(der: Uint8Array, type: string, value: Uint8Array): Uint8Array {
+  parseSignedData(der);
+  const info = openDer(der, TAG.SEQUENCE, 'ContentInfo');
+  const infoType = info.take(TAG.OID, 'contentType').bytes;
+  const data = info.enter(constructed(0), 'content').enter(TAG.SEQUENCE, 'SignedData');
+  const fields: Uint8Array[] = [];
+  let last = data.any('field');
+  for (; !data.done; last = data.any('field')) fields.push(last.bytes);
+  const [signer, ...more] = elements(last.content, TAG.SEQUENCE, 'signerInfos');
+  if (signer === undefined || more.length > 0) throw malformed('SignedData', 'expected one signer, got others');
+  const signers = setOf(signerWith(signer, sequence(oid(type), setOf(value))));
+  return sequence(infoType, tlv(constructed(0), sequence(...fields, signers)));
+}
+
+function signerWith(der: Uint8Array, attribute: Uint8Array): Uint8Array {
+  const reader = openDer(der, TAG.SEQUENCE, 'SignerInfo');
+  const fields: Uint8Array[] = [];
+  let unsigned: readonly Uint8Array[] = [];
+  while (!reader.done) {
+    // Before the signature [0] holds other things, [1] comes only behind it.
+    const field = reader.any('field');
+    if (field.tag === constructed(1)) unsigned = elements(field.content, TAG.SEQUENCE, 'unsignedAttrs');
+    else fields.push(field.bytes);
+  }
+  return sequence(...fields, implicitSet(1, [...unsigned, attribute]));
 }

@@ -1,6 +1,8 @@
 /** Signed documents: detached CMS signatures over a file (RFC 5652, RFC 5035 for the certificate that is signed along). */
+import { sha1 } from '@noble/hashes/legacy.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import {
+  algorithmOid,
   type HashName,
   hashIdentifier,
   hashOfOid,
@@ -39,6 +41,7 @@ const ATTRIBUTE = {
   contentType: '1.2.840.113549.1.9.3',
   messageDigest: '1.2.840.113549.1.9.4',
   signingTime: '1.2.840.113549.1.9.5',
+  signingCertificate: '1.2.840.113549.1.9.16.2.12',
   signingCertificateV2: '1.2.840.113549.1.9.16.2.47',
 } as const;
 
@@ -126,7 +129,8 @@ function documentHash(scheme: SignatureScheme): HashName {
   return 'hash' in scheme ? scheme.hash : 'sha512';
 }
 
-async function digest(hash: HashName, content: Uint8Array): Promise<Uint8Array> {
+/** A digest by its name. */
+export async function digest(hash: HashName, content: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await globalThis.crypto.subtle.digest(WEB_HASH[hash], content.slice()));
 }
 
@@ -162,10 +166,13 @@ export async function verifyDocument(
   return { ok: true, signer, path: result.path, ...(claimedTime === undefined ? {} : { claimedTime }) };
 }
 
-interface OpenedDocument {
+/** A signature that verifies; whether its certificate is to be trusted comes after. */
+export interface OpenedDocument {
   readonly ok: true;
   readonly signer: Certificate;
   readonly certificates: readonly Uint8Array[];
+  /** Whether a signed attribute names the certificate. */
+  readonly hasSigningCertificate: boolean;
   readonly claimedTime?: Date;
 }
 
@@ -176,13 +183,13 @@ class Refusal extends Error {
   }
 }
 
-function refuse(code: DocumentProblemCode, message: string): Refusal {
+/** A refusal to throw inside {@link attempt}. */
+export function refuse(code: DocumentProblemCode, message: string): Refusal {
   return new Refusal({ code, message: `verify document: ${message}` });
 }
 
-async function attempt(
-  open: () => Promise<OpenedDocument>,
-): Promise<OpenedDocument | Extract<DocumentResult, { ok: false }>> {
+/** The refusals of `open` as answers. */
+export async function attempt<T>(open: () => Promise<T>): Promise<T | Extract<DocumentResult, { ok: false }>> {
   try {
     return await open();
   } catch (error) {
@@ -193,9 +200,17 @@ async function attempt(
   }
 }
 
-/** Content, signer's certificate and signature belong together; whether the certificate is to be trusted comes after. */
+/** Whether the certificate is to be trusted comes after. */
 async function openDocument(content: Uint8Array, cms: Uint8Array): Promise<OpenedDocument> {
   const data = parseSignedData(cms);
+  if (data.content !== undefined) {
+    throw refuse('malformed', 'expected a detached signature, got one with content inside');
+  }
+  return openSignature(data, content);
+}
+
+/** Content, signer's certificate and signature belong together. Throws a refusal, which {@link attempt} makes an answer. */
+export async function openSignature(data: CmsSignedData, content: Uint8Array): Promise<OpenedDocument> {
   const signerInfo = onlySigner(data);
   const signer = signerCertificate(signerInfo, data.certificates);
   const hash = hashOfOid(signerInfo.digest);
@@ -207,17 +222,22 @@ async function openDocument(content: Uint8Array, cms: Uint8Array): Promise<Opene
   if (!equalBytes(messageDigest(signerInfo), await digest(hash, content))) {
     throw refuse('content', 'expected the content that was signed, got another');
   }
-  assertSigningCertificate(signerInfo, signer);
+  const hasSigningCertificate = await assertSigningCertificate(signerInfo, signer);
   await assertSignature(signerInfo, signer, hash);
   const claimedTime = signingTime(signerInfo);
-  return { ok: true, signer, certificates: data.certificates, ...(claimedTime === undefined ? {} : { claimedTime }) };
+  return {
+    ok: true,
+    signer,
+    certificates: data.certificates,
+    hasSigningCertificate,
+    ...(claimedTime === undefined ? {} : { claimedTime }),
+  };
 }
 
 function onlySigner(data: CmsSignedData): CmsSigner {
   const [signer, ...more] = data.signers;
   if (signer === undefined || more.length > 0)
     throw refuse('malformed', `expected one signer, got ${data.signers.length}`);
-  if (data.hasContent) throw refuse('malformed', 'expected a detached signature, got one with content inside');
   return signer;
 }
 
@@ -269,17 +289,33 @@ function signingTime(signer: CmsSigner): Date | undefined {
   return value === undefined ? undefined : timeValue(new DerReader(value, 'signingTime').any('Time'), 'signingTime');
 }
 
-function assertSigningCertificate(signer: CmsSigner, certificate: Certificate): void {
-  const value = attributeValue(signer, ATTRIBUTE.signingCertificateV2);
-  if (value === undefined) return;
-  const id = openDer(value, TAG.SEQUENCE, 'SigningCertificateV2')
-    .enter(TAG.SEQUENCE, 'certs')
-    .enter(TAG.SEQUENCE, 'ESSCertIDv2');
-  // Another digest than the default cannot be ours; it is left to the signature, which covers the whole attribute.
-  if (id.tag === TAG.SEQUENCE) return;
-  if (!equalBytes(id.take(TAG.OCTET_STRING, 'certHash').content, sha256(certificate.der))) {
+/** Signs along a certificate: `true` where an attribute names this one, `false` where there is none (RFC 5035 sections 3 and 4). */
+async function assertSigningCertificate(signer: CmsSigner, certificate: Certificate): Promise<boolean> {
+  const [older, newer] = [ATTRIBUTE.signingCertificate, ATTRIBUTE.signingCertificateV2].map((type) =>
+    attributeValue(signer, type),
+  );
+  if (newer !== undefined) await assertCertificateId(newer, certificate, 'SigningCertificateV2');
+  if (older !== undefined) await assertCertificateId(older, certificate, 'SigningCertificate');
+  return newer !== undefined || older !== undefined;
+}
+
+async function assertCertificateId(value: Uint8Array, certificate: Certificate, what: string): Promise<void> {
+  const attribute = openDer(value, TAG.SEQUENCE, what);
+  const certs = attribute.enter(TAG.SEQUENCE, 'certs');
+  const id = certs.enter(TAG.SEQUENCE, 'ESSCertID');
+  const wanted = what === 'SigningCertificate' ? sha1(certificate.der) : await digestOfId(id, certificate.der);
+  if (!equalBytes(id.take(TAG.OCTET_STRING, 'certHash').content, wanted)) {
     throw refuse('certificate', 'expected the certificate that was signed along, got another');
   }
+}
+
+/** ESSCertIDv2 leaves its digest out where it is SHA-256. */
+async function digestOfId(id: DerReader, der: Uint8Array): Promise<Uint8Array> {
+  if (id.tag !== TAG.SEQUENCE) return sha256(der);
+  const dotted = algorithmOid(id.take(TAG.SEQUENCE, 'hashAlgorithm').bytes, 'ESSCertIDv2');
+  const hash = hashOfOid(dotted);
+  if (hash === undefined) throw refuse('unsupported', `expected SHA-256, -384 or -512, got digest ${dotted}`);
+  return digest(hash, der);
 }
 
 async function assertSignature(signer: CmsSigner, certificate: Certificate, hash: HashName): Promise<void> {

@@ -105,4 +105,5 @@ export {
   profileProblems,
 } from './profile.js';
 export type { Purpose } from './purpose.js';
+export { type RawSignature, signRawDocument, verifyRawDocument } from './raw-document.js';
 export type { RevocationStatus } from './revocation.js';

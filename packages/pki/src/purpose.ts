@@ -5,7 +5,7 @@ import { EXTENDED_KEY_USAGE } from './oid.js';
 import { type PathProblem, problemOf } from './path-problem.js';
 
 /** Uses that a leaf's key may be put to. `any` checks no key usage of the leaf. */
-export type Purpose = 'any' | 'server-auth' | 'client-auth' | 'code-signing' | 'tpm-ek' | 'tpm-ak';
+export type Purpose = 'any' | 'server-auth' | 'client-auth' | 'code-signing' | 'tpm-ek' | 'tpm-ak' | 'time-stamping';
 
 interface PurposeRule {
   readonly usage: string;
@@ -32,6 +32,7 @@ const RULES: Readonly<Record<Exclude<Purpose, 'any'>, PurposeRule>> = {
     explicit: true,
     keyUsage: ['keyEncipherment', 'keyAgreement'],
   },
+  'time-stamping': { usage: EXTENDED_KEY_USAGE.timeStamping, explicit: true, keyUsage: ['digitalSignature'] },
   'tpm-ak': { usage: EXTENDED_KEY_USAGE.tcgAikCertificate, explicit: true, keyUsage: ['digitalSignature'] },
 };
 
