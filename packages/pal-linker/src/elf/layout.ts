@@ -1,5 +1,6 @@
 /** Where everything lies: the kept sections of all objects, merged into the sections of a PAL, each on pages of its own. */
 import { PalLinkerError } from '../error.js';
+import { MAX_SECTION_BYTES } from '../image.js';
 import { SHF, SHN, SHT } from './constants.js';
 import type { Live } from './liveness.js';
 import type { ElfSection } from './object.js';
@@ -59,6 +60,9 @@ export interface Region {
   readonly size: number;
 }
 
+/** The largest stretch of memory that takes no bytes in the image: zeroed data with the heap, and the stack. */
+export const MAX_REGION = 256 * 1024 * 1024;
+
 /** The sizes that are not in the objects. */
 export interface LayoutSizes {
   /** Where the first page lies. */
@@ -100,6 +104,7 @@ export function planLayout(live: Live, sizes: LayoutSizes): Layout {
       heap = alignUp(cursor.address, 16);
       if (sizes.heapBytes > 0) cursor.address = heap + sizes.heapBytes;
     }
+    assertFits(name, cursor.address - start);
     if (cursor.address > start) merged.push({ name, address: start, size: cursor.address - start, inputs: placed });
     cursor.address = alignUp(cursor.address, PAGE);
   }
@@ -112,6 +117,13 @@ export function planLayout(live: Live, sizes: LayoutSizes): Layout {
 /** The next multiple of `alignment`, a power of two. */
 export function alignUp(value: number, alignment: number): number {
   return Math.ceil(value / alignment) * alignment;
+}
+
+/** Zeroed memory may be larger than what the image has to carry. */
+function assertFits(section: MergedName, size: number): void {
+  const maximum = section === 'BSS' ? MAX_REGION : MAX_SECTION_BYTES;
+  if (size <= maximum) return;
+  throw new PalLinkerError('limit', `link PAL: expected at most ${maximum} bytes, got ${size}`, { section });
 }
 
 interface Cursor {

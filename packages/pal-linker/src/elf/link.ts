@@ -9,7 +9,7 @@ import {
   parameterBytes,
   readLimits,
 } from '../parameters.js';
-import { isProvidedName, type Layout, PAGE, planLayout } from './layout.js';
+import { isProvidedName, type Layout, MAX_REGION, PAGE, planLayout } from './layout.js';
 import { findLive, type Live } from './liveness.js';
 import type { ElfMachine } from './object.js';
 import { fillSection, planGot, sharedAddress } from './relocate.js';
@@ -58,7 +58,6 @@ export interface MapEntry {
 /** Where PALs lie in their own address space: above the first pages, so that a null pointer leads nowhere. */
 export const PAL_BASE = 0x40_0000;
 
-const MAX_REGION = 256 * 1024 * 1024;
 const KINDS: Readonly<Record<ElfMachine, 2 | 3>> = { 'x86-64': PAL_KIND.ELF_X86_64, aarch64: PAL_KIND.ELF_AARCH64 };
 const TYPES = {
   CODE: PAL_SECTION.CODE,
