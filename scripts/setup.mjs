@@ -68,6 +68,16 @@ export const testTools = [
     found: () => hasGuestKernel() || process.arch !== 'x64',
     install: fetchGuestKernel,
   },
+  {
+    what: 'tools that make squashfs, erofs and ext4 images',
+    debian: ['squashfs-tools', 'erofs-utils', 'e2fsprogs'],
+    found: () => isCommand('mksquashfs') && isCommand('mkfs.erofs') && isCommand('mkfs.ext4'),
+  },
+  {
+    what: 'ip and ping for networks, newuidmap for id maps',
+    debian: ['iproute2', 'iputils-ping', 'uidmap'],
+    found: () => isCommand('ip') && isCommand('ping') && isCommand('newuidmap'),
+  },
   { what: 'tar and util-linux', debian: ['tar', 'util-linux'], found: () => isCommand('tar') && isCommand('setpriv') },
 ];
 

@@ -21,6 +21,7 @@ static void perform_inside(struct operation *op)
 	case OP_NETLINK: op_netlink(op); break;
 	case OP_DOMAIN_NAME: op_domain_name(op); break;
 	case OP_SYSCTL: op_sysctl(op); break;
+	case OP_OWNERS: op_owners(op); break;
 	case OP_HOSTNAME: {
 		const char *name = take_text(op);
 		check(sethostname(name, strlen(name)), name);

@@ -107,6 +107,7 @@ enum code {
 	OP_NETLINK = 34,
 	OP_DOMAIN_NAME = 35,
 	OP_SYSCTL = 36,
+	OP_OWNERS = 37,
 	OP_HOSTNAME = 40,
 	OP_LOOPBACK_UP = 41,
 	OP_RLIMIT = 42,
@@ -290,6 +291,7 @@ void op_stage(void);
 void op_bind(struct operation *op);
 void op_overlay(struct operation *op);
 void op_mount(struct operation *op);
+void op_owners(struct operation *op);
 void op_file(struct operation *op);
 void op_directory(struct operation *op);
 void op_symlink(struct operation *op);
@@ -316,6 +318,7 @@ void op_netlink(struct operation *op);
 void op_netlink_outside(struct operation *op);
 void remove_links(void);
 int try_change_links(int unused);
+int try_new_link(void);
 
 /* ---- privileges.c ---- */
 

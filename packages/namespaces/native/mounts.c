@@ -4,6 +4,7 @@
 #define FIRM (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
 static uint64_t root_propagation;
+static int all_private = 1; /* every mount that we can make or copy is, until one is told otherwise */
 
 /* The kernel's number of the mount that a descriptor is on: stx_mnt_id of statx(2), for C libraries that do not know it. */
 static uint64_t mount_id(int fd, const char *what)
@@ -31,6 +32,9 @@ static void cover(int mount, int place, const char *path)
 /* A mount on a shared one becomes shared itself, so this comes last. Of two kinds, slave is set before shared. */
 static void set_propagation(int mount, uint64_t wanted, int recursive, const char *what)
 {
+	if (wanted == MS_PRIVATE && all_private)
+		return;
+	all_private = 0;
 	static const uint64_t kinds[] = {MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE, MS_SHARED};
 	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		struct mount_attr attr = {.propagation = kinds[i]};
@@ -80,7 +84,9 @@ void make_private(uint64_t propagation)
 /* With slave, what is mounted outside from now on still arrives; nothing of ours ever gets out. */
 void op_private_mounts(struct operation *op)
 {
-	make_private(take_u32(op) & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+	uint64_t propagation = take_u32(op) & MS_SLAVE ? MS_SLAVE : MS_PRIVATE;
+	all_private = propagation == MS_PRIVATE;
+	make_private(propagation);
 }
 
 /* ---- new file systems ---- */
@@ -261,6 +267,16 @@ void op_overlay(struct operation *op)
 	attach(finish_context(fs, attributes, target), target, propagation, 0, target);
 }
 
+static int owner_maps[16]; /* user namespaces for id-mapped mounts */
+static uint32_t owner_count;
+
+void op_owners(struct operation *op)
+{
+	if (owner_count == sizeof owner_maps / sizeof *owner_maps)
+		fail(E2BIG, "owners");
+	owner_maps[owner_count++] = take_own_namespace(op, "owners");
+}
+
 void op_mount(struct operation *op)
 {
 	const char *target = take_text(op);
@@ -268,10 +284,12 @@ void op_mount(struct operation *op)
 	int fs = open_context(type);
 	take_options(op, fs);
 	uint64_t attributes = take_u64(op), propagation = take_u32(op);
-	int owners = take_own_namespace(op, target);
+	uint32_t owners = take_u32(op);
 	int mount = finish_context(fs, attributes, target);
-	if (owners >= 0)
-		show_owners(mount, owners, 0, MS_PRIVATE, target);
+	if (owners > owner_count)
+		fail(EBADF, target);
+	if (owners > 0)
+		show_owners(mount, owner_maps[owners - 1], 0, MS_PRIVATE, target);
 	attach(mount, target, propagation, 0, target);
 }
 

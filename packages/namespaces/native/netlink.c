@@ -167,3 +167,25 @@ int try_change_links(int unused)
 	errno = request((unsigned char *)&message, sizeof message, words, sizeof words);
 	return errno == ENODEV ? 0 : -1;
 }
+
+/* Makes a pair of links, which vanish with the network namespace that we are in. */
+int try_new_link(void)
+{
+	char words[8];
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg link;
+		struct nlattr info;
+		struct nlattr kind;
+		char name[8];
+	} message = {
+		.header = {.nlmsg_len = sizeof message,
+			   .nlmsg_type = RTM_NEWLINK,
+			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL},
+		.info = {.nla_len = 16, .nla_type = 18 /* IFLA_LINKINFO */},
+		.kind = {.nla_len = 9, .nla_type = 1 /* IFLA_INFO_KIND */},
+		.name = "veth",
+	};
+	errno = request((unsigned char *)&message, sizeof message, words, sizeof words);
+	return errno ? -1 : 0;
+}

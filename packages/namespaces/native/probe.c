@@ -66,6 +66,41 @@ static int try_overlay_memory(int unused)
 	return (int)syscall(SYS_setxattr, "x", "user.overlay.opaque", "y", 1, 0);
 }
 
+/* Shows a file system that root of the machine mounts to a user namespace with other ids. */
+static int try_id_mapped(int unused)
+{
+	(void)unused;
+	inside = 1;
+	report_fd = -1;
+	unsigned char ranges[2 * 16] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 1};
+	memcpy(ranges + 16, ranges, 16);
+	struct operation maps = {.at = ranges, .end = ranges + sizeof ranges};
+	int tree = sys_open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | O_CLOEXEC);
+	if (tree < 0)
+		return -1;
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint32_t)take_own_namespace(&maps, "probe")};
+	return sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr);
+}
+
+static int try_loop(int unused)
+{
+	(void)unused;
+	return open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+}
+
+static const char *const image_types[] = {"squashfs", "erofs", "ext4"};
+
+static int try_image_type(int index)
+{
+	return sys_fsopen(image_types[index]);
+}
+
+static int try_veth(int unused)
+{
+	(void)unused;
+	return enter_namespaces(CLONE_NEWUSER | CLONE_NEWNET) < 0 ? -1 : try_new_link();
+}
+
 static int try_proc(int unused)
 {
 	(void)unused;
@@ -154,5 +189,11 @@ __attribute__((noreturn)) void probe(void)
 	probe_one("seccomp", try_seccomp, 0);
 	probe_one("landlock", try_landlock, 0);
 	probe_one("mount-api", try_mount_api, 0);
+	probe_one("id-mapped", try_id_mapped, 0);
+	probe_one("loop", try_loop, 0);
+	for (int i = 0; i < 3; i++)
+		probe_one(image_types[i], try_image_type, i);
+	probe_one("change-links", try_change_links, 0);
+	probe_one("veth", try_veth, 0);
 	_exit(0);
 }

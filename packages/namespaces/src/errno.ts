@@ -4,5 +4,8 @@ import { constants } from 'node:os';
 /** The name of an error number (`EPERM` …), or the number as text where it has none. */
 export function errnoName(number: number): string {
   const found = Object.entries(constants.errno).find(([, value]) => value === number);
-  return found?.[0] ?? `errno ${number}`;
+  return found?.[0] ?? OTHERS[number] ?? `errno ${number}`;
 }
+
+// asm-generic/errno.h: what mounts and links fail with beside the numbers that Node names
+const OTHERS: Readonly<Record<number, string>> = { 15: 'ENOTBLK', 49: 'EUNATCH', 117: 'EUCLEAN', 126: 'ENOKEY' };

@@ -60,7 +60,8 @@ export function planMounts(spec: SandboxSpec, surroundings: MountSurroundings): 
     ...hiding(spec),
     { op: 'pivot-root' },
   ];
-  return { trees: planner.trees, mounts };
+  // The kernel makes no user namespace any more once the staging area covers the root.
+  return { trees: planner.trees, mounts: [...planner.owners, ...mounts] };
 }
 
 function noMounts(spec: SandboxSpec, { files }: MountSurroundings): MountPlan {
@@ -91,6 +92,7 @@ function hiding(spec: SandboxSpec): readonly Operation[] {
 /** Numbers the trees while it turns mounts into operations. */
 class MountPlanner {
   readonly trees: Operation[] = [];
+  readonly owners: Operation[] = [];
   readonly #ids: IdMaps | undefined;
   readonly #kinds: ReadonlySet<NamespaceKind>;
   readonly #caller: Caller;
@@ -245,20 +247,21 @@ class MountPlanner {
 
   #tmpfs(target: string, mount: Omit<TmpfsMount, 'type'>, executable: boolean): Operation {
     const flags = { executable, ...mount, readOnly: mount.readOnly ?? false };
-    const owners = mount.idMapped ? this.#ownersInMemory(mount.idMapped) : NO_OWNERS;
-    return { ...memory(target, mount, attributesOf(flags).attributes), propagation: propagationOf(mount), ...owners };
+    const owners = mount.idMapped ? this.#ownersInMemory(mount.idMapped) : 0;
+    return { ...memory(target, mount, attributesOf(flags).attributes), propagation: propagationOf(mount), owners };
   }
 
   // Made inside, by root of the inside: the ids on the right are those of the inside, as they stand.
-  #ownersInMemory(owners: OwnerMap): KernelOwners {
+  #ownersInMemory(map: OwnerMap): number {
     if (!this.#ids && !isRoot(this.#caller))
       throw bad('expected the user namespace beside an id-mapped mount, got none');
-    if (this.#ids?.denySetgroups)
-      throw bad(
-        'expected an id map of more than one id beside an id-mapped mount, got one',
-        'use ids of type subordinate',
-      );
-    return kernelOwners(owners, undefined);
+    if (this.#ids?.denySetgroups) {
+      const remedy = 'use ids of type subordinate';
+      throw bad('expected an id map of more than one id beside an id-mapped mount, got one', remedy);
+    }
+    if (this.owners.length === MAX_OWNERS) throw bad(`expected at most ${MAX_OWNERS} id-mapped tmpfs, got more`);
+    this.owners.push({ op: 'owners', ...kernelOwners(map, undefined) });
+    return this.owners.length;
   }
 
   // The kernel gives a new instance only to who owns the namespace that it shows; the outer one is shown read-only instead.
@@ -423,12 +426,13 @@ const PROPAGATION: Readonly<Record<MountPropagation, number>> = {
   shared: 1 << 20,
   'slave-shared': (1 << 19) | (1 << 20),
 };
-const PRIVATE = { propagation: PROPAGATION.private, ...NO_OWNERS } as const;
+const PRIVATE = { propagation: PROPAGATION.private, owners: 0 } as const;
 
 /** What the launcher takes for the owners of a tree. */
 const OWNERS = { stored: 0, sandbox: 1, own: 2 } as const;
 const CHANGES = { refused: 0, memory: 1, directory: 2 } as const;
 const NO_LAYER: Layer = { slot: NO_SLOT, source: '', below: '' };
+const MAX_OWNERS = 16;
 const MAX_SLOTS = 250; // the kernel passes at most 253 descriptors at once
 const TMPFS_SIZE = 64 * 1024 * 1024;
 const TTY_GID = 5; // Linux Standard Base

@@ -35,13 +35,13 @@ interface Attribute {
 
 const SANDBOX: Reference = { link: '' };
 
-/** Makes a pair of ends, the first one here and up, the second one in the sandbox and up. */
+/** Makes a pair of ends, the first one here and up, the second one in the sandbox and down: the kernel has no cable yet to set it up. */
 export function createVeth(
   here: LinkEndRequest & { readonly bridge?: string | undefined },
   there: LinkEndRequest,
 ): NetlinkRequest {
   const peer = new Builder();
-  peer.bytes(linkHeader(UP));
+  peer.bytes(linkHeader(0));
   peer.attributes([...endAttributes(there), { type: IFLA.NET_NS_PID, value: SANDBOX }]);
   const data: readonly Attribute[] = [{ type: VETH_INFO_PEER, value: peer.finish() }];
   const request = new Builder();

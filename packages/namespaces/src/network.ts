@@ -117,8 +117,8 @@ function planVeth(link: VethLink): readonly Operation[] {
 
 function planInside(link: LinkSpec): readonly Operation[] {
   const name = nameInside(link);
-  const up = link.type === 'veth' ? [] : [inner(setLink(endOf({ ...link, name })))];
-  return [...up, ...(link.addresses ?? []).map((address) => inner(addAddress(name, parsePrefix(address))))];
+  const up = link.type === 'veth' ? setLink({ name }) : setLink(endOf({ ...link, name }));
+  return [inner(up), ...(link.addresses ?? []).map((address) => inner(addAddress(name, parsePrefix(address))))];
 }
 
 function endOf({ name, mac, mtu }: LinkEnd): LinkEndRequest {
@@ -212,6 +212,8 @@ function hostsFile(
 }
 
 const CAP_NET_ADMIN = 12n;
-const NET_ADMIN_REMEDY =
+
+/** What gives a program the right to make links. */
+export const NET_ADMIN_REMEDY =
   'run as root; or, as an ordinary user, start the program in a user and network namespace of its own (unshare --user --map-root-user ' +
   '--net), which then owns both ends';

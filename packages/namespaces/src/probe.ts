@@ -4,6 +4,8 @@ import { readCaller } from './caller.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
 import { serverProcess } from './launcher.js';
+import type { ImageFileSystem } from './mount-spec.js';
+import { NET_ADMIN_REMEDY } from './network.js';
 import { EVENT, type LauncherEvent } from './protocol.js';
 import { USER_NAMESPACE_REMEDY } from './remedies.js';
 import type { NamespaceKind } from './spec.js';
@@ -24,6 +26,12 @@ export interface Probe {
   readonly seccomp: Availability;
   /** Landlock; `abi` is its version, 0 where it is missing. */
   readonly landlock: Availability & { readonly abi: number };
+  /** Id-mapped mounts of the root file system (Linux 5.12), which `shifted` ids are built on; root only. */
+  readonly idMappedMounts: Availability;
+  /** Image files: a loop device for them, and each of the file systems; root only. */
+  readonly images: Readonly<Record<'loop' | ImageFileSystem, Availability>>;
+  /** Links: made by this user in namespaces of its own, and changed in the network namespace that this program is in. */
+  readonly links: { readonly inside: Availability; readonly outside: Availability };
   /** Ranges of subordinate ids for this user, and the programs that map them. */
   readonly subordinateIds: Availability;
   /** Limits by cgroups: memory, processes and CPU. */
@@ -69,8 +77,33 @@ export async function probe(): Promise<Probe> {
       ),
       abi: answers.get('landlock')?.b ?? 0,
     },
+    idMappedMounts: judge(
+      answers,
+      'id-mapped',
+      'run as root with the root file system on ext4, xfs, btrfs, overlay (5.19) or tmpfs (6.3); or use other ids than shifted',
+    ),
+    images: judgeImages(answers),
+    links: {
+      inside: within('veth', 'use a kernel with CONFIG_VETH, or load it: modprobe veth'),
+      outside: judge(answers, 'change-links', NET_ADMIN_REMEDY),
+    },
     subordinateIds,
     cgroups,
+  };
+}
+
+function judgeImages(answers: ReadonlyMap<string, LauncherEvent>): Probe['images'] {
+  const type = (name: ImageFileSystem): Availability =>
+    judge(answers, name, `run as root, on a kernel with ${name} (modprobe ${name})`);
+  return {
+    loop: judge(
+      answers,
+      'loop',
+      'run as root, on a kernel with loop devices (modprobe loop) whose /dev has loop-control',
+    ),
+    squashfs: type('squashfs'),
+    erofs: type('erofs'),
+    ext4: type('ext4'),
   };
 }
 

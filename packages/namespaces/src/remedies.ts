@@ -1,4 +1,5 @@
 /** What usually mends a failed operation, by its name and the error number. */
+import { NET_ADMIN_REMEDY } from './network.js';
 import type { OperationName } from './operations.js';
 
 /** One sentence for a person, or undefined where nothing general can be said. */
@@ -12,6 +13,7 @@ export const USER_NAMESPACE_REMEDY =
   'AppArmor profile with "userns," (Ubuntu), user.max_user_namespaces above 0; in Docker, --security-opt seccomp=unconfined; in a chroot only root can have one';
 
 const MISSING_MOUNT_POINT = 'the mount point is not there and the root cannot be written: create it in the image';
+const MOVED = 'somebody moved the directory while it was mounted on: let nobody write to a root that is being started';
 const SYMLINK = 'the path passes through a symbolic link of the root file system: give the path that it leads to';
 
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -30,8 +32,46 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'cgroup ENOENT': 'the cgroup is gone: create it anew',
   'cgroup EACCES': 'the cgroup cannot be entered by this user: have it delegated, or start without one',
   'tree ENOENT': 'the source is not there',
+  'tree EPERM': 'id-mapped mounts need root, and a source that is not id-mapped already',
+  'tree ELOOP': 'the subpath passes through a symbolic link: give the path that it leads to',
   'tree EINVAL':
     'the file system of the source has no id-mapped mounts: move it to ext4, xfs or btrfs (tmpfs from Linux 6.3), or use ids of type custom',
+  'image EAGAIN':
+    'another sandbox has the image mounted, and one of the two writes: give each its own copy, or mount it read-only',
+  'image EACCES': 'the image cannot be opened, or its file system wants to be written: repair it first (e2fsck -p)',
+  'image EROFS':
+    'the file system wants to replay its journal: repair it first (e2fsck -p), or mount it with readOnly false',
+  'image EINVAL':
+    'the file is no image of this file system, or offset and size do not fit; for shifted ids it must know id maps (Linux 6.2)',
+  'image ENODEV': 'the kernel lacks this file system: load its module',
+  'image ENOENT':
+    'the image, or the loop device that the kernel gave, is not there: a /dev of its own needs loop-control and the loop devices',
+  'image ENOTBLK': 'an image is a regular file or a block device',
+  'image ERANGE': 'the image is shorter than its offset and size say',
+  'image EPERM': 'the kernel mounts images only for root',
+  'image EUCLEAN': 'the image is damaged',
+  'netlink-outside EPERM': NET_ADMIN_REMEDY,
+  'netlink-outside EEXIST':
+    'a link or address of this name is there already: choose another, or let a NetworkPool choose',
+  'netlink-outside ENODEV': 'a link or bridge outside is not there',
+  'netlink-outside EOPNOTSUPP': 'the kernel lacks this kind of link, or IPv6: load its module',
+  'netlink-outside EBUSY': 'the link belongs to a bridge or bond: take it out of that first',
+  'netlink EEXIST': 'the address or route is there already',
+  'netlink ENETUNREACH': 'no address of the sandbox reaches the gateway: add one, or set onLink',
+  'netlink EHOSTUNREACH': 'no address of the sandbox reaches the gateway: add one, or set onLink',
+  'netlink EACCES': 'the kernel has IPv6 switched off: sysctl net.ipv6.conf.default.disable_ipv6=0',
+  'netlink EOPNOTSUPP': 'the kernel lacks IPv6',
+  'sysctl ENOENT': 'this kernel has no such parameter, or it belongs to no namespace',
+  'sysctl EACCES': 'root of the inside may not set this parameter',
+  'sysctl EROFS': 'outside, /proc/sys is read-only: in Docker, --security-opt systempaths=unconfined',
+  'sysctl EINVAL': 'the value is out of range',
+  'file EROFS': MISSING_MOUNT_POINT,
+  'file ELOOP': SYMLINK,
+  'bind ESTALE': MOVED,
+  'mount ESTALE': MOVED,
+  'mask ESTALE': MOVED,
+  'bind EPERM':
+    'the mount outside has a flag that is locked for this user, which may only add to it; or no device is allowed there',
   'bind EROFS': MISSING_MOUNT_POINT,
   'bind ELOOP': SYMLINK,
   'bind ENOENT': 'the source is not there, or the mount point cannot be made',
@@ -49,6 +89,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'read-only-path ELOOP': SYMLINK,
   'symlink EROFS': MISSING_MOUNT_POINT,
   'rlimit EPERM': 'only root with CAP_SYS_RESOURCE may raise a hard limit: ask for no more than the caller has',
+  'time-namespace ERANGE': 'an offset must leave the clock above zero and below 146 years',
   'time-namespace EINVAL': 'the kernel has no time namespaces: leave them out in `namespaces`',
   'groups EPERM': 'this id map does not allow setgroups: use ids of type subordinate',
   'ids EINVAL': 'the id is not in the id map',

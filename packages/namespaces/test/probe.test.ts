@@ -8,15 +8,17 @@ const result = await probe();
 
 afterAll(cleanUp);
 
-function parts({ namespaces, landlock, ...rest }: Probe): readonly (readonly [string, Availability])[] {
-  return [...Object.entries(namespaces), ['landlock', landlock], ...Object.entries(rest)];
+function parts({ namespaces, landlock, images, links, ...rest }: Probe): readonly (readonly [string, Availability])[] {
+  const groups = [namespaces, { landlock }, images, links, rest];
+  return groups.flatMap((group): (readonly [string, Availability])[] => Object.entries(group));
 }
 
 describe('probing', () => {
   it('answers for every kind of namespace and every ability', () => {
     expect(parts(result).map(([name]) => name)).toEqual([
       ...['user', 'mount', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'time'],
-      ...['landlock', 'overlay', 'overlayMemory', 'proc', 'mountApi', 'seccomp', 'subordinateIds', 'cgroups'],
+      ...['landlock', 'loop', 'squashfs', 'erofs', 'ext4', 'inside', 'outside'],
+      ...['overlay', 'overlayMemory', 'proc', 'mountApi', 'seccomp', 'idMappedMounts', 'subordinateIds', 'cgroups'],
     ]);
   });
 

@@ -1,4 +1,5 @@
 /** Run as a process of its own, under another user or to be killed: starts the sandboxes that its argument describes. */
+import { execFileSync } from 'node:child_process';
 import { createCgroup } from '@casemate/cgroups';
 import { NamespaceError, type SandboxSpec, startSandbox } from '../../src/index.js';
 
@@ -8,9 +9,13 @@ interface Job {
   readonly pidsMax?: number;
   /** Print what is running and wait to be killed. */
   readonly hold?: boolean;
+  /** Commands of the outside to run once the sandbox has written something; it then gets a line. */
+  readonly during?: readonly (readonly [string, ...string[]])[];
+  /** Commands of the outside to run after its end. */
+  readonly after?: readonly (readonly [string, ...string[]])[];
 }
 
-async function perform({ spec, pidsMax, hold }: Job): Promise<unknown> {
+async function perform({ spec, pidsMax, hold, during = [], after = [] }: Job): Promise<unknown> {
   const cgroup = pidsMax === undefined ? undefined : await createCgroup({ limits: { pidsMax } });
   const sandbox = await startSandbox({ ...spec, ...(cgroup && { cgroup }) });
   if (hold) {
@@ -18,8 +23,18 @@ async function perform({ spec, pidsMax, hold }: Job): Promise<unknown> {
     console.log(JSON.stringify({ pid: sandbox.pid, directories }));
     return new Promise(() => undefined);
   }
+  if (during.length > 0) {
+    await new Promise((resolve) => sandbox.stdout?.once('readable', resolve));
+    run(during);
+    sandbox.stdin?.end('go\n');
+  }
   const [stdout, stderr, exit] = await Promise.all([text(sandbox.stdout), text(sandbox.stderr), sandbox.wait()]);
+  run(after);
   return { stdout, stderr, exit };
+}
+
+function run(commands: readonly (readonly [string, ...string[]])[]): void {
+  for (const [file, ...args] of commands) execFileSync(file, args);
 }
 
 async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
