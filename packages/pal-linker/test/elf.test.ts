@@ -35,36 +35,66 @@ describe.skipIf(!isReady)(`linking objects${why}`, () => {
     ];
     const { image, map } = linkElfPal({ objects, name: 'counter', version: '1' });
     const loader = buildProgram(place.path, 'load-pal');
-    expect(runImage(place.path, loader, image, 3)).toBe('0000002f 6869\n');
+    expect(runImage(place.path, loader, image, { command: 3 })).toBe('0000002f 6869\n');
     expect(inspectPal(image).kind).toBe('elf-x86-64');
     expect(map.map(({ section, object }) => `${section} ${object}`)).toContain('DATA counter.o');
   });
 
-  it('gives programs made at random the results that GNU ld gives them', { timeout: 600_000 }, () => {
-    const count = Number(process.env.LINK_PROGRAMS ?? 12);
-    const first = Number(process.env.LINK_SEED ?? 1);
-    using tools = workplace();
-    const loader = buildProgram(tools.path, 'load-pal');
-    for (let seed = first; seed < first + count; seed++) {
-      using place = workplace();
-      const parts = randomProgram(seeded(seed));
-      const { objects, libraries } = compileParts(place.path, parts);
-      const { image } = linkElfPal({ objects: [...objects, ...libraries], name: 'random', version: '1' });
-      const names = [...objects, ...libraries].map(({ name }) => `${place.path}/${name}`);
-      const linked = buildProgram(place.path, 'call-pal', names);
-      for (const command of [0, 7]) {
-        const [ours, theirs] = [runImage(place.path, loader, image, command), run(linked, [String(command)])];
-        expect(`seed ${seed}: ${ours}`).toBe(`seed ${seed}: ${theirs}`);
-      }
-    }
+  it('gives programs made at random the results that GNU ld gives them', { timeout: 1_800_000 }, () => {
+    compareWithLd({ machine: 'x86', compiler: 'gcc', emulator: [], count: Number(process.env.LINK_PROGRAMS ?? 12) });
   });
 });
 
-function compileParts(directory: string, parts: readonly ProgramPart[]) {
+const isArmReady = has('aarch64-linux-gnu-gcc') && has('qemu-aarch64-static');
+if (!isArmReady && process.env.MUST_RUN === '1')
+  throw new Error('aarch64-linux-gnu-gcc and qemu-aarch64-static are missing');
+
+describe.skipIf(!isArmReady)(
+  `linking for AArch64${isArmReady ? '' : ' (skipped: no cross compiler or emulator)'}`,
+  () => {
+    it('gives programs made at random the results that GNU ld gives them', { timeout: 1_800_000 }, () => {
+      const count = Number(process.env.LINK_PROGRAMS ?? 6);
+      compareWithLd({ machine: 'arm', compiler: 'aarch64-linux-gnu-gcc', emulator: ['qemu-aarch64-static'], count });
+    });
+  },
+);
+
+interface Comparison {
+  readonly machine: 'x86' | 'arm';
+  readonly compiler: string;
+  readonly emulator: readonly string[];
+  readonly count: number;
+}
+
+/** `LINK_PROGRAMS` programs from the seed `LINK_SEED` on. */
+function compareWithLd({ machine, compiler, emulator, count }: Comparison): void {
+  const first = Number(process.env.LINK_SEED ?? 1);
+  using tools = workplace();
+  const loader = buildProgram(tools.path, 'load-pal', [], compiler);
+  for (let seed = first; seed < first + count; seed++) {
+    using place = workplace();
+    const { objects, libraries } = compileParts(place.path, randomProgram(seeded(seed), machine), compiler);
+    const files = [...objects, ...libraries];
+    const { image } = linkElfPal({ objects: files, name: 'random', version: '1' });
+    const paths = files.map(({ name }) => `${place.path}/${name}`);
+    const [program = '', ...rest] = [...emulator, buildProgram(place.path, 'call-pal', paths, compiler)];
+    for (const command of [0, 7]) {
+      const ours = runImage(place.path, loader, image, { command, emulator });
+      expect(`seed ${seed}: ${ours}`).toBe(`seed ${seed}: ${run(program, [...rest, String(command)])}`);
+    }
+  }
+}
+
+function compileParts(directory: string, parts: readonly ProgramPart[], compiler: string) {
   const made = parts.map(({ name, source, flags, isArchived }) => {
-    return { object: compile(directory, name, source, [...PAL_CFLAGS, ...flags]), isArchived };
+    return { object: compile(directory, name, source, [...flagsFor(compiler), ...flags], compiler), isArchived };
   });
   const archived = made.filter(({ isArchived }) => isArchived).map(({ object }) => object.name);
   const objects = made.filter(({ isArchived }) => !isArchived).map(({ object }) => object);
   return { objects, libraries: archived.length === 0 ? [] : [archive(directory, 'libparts.a', archived)] };
+}
+
+/** Control-flow protection is an option of x86 compilers. */
+function flagsFor(compiler: string): readonly string[] {
+  return compiler === 'gcc' ? PAL_CFLAGS : PAL_CFLAGS.filter((flag) => !flag.startsWith('-fcf-protection'));
 }

@@ -49,11 +49,16 @@ export function archive(directory: string, name: string, objects: readonly strin
 }
 
 /** Builds one of the two programs that call a PAL. */
-export function buildProgram(directory: string, name: 'load-pal' | 'call-pal', more: readonly string[] = []): string {
+export function buildProgram(
+  directory: string,
+  name: 'load-pal' | 'call-pal',
+  more: readonly string[] = [],
+  compiler = 'gcc',
+): string {
   const output = join(directory, name);
   // The loader must not lie where PALs lie; the other one is linked as they are, at a fixed address.
   const kind = name === 'load-pal' ? ['-static-pie'] : ['-static', '-no-pie', '-z', 'noexecstack'];
-  run('gcc', ['-O1', ...kind, join(programs, `${name}.c`), ...more, '-o', output], directory);
+  run(compiler, ['-O1', ...kind, join(programs, `${name}.c`), ...more, '-o', output], directory);
   return output;
 }
 
@@ -78,8 +83,14 @@ export function loadable(image: Uint8Array): Uint8Array {
 }
 
 /** Runs an image's entry; gives return code and output as text. */
-export function runImage(directory: string, loader: string, image: Uint8Array, command = 0): string {
+export function runImage(
+  directory: string,
+  loader: string,
+  image: Uint8Array,
+  { command = 0, emulator = [] }: { readonly command?: number; readonly emulator?: readonly string[] } = {},
+): string {
   const file = join(directory, 'loadable');
   writeFileSync(file, loadable(image));
-  return run(loader, [file, String(command)]);
+  const [program = loader, ...rest] = [...emulator, loader, file, String(command)];
+  return run(program, rest);
 }

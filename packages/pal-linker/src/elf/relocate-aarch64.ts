@@ -4,8 +4,15 @@ import type { NumberForm, Relocation } from './relocate.js';
 
 /** Whether it needs a slot in the global offset table. */
 export function needsGotArm(type: number): boolean {
-  return type === R_AARCH64.ADR_GOT_PAGE || type === R_AARCH64.LD64_GOT_LO12_NC;
+  return GOT_TYPES.includes(type);
 }
+
+const GOT_TYPES: readonly number[] = [
+  R_AARCH64.GOT_LD_PREL19,
+  R_AARCH64.ADR_GOT_PAGE,
+  R_AARCH64.LD64_GOT_LO12_NC,
+  R_AARCH64.LD64_GOTPAGE_LO15,
+];
 
 /** By how many bits the offset of a load or store is scaled. */
 const SCALES: Readonly<Record<number, number>> = {
@@ -58,6 +65,8 @@ const RULES: ReadonlyMap<number, Apply> = new Map<number, Apply>([
   [R_AARCH64.ADR_PREL_PG_HI21_NC, pageOf],
   [R_AARCH64.ADR_GOT_PAGE, (relocation) => pageDistance(relocation, relocation.target.got())],
   [R_AARCH64.LD64_GOT_LO12_NC, (relocation) => lowBits(relocation, relocation.target.got(), 3)],
+  [R_AARCH64.LD64_GOTPAGE_LO15, (relocation) => gotPageOffset(relocation)],
+  [R_AARCH64.GOT_LD_PREL19, (r) => branch(r, r.target.got() - r.place, { bits: 19, at: 5 })],
   [R_AARCH64.ADD_ABS_LO12_NC, (relocation, value) => lowBits(relocation, value, 0)],
   [R_AARCH64.ADR_PREL_LO21, (r, value) => splitImmediate(r, inRange(r, value - r.place, 21))],
   [R_AARCH64.CALL26, branchOf(26, 0)],
@@ -82,6 +91,13 @@ function lowBits({ put }: Relocation, value: number, scale: number): void {
   const low = value % 4096;
   if (low % (1 << scale) !== 0) throw put.overflow(`a multiple of ${1 << scale}`, value);
   put.instruction(0xfff << 10, (low >> scale) << 10);
+}
+
+/** A slot from the page on which the table begins, in units of 8, 12 bits. */
+function gotPageOffset({ put, target }: Relocation): void {
+  const distance = target.got() - Math.floor(target.gotBase / 4096) * 4096;
+  if (distance >= 1 << 15) throw put.overflow('15 bits', distance);
+  put.instruction(0xfff << 10, (distance >> 3) << 10);
 }
 
 function moveWide({ type, put }: Relocation, value: number, group: number): void {
