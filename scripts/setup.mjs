@@ -69,6 +69,16 @@ export const testTools = [
     install: fetchGuestKernel,
   },
   {
+    what: 'a cryptographic library to link PALs with',
+    debian: ['libmbedtls-dev'],
+    found: () => existsSync('/usr/lib/x86_64-linux-gnu/libmbedcrypto.a'),
+  },
+  {
+    what: 'the compiler and emulator for AArch64',
+    debian: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'qemu-user-static'],
+    found: () => isCommand('aarch64-linux-gnu-gcc') && isCommand('qemu-aarch64-static'),
+  },
+  {
     what: 'tools that make squashfs, erofs and ext4 images',
     debian: ['squashfs-tools', 'erofs-utils', 'e2fsprogs'],
     found: () => isCommand('mksquashfs') && isCommand('mkfs.erofs') && isCommand('mkfs.ext4'),
