@@ -35,6 +35,9 @@ static void perform_inside(struct operation *op)
 	case OP_GROUPS: op_groups(op); break;
 	case OP_IDS: op_ids(op); break;
 	case OP_CAPABILITIES: op_capabilities(op); break;
+	case OP_SECURE_BITS: op_secure_bits(op); break;
+	case OP_SESSION_KEYRING: op_session_keyring(); break;
+	case OP_LANDLOCK: op_landlock(op); break;
 	case OP_NO_NEW_PRIVILEGES: check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS"); break;
 	case OP_CHANGE_DIRECTORY: {
 		const char *path = take_text(op);

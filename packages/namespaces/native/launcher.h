@@ -90,6 +90,7 @@ enum code {
 	OP_TREE = 14,
 	OP_IMAGE = 15,
 	OP_NETLINK_OUTSIDE = 16,
+	OP_SCHEDULING = 17,
 	OP_CGROUP_NAMESPACE = 20,
 	OP_TIME_NAMESPACE = 21,
 	OP_PRIVATE_MOUNTS = 22,
@@ -122,6 +123,9 @@ enum code {
 	OP_INIT = 51,
 	OP_SECCOMP = 52,
 	OP_EXEC = 53,
+	OP_SECURE_BITS = 54,
+	OP_SESSION_KEYRING = 55,
+	OP_LANDLOCK = 56,
 };
 
 enum event {
@@ -131,10 +135,22 @@ enum event {
 	EVENT_PROBE = 5,
 	EVENT_GONE = 6,
 	EVENT_STREAMS = 7,
+	EVENT_LISTENER = 8, /* from the inside only, with the descriptor */
+	EVENT_CALL = 9,
+	EVENT_DONE = 10,
 };
 
-/* What the starter tells a watcher; both are one packet of two numbers: the command and its argument. */
-enum command { COMMAND_SIGNAL = 1, COMMAND_STREAMS_TAKEN = 2 };
+/* What the starter tells a watcher: one packet of two numbers, the command and its argument, and what the command needs. */
+enum command {
+	COMMAND_SIGNAL = 1,
+	COMMAND_STREAMS_TAKEN = 2,
+	/* about a system call that waits: the argument is a ticket, and more follows (notify.c) */
+	COMMAND_ANSWER = 16,
+	COMMAND_READ_MEMORY = 17,
+	COMMAND_WRITE_MEMORY = 18,
+	COMMAND_ADD_FILE = 19,
+	COMMAND_ADD_DESCRIPTOR = 20,
+};
 
 /* One operation as it lies in the plan. */
 struct operation {
@@ -228,6 +244,7 @@ static inline int sys_pidfd_send_signal(int pidfd, int signal)
 /* ---- report.c ---- */
 
 void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text);
+void send_data(int fd, enum event type, uint32_t a, uint32_t b, const void *data, size_t size);
 __attribute__((noreturn)) void fail(int error, const char *detail);
 void check(long result, const char *detail);
 
@@ -328,6 +345,22 @@ void op_groups(struct operation *op);
 void op_ids(struct operation *op);
 void op_become(struct operation *op);
 void op_capabilities(struct operation *op);
+void op_secure_bits(struct operation *op);
+void op_session_keyring(void);
+
+/* ---- scheduling.c ---- */
+
+void op_scheduling(struct operation *op);
+void raise_hard_limit(struct operation *op);
+
+/* ---- landlock.c ---- */
+
+void op_landlock(struct operation *op);
+
+/* ---- notify.c ---- */
+
+void listen_for_calls(int fd);
+void obey_about_call(uint32_t command, uint32_t ticket, struct operation *packet);
 
 /* ---- seccomp.c ---- */
 

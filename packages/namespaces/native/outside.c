@@ -46,6 +46,8 @@ static void perform_outside(void)
 		case OP_GID_MAP: op_id_map(&op, "gid_map"); break;
 		case OP_OOM_SCORE: write_child_file("oom_score_adj", take_text(&op)); break;
 		case OP_TREE: op_tree(&op); break;
+		case OP_SCHEDULING: op_scheduling(&op); break;
+		case OP_RLIMIT: raise_hard_limit(&op); break;
 		case OP_IMAGE: op_image(&op); break;
 		case OP_NETLINK_OUTSIDE: op_netlink_outside(&op); break;
 		default: continue;

@@ -51,18 +51,46 @@ void op_become(struct operation *op)
 	check(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "PR_SET_DUMPABLE");
 }
 
-void op_capabilities(struct operation *op)
+static void set_capabilities(uint64_t permitted, uint64_t effective, uint64_t inheritable)
 {
-	uint64_t keep = take_u64(op);
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 	for (int i = 0; i < 2; i++) {
-		uint32_t half = (uint32_t)(keep >> (32 * i));
-		data[i] = (struct __user_cap_data_struct){.effective = half, .permitted = half, .inheritable = half};
+		data[i] = (struct __user_cap_data_struct){.permitted = (uint32_t)(permitted >> (32 * i)),
+							  .effective = (uint32_t)(effective >> (32 * i)),
+							  .inheritable = (uint32_t)(inheritable >> (32 * i))};
 	}
-	check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "PR_CAP_AMBIENT_CLEAR_ALL");
 	check(syscall(SYS_capset, &header, data), "capset");
+}
+
+/* All sets but the bounding set; the last thing that needs a capability has been done. */
+void op_capabilities(struct operation *op)
+{
+	uint64_t permitted = take_u64(op), effective = take_u64(op), inheritable = take_u64(op), ambient = take_u64(op);
+	check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "PR_CAP_AMBIENT_CLEAR_ALL");
+	set_capabilities(permitted, effective, inheritable);
 	for (unsigned long bit = 0; bit < 64; bit++)
-		if (keep >> bit & 1)
+		if (ambient >> bit & 1)
 			check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, bit, 0, 0), "PR_CAP_AMBIENT_RAISE");
+}
+
+/* Needs CAP_SETPCAP, which a change of the user id has kept as permitted but taken out of effect. */
+void op_secure_bits(struct operation *op)
+{
+	uint32_t bits = take_u32(op);
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+	check(syscall(SYS_capget, &header, data), "capget");
+	uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+	uint64_t inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+	set_capabilities(permitted, permitted, inheritable);
+	check(prctl(PR_SET_SECUREBITS, bits, 0, 0, 0), "PR_SET_SECUREBITS");
+}
+
+/* The caller's session keyring may hold keys that the kernel itself would use for the sandbox: keyrings(7). */
+void op_session_keyring(void)
+{
+	enum { JOIN_SESSION_KEYRING = 1 };
+	if (syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL, 0, 0, 0) < 0 && errno != ENOSYS) /* a kernel without keys */
+		fail(errno, "KEYCTL_JOIN_SESSION_KEYRING");
 }

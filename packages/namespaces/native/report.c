@@ -23,18 +23,23 @@ static int write_all(int fd, const void *data, size_t size)
 }
 
 /* An event: which sandbox, type, two numbers, text. A failure to send is not reported: whoever would read it is gone. */
-void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text)
+void send_data(int fd, enum event type, uint32_t a, uint32_t b, const void *data, size_t size)
 {
 	static unsigned char frame[MAX_EVENT];
-	size_t length = strnlen(text, MAX_EVENT - 20);
+	size_t length = size < MAX_EVENT - 20 ? size : MAX_EVENT - 20;
 	put_u32(frame, (uint32_t)(16 + length));
 	put_u32(frame + 4, sandbox_id);
 	put_u32(frame + 8, type);
 	put_u32(frame + 12, a);
 	put_u32(frame + 16, b);
-	memcpy(frame + 20, text, length);
+	memcpy(frame + 20, data, length);
 	/* One call: watchers share the socket, and the kernel does not mix what single calls of this size send. */
 	(void)write_all(fd, frame, 20 + length);
+}
+
+void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *text)
+{
+	send_data(fd, type, a, b, text, strnlen(text, MAX_EVENT));
 }
 
 /* Reports that the current operation failed, and ends this process. */

@@ -120,13 +120,31 @@ static void inside_closed(void)
 	fail(ECANCELED, "its process was killed");
 }
 
+/* An event, with a descriptor if one came with it. */
+static ssize_t receive_event(int socket, unsigned char *frame, int *passed)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof *passed)];
+	} control;
+	struct iovec data = {.iov_base = frame, .iov_len = MAX_EVENT};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(header), sizeof *passed);
+	return n;
+}
+
 /* Takes one event from inside; returns whether there was one. */
 static int take_event(void)
 {
 	static unsigned char frame[MAX_EVENT];
 	ssize_t n;
+	int passed = -1;
 	do
-		n = recv(inside_socket, frame, sizeof frame, 0);
+		n = receive_event(inside_socket, frame, &passed);
 	while (n < 0 && errno == EINTR);
 	if (n < 20)
 		return 0;
@@ -137,6 +155,7 @@ static int take_event(void)
 		end_sandbox();
 		_exit(FAILED_STATUS);
 	case EVENT_RUNNING: now_running(); break;
+	case EVENT_LISTENER: listen_for_calls(passed); break;
 	case EVENT_EXITED: /* told once every process has gone */
 		status_is_reported = 1;
 		exit_signaled = take_u32(&event);
@@ -175,7 +194,7 @@ static void child_ended(int fd, short events)
 
 static void obey(int fd, short events)
 {
-	unsigned char bytes[64];
+	static unsigned char bytes[MAX_EVENT];
 	(void)events;
 	ssize_t n = recv(fd, bytes, sizeof bytes, 0);
 	if (n < 8)
@@ -188,7 +207,7 @@ static void obey(int fd, short events)
 			(void)sys_pidfd_send_signal(child_pidfd, (int)argument); /* ESRCH: it has just ended, which is reported */
 		break;
 	case COMMAND_STREAMS_TAKEN: streams_taken(); break;
-	default: break;
+	default: obey_about_call(command, argument, &packet); break;
 	}
 }
 

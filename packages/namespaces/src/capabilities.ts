@@ -59,3 +59,9 @@ export function capabilityMask(capabilities: readonly Capability[]): bigint {
     return mask | (1n << BigInt(bit));
   }, 0n);
 }
+
+/** The names of the capabilities in a mask. */
+export function capabilitiesIn(mask: bigint): readonly Capability[] {
+  const names = Object.keys(CAPABILITIES) as Capability[]; // keys of this very object
+  return names.filter((name) => mask & (1n << BigInt(CAPABILITIES[name])));
+}

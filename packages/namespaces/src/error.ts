@@ -8,8 +8,15 @@
  * - `launcher-missing`: the native launcher is not there or cannot be executed
  * - `launcher-failed`: the launcher ended without an answer, or its answer makes no sense
  * - `ended`: the sandbox has ended already
+ * - `call-failed`: the memory of a waiting system call could not be read or written; `errno` says why
  */
-export type NamespaceErrorCode = 'bad-spec' | 'operation-failed' | 'launcher-missing' | 'launcher-failed' | 'ended';
+export type NamespaceErrorCode =
+  | 'bad-spec'
+  | 'operation-failed'
+  | 'launcher-missing'
+  | 'launcher-failed'
+  | 'ended'
+  | 'call-failed';
 
 /** The operation of a plan that failed. */
 export interface FailedOperation {

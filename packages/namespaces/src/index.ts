@@ -2,7 +2,21 @@
 export { type Caller, readCaller, type SubordinateRange } from './caller.js';
 export { CAPABILITIES, type Capability } from './capabilities.js';
 export { attachDeviceProgram, pressureTrigger } from './cgroup-services.js';
+export type {
+  CapabilitySets,
+  LandlockFileRight,
+  LandlockPathRule,
+  LandlockPortRight,
+  LandlockPortRule,
+  LandlockRight,
+  LandlockScope,
+  LandlockSpec,
+  Scheduling,
+  SchedulingPolicy,
+  SecureBit,
+} from './confinement-spec.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
+export { LANDLOCK_RIGHTS } from './landlock.js';
 export { type LauncherServer, startLauncherServer } from './launcher.js';
 export type {
   BindMount,
@@ -58,5 +72,6 @@ export type {
   SeccompProfile,
   SeccompRule,
 } from './seccomp-profile.js';
-export type { IdMapping, IdRange, NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
+export type { IdMapping, IdRange, NamespaceKind, Rlimit, RlimitName, SandboxSeccomp, SandboxSpec } from './spec.js';
 export { startSandbox } from './start.js';
+export type { SystemCall, SystemCallAnswer, SystemCallCallback } from './system-call.js';

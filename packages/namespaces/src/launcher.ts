@@ -16,7 +16,7 @@ export interface Listener {
 /** One request that is being served. */
 export interface Served {
   /** Sends a command about it; moot once it has ended. */
-  readonly tell: (command: CommandName, argument: number) => void;
+  readonly tell: (command: CommandName, argument: number, body?: Uint8Array) => void;
 }
 
 /** What the server has as descriptors 0, 1 and 2, and can hand on. */
@@ -83,7 +83,9 @@ export class ServerProcess implements LauncherServer {
     this.#listeners.set(id, listener);
     if (this.#listeners.size === 1) this.#control.ref();
     this.#write(id, request);
-    return { tell: (command, argument) => this.#write(id, { verb: 'command', command, argument }) };
+    return {
+      tell: (command, argument, body) => this.#write(id, { verb: 'command', command, argument, ...(body && { body }) }),
+    };
   }
 
   /** {@inheritDoc LauncherServer.close} */

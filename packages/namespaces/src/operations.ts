@@ -90,6 +90,21 @@ const OPERATIONS = {
       ...owners,
     }),
   },
+  scheduling: {
+    code: 17,
+    body: struct('scheduling', {
+      wants: u32le,
+      nice: u32le,
+      io: u32le,
+      policy: u32le,
+      flags: u64le,
+      priority: u32le,
+      runtime: u64le,
+      deadline: u64le,
+      period: u64le,
+      processors: sizedBytes('processors', u32le, { max: 1024 }),
+    }),
+  },
   'netlink-outside': { code: 16, body: struct('netlink-outside', { ...Netlink, link: cText }) },
   // performed inside
   'cgroup-namespace': { code: 20, body: Nothing },
@@ -153,11 +168,36 @@ const OPERATIONS = {
   'bounding-set': { code: 45, body: struct('bounding-set', { keep: u64le }) },
   groups: { code: 46, body: struct('groups', { groups: array('groups', u32le, u32le, { max: 65_536 }) }) },
   ids: { code: 47, body: struct('ids', { uid: u32le, gid: u32le }) },
-  capabilities: { code: 48, body: struct('capabilities', { keep: u64le }) },
+  capabilities: {
+    code: 48,
+    body: struct('capabilities', { permitted: u64le, effective: u64le, inheritable: u64le, ambient: u64le }),
+  },
   'no-new-privileges': { code: 49, body: Nothing },
   'change-directory': { code: 50, body: struct('change-directory', { path: cText }) },
   init: { code: 51, body: Nothing },
-  seccomp: { code: 52, body: struct('seccomp', { program: sizedBytes('program', u32le, { max: 32_768 }) }) },
+  seccomp: {
+    code: 52,
+    body: struct('seccomp', {
+      flags: u32le,
+      optionalFlags: u32le,
+      program: sizedBytes('program', u32le, { max: 32_768 }),
+    }),
+  },
+  'secure-bits': { code: 54, body: struct('secure-bits', { bits: u32le }) },
+  'session-keyring': { code: 55, body: Nothing },
+  landlock: {
+    code: 56,
+    body: struct('landlock', {
+      requiredFiles: u64le,
+      optionalFiles: u64le,
+      requiredPorts: u32le,
+      optionalPorts: u32le,
+      requiredScopes: u32le,
+      optionalScopes: u32le,
+      paths: array('paths', u32le, struct('path', { access: u64le, optional: u32le, path: cText }), { max: 4096 }),
+      ports: array('ports', u32le, struct('port', { access: u32le, port: u32le }), { max: 65_536 }),
+    }),
+  },
   exec: {
     code: 53,
     body: struct('exec', {

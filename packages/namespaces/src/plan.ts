@@ -1,14 +1,12 @@
 /** From a description to the list of operations that makes it: pure, printable, testable without privileges. */
 import type { Caller } from './caller.js';
-import { capabilityMask } from './capabilities.js';
+import { planConfinement, planOutsideConfinement } from './confinement.js';
 import { bad } from './error.js';
 import { type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
 import { type NetworkPlan, planNetwork } from './network.js';
 import type { Operation } from './operations.js';
-import { compileSeccomp } from './seccomp.js';
-import { defaultSeccompProgram } from './seccomp-default.js';
-import type { NamespaceKind, Rlimit, RlimitName, SandboxSpec } from './spec.js';
+import type { NamespaceKind, SandboxSpec } from './spec.js';
 
 /** The operations that make a sandbox, in the order in which the launcher performs them. */
 export interface Plan {
@@ -55,6 +53,7 @@ function planOutside(spec: SandboxSpec, ids: IdMaps | undefined): readonly Opera
     ...(ids ? [{ op: 'uid-map', helper: ids.uidHelper, ranges: ids.uids } as const] : []),
     ...(ids ? [{ op: 'gid-map', helper: ids.gidHelper, ranges: ids.gids } as const] : []),
     ...(oom === undefined ? [] : [{ op: 'oom-score', value: String(oom) } as const]),
+    ...planOutsideConfinement(spec),
   ];
 }
 
@@ -92,50 +91,6 @@ function planSysctls({ sysctls = {} }: SandboxSpec, kinds: ReadonlySet<Namespace
     if (/[\0\n]/.test(value)) throw bad(`expected one line as the value of ${name}, got ${JSON.stringify(value)}`);
     return { op: 'sysctl', name: name.replaceAll('.', '/'), value };
   });
-}
-
-function planConfinement(spec: SandboxSpec, ids: IdMaps | undefined): readonly Operation[] {
-  const keep = capabilityMask(spec.capabilities ?? []);
-  const { uid, gid, groups } = spec.user ?? { uid: 0, gid: 0 };
-  return [
-    ...planRlimits(spec),
-    { op: 'new-session' },
-    { op: 'umask', mask: spec.umask ?? 0o022 },
-    { op: 'bounding-set', keep },
-    // A map that forbids setgroups leaves the caller's groups as they are: user_namespaces(7).
-    ...(ids?.denySetgroups ? [] : [{ op: 'groups', groups: groups ?? [] } as const]),
-    { op: 'ids', uid, gid },
-    { op: 'capabilities', keep },
-    { op: 'no-new-privileges' },
-    { op: 'change-directory', path: spec.cwd ?? '/' },
-    ...(spec.init ? [{ op: 'init' } as const] : []),
-    ...planSeccomp(spec),
-  ];
-}
-
-function planSeccomp(spec: SandboxSpec): readonly Operation[] {
-  if (spec.seccomp === 'insecure-none') return [];
-  const program = spec.seccomp ? compileSeccomp(spec.seccomp) : defaultSeccompProgram(spec.capabilities ?? []);
-  return [{ op: 'seccomp', program }];
-}
-
-function planRlimits(spec: SandboxSpec): readonly Operation[] {
-  const entries = Object.entries(spec.rlimits ?? {}) as [RlimitName, Rlimit][]; // RlimitName is the key type
-  return entries.map(([name, { soft, hard }]) => {
-    const resource = RLIMITS[name];
-    if (resource === undefined) throw bad(`expected the name of a resource limit, got "${name}"`);
-    const [low, high] = [rlimitValue(name, soft), rlimitValue(name, hard)];
-    if (low > high) throw bad(`expected rlimit ${name} to have soft at most hard, got ${soft} above ${hard}`);
-    return { op: 'rlimit', resource, soft: low, hard: high };
-  });
-}
-
-function rlimitValue(name: string, value: number | bigint | 'unlimited'): bigint {
-  if (value === 'unlimited') return RLIM_INFINITY;
-  const whole = typeof value === 'bigint' || Number.isSafeInteger(value);
-  if (!whole || value < 0 || value >= RLIM_INFINITY)
-    throw bad(`expected rlimit ${name} as a whole number, got ${value}`);
-  return BigInt(value);
 }
 
 // time_namespaces(7): one line for each clock, seconds and nanoseconds, the latter never negative
@@ -203,7 +158,6 @@ const SYSCTLS: readonly (readonly [RegExp, NamespaceKind])[] = [
 ];
 
 const BILLION = 1_000_000_000n;
-const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 // linux/sched.h
@@ -216,22 +170,4 @@ const CLONE_FLAGS: Readonly<Record<NamespaceKind, number>> = {
   user: 0x1000_0000,
   pid: 0x2000_0000,
   net: 0x4000_0000,
-};
-
-// asm-generic/resource.h
-const RLIMITS: Readonly<Record<RlimitName, number>> = {
-  cpu: 0,
-  fsize: 1,
-  data: 2,
-  stack: 3,
-  core: 4,
-  nproc: 6,
-  nofile: 7,
-  memlock: 8,
-  as: 9,
-  sigpending: 11,
-  msgqueue: 12,
-  nice: 13,
-  rtprio: 14,
-  rttime: 15,
 };

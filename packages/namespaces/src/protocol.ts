@@ -3,10 +3,18 @@ import { decode, encode, oneOf, rest, sizedBytes, struct, u32le } from '@casemat
 import { cText, type Operation, PlanBytes } from './operations.js';
 
 /** The kinds of events. */
-export const EVENT = { failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7 } as const;
+export const EVENT = { failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7, call: 9, done: 10 } as const;
 
 /** Commands about a running sandbox. */
-const COMMAND = { signal: 1, 'streams-taken': 2 } as const;
+const COMMAND = {
+  signal: 1,
+  'streams-taken': 2,
+  answer: 16,
+  'read-memory': 17,
+  'write-memory': 18,
+  'add-file': 19,
+  'add-descriptor': 20,
+} as const;
 
 /** The name of a command. */
 export type CommandName = keyof typeof COMMAND;
@@ -23,7 +31,7 @@ export type Request =
   | { readonly verb: 'start'; readonly streams: readonly StreamName[]; readonly operations: readonly Operation[] }
   | { readonly verb: 'devices'; readonly path: string; readonly program: Uint8Array }
   | { readonly verb: 'pressure'; readonly path: string; readonly trigger: string }
-  | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number };
+  | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number; readonly body?: Uint8Array };
 
 const EventBody = struct('Event', {
   id: u32le,
@@ -45,6 +53,8 @@ export interface LauncherEvent {
   readonly b: number;
   /** failed: what the operation was about; probe: the question; streams: what to open for each, or a hyphen. */
   readonly text: string;
+  /** The same as bytes. call: a system call that waits, as native/notify.c packs it; done: memory that was read. */
+  readonly data: Uint8Array;
 }
 
 /** The bytes of a request: their length, the verb, the number of the sandbox, what the verb needs. */
@@ -62,7 +72,10 @@ export function encodeRequest(id: number, request: Request): Uint8Array {
     case 'pressure':
       return frame(5, id, [encode(PressureTrigger, request)]);
     case 'command':
-      return frame(3, id, [encode(Command, { command: COMMAND[request.command], argument: request.argument })]);
+      return frame(3, id, [
+        encode(Command, { command: COMMAND[request.command], argument: request.argument }),
+        request.body ?? new Uint8Array(),
+      ]);
   }
 }
 
@@ -93,7 +106,7 @@ export class EventReader {
     const events: LauncherEvent[] = [];
     for (let size = this.#nextSize(); size !== undefined; size = this.#nextSize()) {
       const { text, ...event } = decode(EventBody, this.#pending.subarray(4, 4 + size));
-      events.push({ ...event, text: text.length === 0 ? '' : decoder.decode(text) });
+      events.push({ ...event, data: text, text: text.length === 0 ? '' : decoder.decode(text) });
       this.#pending = this.#pending.subarray(4 + size);
     }
     return events;

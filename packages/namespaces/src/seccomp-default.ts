@@ -1,6 +1,7 @@
 /** The filter that a sandbox gets unless it asks for another: what programs need, without what reaches past the namespaces. */
-import type { Capability } from './capabilities.js';
+import { type Capability, capabilitiesIn } from './capabilities.js';
 import { compileSeccomp } from './seccomp.js';
+import { hostArchitecture } from './seccomp-architectures.js';
 import type { SeccompAction, SeccompProfile, SeccompRule } from './seccomp-profile.js';
 
 /**
@@ -28,15 +29,17 @@ export function defaultSeccompProfile(options: { readonly capabilities?: readonl
   };
 }
 
-/** The compiled {@link defaultSeccompProfile}; compiled once for each set of capabilities. */
-export function defaultSeccompProgram(capabilities: readonly Capability[]): Uint8Array {
-  const key = capabilities.toSorted().join();
-  const program = PROGRAMS.get(key) ?? compileSeccomp(defaultSeccompProfile({ capabilities }));
-  PROGRAMS.set(key, program);
+/** The compiled {@link defaultSeccompProfile} of this machine for a mask of capabilities; compiled once for each. */
+export function defaultSeccompProgram(kept: bigint): Uint8Array {
+  const known = PROGRAMS.get(kept);
+  if (known) return known;
+  const capabilities = capabilitiesIn(kept);
+  const program = compileSeccomp(defaultSeccompProfile({ capabilities }), [hostArchitecture()]);
+  PROGRAMS.set(kept, program);
   return program;
 }
 
-const PROGRAMS = new Map<string, Uint8Array>();
+const PROGRAMS = new Map<bigint, Uint8Array>();
 
 const ALLOW: SeccompAction = { type: 'allow' };
 const EPERM = 1;

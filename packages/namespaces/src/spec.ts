@@ -1,9 +1,11 @@
 /** What a sandbox is, as data: namespaces, root file system, identities, confinement and the command. */
 import type { Cgroup } from '@casemate/cgroups';
 import type { Capability } from './capabilities.js';
+import type { CapabilitySets, LandlockSpec, Scheduling, SecureBit } from './confinement-spec.js';
 import type { MountSpec, RootSpec } from './mount-spec.js';
 import type { NetworkSpec } from './network-spec.js';
 import type { SeccompProfile } from './seccomp-profile.js';
+import type { SystemCallCallback } from './system-call.js';
 
 /** A kind of Linux namespace: namespaces(7). */
 export type NamespaceKind = 'user' | 'mount' | 'pid' | 'net' | 'ipc' | 'uts' | 'cgroup' | 'time';
@@ -45,10 +47,20 @@ export interface SandboxSpec {
   readonly sysctls?: Readonly<Record<string, string>>;
   /** What the clocks inside add to those outside, in nanoseconds; needs the time namespace. */
   readonly clockOffsets?: { readonly monotonic?: bigint; readonly boottime?: bigint };
-  /** Capabilities that the command keeps, in all five sets. Default: none. */
-  readonly capabilities?: readonly Capability[];
+  /** Capabilities that the command keeps: in all five sets, or set by set. Default: none. */
+  readonly capabilities?: readonly Capability[] | CapabilitySets;
+  /** Secure bits; all others are cleared. Setting any needs CAP_SETPCAP, which root of a user namespace has. Default: as they are. */
+  readonly secureBits?: readonly SecureBit[];
+  /** Whether set-user-id programs and file capabilities may give the command more than it has. Default false: no_new_privs is set. */
+  readonly insecureNewPrivileges?: boolean;
+  /** Whether the command gets a session keyring of its own (the default) or the caller's, with what is in it: keyrings(7). */
+  readonly sessionKeyring?: 'new' | 'insecure-inherit';
   /** System call filter. Default: {@link defaultSeccompProfile} for the kept capabilities. */
-  readonly seccomp?: SeccompProfile | 'insecure-none';
+  readonly seccomp?: SandboxSeccomp | 'insecure-none';
+  /** What Landlock refuses, beside everything else. Default: nothing. */
+  readonly landlock?: LandlockSpec;
+  /** How it is scheduled. Default: as the caller is. */
+  readonly scheduling?: Scheduling;
   /** Resource limits: setrlimit(2). */
   readonly rlimits?: Readonly<Partial<Record<RlimitName, Rlimit>>>;
   /** The cgroup in which the command starts; made and destroyed by the caller. */
@@ -59,6 +71,14 @@ export interface SandboxSpec {
   readonly init?: boolean;
   /** File mode creation mask. Default 0o022. */
   readonly umask?: number;
+}
+
+/** A system call filter, and who decides about the calls for which a rule has the action `notify`. */
+export interface SandboxSeccomp extends SeccompProfile {
+  /** Needed if an action is `notify`, and refused otherwise. */
+  readonly notify?: SystemCallCallback;
+  /** After how many milliseconds without an answer a call fails with `EPERM`. Default 10,000. */
+  readonly notifyTimeLimit?: number;
 }
 
 /** A run of ids: `count` ids from `inside` on stand for as many from `outside` on. */
@@ -94,11 +114,13 @@ export type RlimitName =
   | 'cpu'
   | 'data'
   | 'fsize'
+  | 'locks'
   | 'memlock'
   | 'msgqueue'
   | 'nice'
   | 'nofile'
   | 'nproc'
+  | 'rss'
   | 'rtprio'
   | 'rttime'
   | 'sigpending'

@@ -3,7 +3,7 @@ import { constants as files, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { readCallerFor } from './caller.js';
+import { type Caller, readCallerFor } from './caller.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
 import { type Served, type ServerProcess, serverProcess, startPrivateServer } from './launcher.js';
@@ -12,6 +12,7 @@ import { EVENT, type LauncherEvent, type StreamName } from './protocol.js';
 import { remedyFor } from './remedies.js';
 import type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
 import type { SandboxSpec } from './spec.js';
+import { Supervisor } from './supervisor.js';
 
 /**
  * Starts the sandbox that `spec` describes; resolves once its command executes. If a protection that it asks for cannot be given,
@@ -22,14 +23,26 @@ import type { SandboxSpec } from './spec.js';
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<Sandbox> {
   options.signal?.throwIfAborted();
-  const plan = planSandbox(spec, await readCallerFor(spec.ids));
+  const plan = startable(spec, await readCallerFor(spec.ids));
   const { stdin = 'pipe', stdout = 'pipe', stderr = 'pipe' } = options.stdio ?? {};
   const sandbox = await launch(plan, [stdin, stdout, stderr]);
   options.signal?.addEventListener('abort', () => void sandbox.stop({ grace: 0 }), { once: true });
   return sandbox;
 }
 
-async function launch(plan: Plan, targets: readonly [StdioTarget, StdioTarget, StdioTarget]): Promise<LaunchedSandbox> {
+/** A plan, and who answers the system calls that wait. */
+interface StartablePlan extends Plan {
+  readonly seccomp: SandboxSpec['seccomp'];
+}
+
+function startable(spec: SandboxSpec, caller: Caller): StartablePlan {
+  return { ...planSandbox(spec, caller), seccomp: spec.seccomp };
+}
+
+async function launch(
+  plan: StartablePlan,
+  targets: readonly [StdioTarget, StdioTarget, StdioTarget],
+): Promise<LaunchedSandbox> {
   if (targets.some((target) => typeof target === 'number')) return launchPrivately(plan, targets);
   const sandbox = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
   try {
@@ -46,7 +59,7 @@ async function launch(plan: Plan, targets: readonly [StdioTarget, StdioTarget, S
 
 /** Descriptors of this program cannot be sent to a server that runs already; a new one inherits them. */
 async function launchPrivately(
-  plan: Plan,
+  plan: StartablePlan,
   [stdin, stdout, stderr]: readonly [StdioTarget, StdioTarget, StdioTarget],
 ): Promise<LaunchedSandbox> {
   const own = (target: StdioTarget): 'inherit' | number => (typeof target === 'number' ? target : 'inherit');
@@ -71,13 +84,15 @@ class LaunchedSandbox implements Sandbox {
   readonly #gone = withResolvers<void>();
   readonly #plan: Plan;
   readonly #served: Served;
+  readonly #supervisor: Supervisor | undefined;
   #streams: readonly [Socket | null, Socket | null, Socket | null] = [null, null, null];
   #pid = 0;
   #ended = false;
   #failure: NamespaceError | undefined;
   #streamFailure: NamespaceError | undefined;
 
-  constructor(server: ServerProcess, plan: Plan, streams: readonly StreamName[]) {
+  constructor(server: ServerProcess, plan: StartablePlan, streams: readonly StreamName[]) {
+    this.#supervisor = supervisorFor(plan, (command, ticket, body) => this.#served.tell(command, ticket, body));
     this.#plan = plan;
     this.running = this.#running.promise;
     this.gone = this.#gone.promise;
@@ -140,8 +155,15 @@ class LaunchedSandbox implements Sandbox {
         this.#pid = event.a;
         this.#running.resolve();
         break;
+      case EVENT.call:
+        this.#supervisor?.call(event);
+        break;
+      case EVENT.done:
+        this.#supervisor?.done(event);
+        break;
       case EVENT.exited:
         this.#ended = true;
+        this.#supervisor?.close();
         this.#exit.resolve(exitOf(event));
         this.#gone.resolve();
         break;
@@ -149,6 +171,7 @@ class LaunchedSandbox implements Sandbox {
   }
 
   #leave(how: LauncherEvent | NamespaceError): void {
+    this.#supervisor?.close();
     this.#gone.resolve();
     if (this.#ended) return;
     const error = this.#failure ?? this.#streamFailure ?? (how instanceof NamespaceError ? how : watcherFailed(how));
@@ -174,6 +197,14 @@ class LaunchedSandbox implements Sandbox {
   #send(signal: NodeJS.Signals): void {
     this.#served.tell('signal', constants.signals[signal]);
   }
+}
+
+function supervisorFor(
+  { seccomp }: StartablePlan,
+  tell: ConstructorParameters<typeof Supervisor>[2],
+): Supervisor | undefined {
+  if (typeof seccomp !== 'object' || !seccomp.notify) return undefined;
+  return new Supervisor(seccomp.notify, seccomp.notifyTimeLimit ?? 10_000, tell);
 }
 
 /** Opens the launcher's end of a pipe as a stream of ours; it keeps its own until we say that we have it. */
