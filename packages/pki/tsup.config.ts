@@ -6,6 +6,7 @@ export default library([
   'src/ml-dsa.ts',
   'src/pkcs11.ts',
   'src/pkcs12.ts',
+  'src/template.ts',
   'src/timestamp.ts',
   'src/node.ts',
   'src/service.ts',

@@ -1,8 +1,9 @@
 /** CA hierarchies: a tree of certificates described as data, and its generation step by step. */
 import { type SignatureAlgorithm, schemeOf } from './algorithm.js';
+import { type AlternativeNames, generalNames } from './alternative-name.js';
 import { parseCertificate } from './certificate.js';
 import { PkiError } from './error.js';
-import { assertSubject, createCertificate, type Issuer } from './issue.js';
+import { assertAlternativeNames, assertSubject, createCertificate, type Issuer } from './issue.js';
 import { assertSignerOf, generateKey, type Signer, type SoftwareKey } from './key.js';
 import type { NameInput } from './name.js';
 import { type CertificateProfile, PROFILES, profileProblems } from './profile.js';
@@ -15,6 +16,8 @@ export interface TemplateEntry {
   readonly issuer?: string;
   /** The common name; the rest of the subject is the template's. */
   readonly commonName: string;
+  /** Alternative names, within the rules of the profile: host names of a server. */
+  readonly subjectAltName?: AlternativeNames;
   /** What the certificate is for, one sentence for people. */
   readonly use: string;
   /** The kind of certificate. */
@@ -92,6 +95,8 @@ export interface HierarchyOptions {
   readonly notBefore?: Date;
   /** Keeps finished steps; memory only without it. */
   readonly store?: GenerationStore;
+  /** Told before each step, for people who wait. */
+  readonly onStep?: (entry: TemplateEntry) => void;
 }
 
 /**
@@ -213,6 +218,8 @@ function entryProblems(
 function subjectProblems(each: TemplateEntry, template: HierarchyTemplate): readonly string[] {
   try {
     assertSubject(each.profile, subjectOf(each, template));
+    assertAlternativeNames(each.profile, each.subjectAltName ?? {});
+    generalNames(each.subjectAltName ?? {});
     schemeOf(each.algorithm ?? template.algorithm);
     return [];
   } catch (error) {
@@ -221,7 +228,8 @@ function subjectProblems(each: TemplateEntry, template: HierarchyTemplate): read
   }
 }
 
-function subjectOf(each: TemplateEntry, template: HierarchyTemplate): NameInput {
+/** The whole subject of an entry. */
+export function subjectOf(each: TemplateEntry, template: HierarchyTemplate): NameInput {
   return { ...template.subject, commonName: each.commonName };
 }
 
@@ -235,6 +243,7 @@ export async function createHierarchy(template: HierarchyTemplate, options: Hier
   if (problems.length > 0) throw new PkiError('bad-input', `use template ${template.name}: ${problems.join('; ')}`);
   const entries = new Map<string, GeneratedEntry>();
   for (const each of template.certificates) {
+    options.onStep?.(each);
     entries.set(
       each.name,
       (await resumeEntry(each, options)) ?? (await generateEntry(each, template, entries, options)),
@@ -261,6 +270,7 @@ async function generateEntry(
     subject: subjectOf(each, template),
     publicKey: key.publicKey,
     issuer: issuerOf(each, template, entries) ?? { signer: key },
+    ...(each.subjectAltName === undefined ? {} : { subjectAltName: each.subjectAltName }),
     ...(options.notBefore === undefined ? {} : { notBefore: options.notBefore }),
   });
   const generated = { certificate, key };

@@ -16,7 +16,8 @@ import {
   type HierarchyTemplate,
   templateProblems,
 } from './hierarchy.js';
-import { importKey } from './key.js';
+import { importKey, type SoftwareKey } from './key.js';
+import { isOffline, offlineKey } from './offline-key.js';
 import { encodePem, parsePem } from './pem.js';
 import { isCode, takeLock } from './store-lock.js';
 
@@ -25,6 +26,9 @@ export interface StoreOptions {
   /** Encrypts the private keys (PBES2, see `encryptKey`); without it they are protected by file mode 0600 alone. */
   readonly passphrase?: string;
 }
+
+/** Options of a generation in a store. */
+export type GenerationOptions = Pick<HierarchyOptions, 'notBefore' | 'onStep'>;
 
 /** A directory store. It holds nothing open between calls. */
 export interface PkiStore {
@@ -36,7 +40,7 @@ export interface PkiStore {
    * Throws {@link PkiError}: `exists` where the store has one, `locked` while another process generates, and what `createHierarchy`
    * throws.
    */
-  generate(template: HierarchyTemplate, options?: Pick<HierarchyOptions, 'notBefore'>): Promise<Hierarchy>;
+  generate(template: HierarchyTemplate, options?: GenerationOptions): Promise<Hierarchy>;
   /** The hierarchy with its keys. Throws {@link PkiError}: `not-found`, `wrong-passphrase`, `malformed`, `key-mismatch`. */
   load(): Promise<Hierarchy>;
   /**
@@ -49,7 +53,8 @@ export interface PkiStore {
 }
 
 const HIERARCHY = 'hierarchy';
-const PARTIAL = '.hierarchy.partial';
+/** Where a generation stands until it is whole. */
+export const PARTIAL = '.hierarchy.partial';
 const TEMPLATE = 'template.json';
 
 /** Opens the store in directory `path`, which is created with mode 0700 where it is missing. */
@@ -68,7 +73,7 @@ async function generate(
   path: string,
   template: HierarchyTemplate,
   options: StoreOptions,
-  generation: Pick<HierarchyOptions, 'notBefore'>,
+  generation: GenerationOptions,
 ): Promise<Hierarchy> {
   await using _lock = await takeLock(join(path, 'lock'));
   await assertFree(path);
@@ -83,12 +88,14 @@ async function generate(
   return hierarchy;
 }
 
-async function assertFree(path: string): Promise<void> {
+/** Throws {@link PkiError} `exists` where there is a hierarchy: a release PKI is never overwritten. */
+export async function assertFree(path: string): Promise<void> {
   if (!(await readdir(path)).includes(HIERARCHY)) return;
   throw new PkiError('exists', `generate hierarchy: expected none in ${path}, got one; it is never overwritten`);
 }
 
-async function startPartial(partial: string, template: HierarchyTemplate): Promise<void> {
+/** Begins a generation, or goes on with one of the same template. */
+export async function startPartial(partial: string, template: HierarchyTemplate): Promise<void> {
   await mkdir(partial, { recursive: true, mode: 0o700 });
   const text = `${JSON.stringify(template, undefined, 2)}\n`;
   const earlier = await readTemplateText(partial);
@@ -117,21 +124,26 @@ function generationStore(directory: string, options: StoreOptions): GenerationSt
   };
 }
 
-/** One file with certificate and key, so that neither is ever there without the other. */
-async function writeEntry(
+/** Writes one file with certificate and key, so that neither is ever there without the other. */
+export async function writeEntry(
   directory: string,
   name: string,
   entry: GeneratedEntry,
   options: StoreOptions,
 ): Promise<void> {
-  const key = await entry.key.unsafeExportKey();
-  const { passphrase } = options;
-  const block =
-    passphrase === undefined
-      ? encodePem('PRIVATE KEY', key)
-      : encodePem('ENCRYPTED PRIVATE KEY', await encryptKey(key, passphrase));
+  const block = isOffline(entry.key) ? OFFLINE : await keyBlock(entry.key, options);
   const text = `algorithm: ${entry.key.algorithm}\n${encodePem('CERTIFICATE', entry.certificate)}${block}`;
   await writeFileAtomic(join(directory, `${name}.pem`), text, { mode: 0o600 });
+}
+
+/** Stands in an entry's file where the private key is elsewhere. */
+const OFFLINE = 'key: offline\n';
+
+async function keyBlock(key: SoftwareKey, { passphrase }: StoreOptions): Promise<string> {
+  const pkcs8 = await key.unsafeExportKey();
+  return passphrase === undefined
+    ? encodePem('PRIVATE KEY', pkcs8)
+    : encodePem('ENCRYPTED PRIVATE KEY', await encryptKey(pkcs8, passphrase));
 }
 
 async function readEntry(directory: string, name: string, options: StoreOptions): Promise<GeneratedEntry | undefined> {
@@ -145,8 +157,11 @@ async function readEntry(directory: string, name: string, options: StoreOptions)
   }
   const blocks = parsePem(text);
   const certificate = blocks.find((block) => block.label === 'CERTIFICATE')?.der;
-  const pkcs8 = await privateKey(blocks, options, path);
   if (certificate === undefined) throw new PkiError('malformed', `read ${path}: expected a certificate, got none`);
+  if (text.endsWith(OFFLINE)) {
+    return { certificate, key: offlineKey(name, parseCertificate(certificate).publicKey, storedAlgorithm(text, path)) };
+  }
+  const pkcs8 = await privateKey(blocks, options, path);
   return { certificate, key: await importKey(pkcs8, storedAlgorithm(text, path)) };
 }
 
