@@ -23,12 +23,18 @@ const SEED_BYTES = { min: 32, max: 64 };
 /** The command sets that an entry point has, the first of them its default: what an entry point leaves out is not in its bundle. */
 export type Profiles = readonly (readonly [UtpmProfile, readonly Handler[]])[];
 
+/** A TPM whose answers need not be waited for where they are there at once. */
+export interface DirectTpm extends Utpm {
+  /** `send` without a promise where none is needed; throws what `send` rejects with. */
+  answer(command: Uint8Array, options?: UtpmSendOptions): Promise<Uint8Array> | Uint8Array;
+}
+
 /** Makes the `openUtpm` of an entry point, which has a default provider and profiles of its own. */
-export function openerWith(crypto: UtpmCrypto, profiles: Profiles): (options?: UtpmOptions) => Promise<Utpm> {
+export function openerWith(crypto: UtpmCrypto, profiles: Profiles): (options?: UtpmOptions) => Promise<DirectTpm> {
   return (options = {}) => open({ ...options, crypto: options.crypto ?? crypto }, profiles);
 }
 
-async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }, profiles: Profiles): Promise<Utpm> {
+async function open(options: UtpmOptions & { readonly crypto: UtpmCrypto }, profiles: Profiles): Promise<DirectTpm> {
   const { crypto, state = memoryState(), seeds = {}, now = () => performance.now() } = options;
   const [profile, list] = profileOf(options.profile, profiles);
   assertSeeds(seeds);
@@ -74,7 +80,7 @@ function profileOf(wanted: UtpmProfile | undefined, profiles: Profiles): Profile
 }
 
 // Owns the state: the only one who writes it, and the one who lets go of it.
-class EmbeddedTpm implements Utpm {
+class EmbeddedTpm implements DirectTpm {
   readonly profile: UtpmProfile;
   #tpm: Tpm;
   readonly #state: UtpmState;
@@ -106,12 +112,15 @@ class EmbeddedTpm implements Utpm {
     this.#tpm.commandSize = bytes;
   }
 
-  async send(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> {
+  async send(command: Uint8Array, options?: UtpmSendOptions): Promise<Uint8Array> {
+    return this.answer(command, options);
+  }
+
+  answer(command: Uint8Array, options: UtpmSendOptions = {}): Promise<Uint8Array> | Uint8Array {
     this.#assertOpen();
     options.signal?.throwIfAborted();
     // Nothing is under way most of the time, and then nothing needs to wait, nor to be copied for later. (The slice() of a Buffer is none.)
-    const answer =
-      this.#waiting === 0 ? this.#answer(command, options) : this.#answerLater(new Uint8Array(command), options);
+    const answer = this.#waiting === 0 ? this.#run(command, options) : this.#runLater(new Uint8Array(command), options);
     if (!(answer instanceof Promise)) return answer;
     if (this.#waiting === 0) this.#enqueue(() => answer).catch(() => undefined);
     return options.signal === undefined ? answer : orAbort(answer, options.signal);
@@ -168,11 +177,11 @@ class EmbeddedTpm implements Utpm {
     }
   }
 
-  #answerLater(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> {
-    return this.#enqueue(() => this.#answer(command, options));
+  #runLater(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> {
+    return this.#enqueue(() => this.#run(command, options));
   }
 
-  #answer(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> | Uint8Array {
+  #run(command: Uint8Array, options: UtpmSendOptions): Promise<Uint8Array> | Uint8Array {
     if (command.length > this.#tpm.commandSize) return TOO_LONG.slice();
     this.#tpm.volatile.isPresent = options.physicalPresence === true;
     const response = execute(this.#tpm, this.#handlers, command, options.locality ?? 0);

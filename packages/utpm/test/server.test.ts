@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { memoryState } from '../src/index-node.js';
 import { parseArguments } from '../src/server/arguments.js';
-import { serve, type UtpmServer } from '../src/server.js';
+import { type ListenAddress, serve, type UtpmServer } from '../src/server.js';
 import { commandBytes, openChannel } from './raw.js';
 
 const local = { type: 'tcp', port: 0 } as const;
@@ -31,6 +31,7 @@ function ask(socket: Socket, bytes: Uint8Array, length: number): Promise<string>
     let answer = Buffer.alloc(0);
     const done = (): void => {
       socket.off('data', collect);
+      socket.off('close', done);
       resolve(answer.toString('hex'));
     };
     const collect = (chunk: Buffer): void => {
@@ -145,6 +146,79 @@ describe('the server', () => {
     await using server = await serve({ data: local });
     const taken = { type: 'tcp', port: portOf(server.data) } as const;
     await expect(serve({ data: taken })).rejects.toMatchObject({ code: 'listen-failed' });
+  });
+
+  describe.each([
+    ['TCP', (): ListenAddress => local],
+    ['a Unix socket', (): ListenAddress => ({ type: 'unix', path: join(mkdtempSync(join(tmpdir(), 'utpm-')), 's') })],
+  ])('over %s', (_, address) => {
+    const open = (server: UtpmServer): Promise<Socket> =>
+      connect(server.data?.type === 'unix' ? server.data.path : portOf(server.data));
+    const select = [{ hash: 11, pcrSelect: Uint8Array.of(0xff, 0, 0) }];
+    const read = commandBytes(PcrRead, [], { pcrSelectionIn: select });
+
+    it('answers commands in their order, however they are cut or joined', async () => {
+      await using server = await serve({ data: address(), startup: true });
+      const socket = await open(server);
+      const both = Buffer.concat([getRandom, read, getRandom]);
+      const expected = [20, 300, 20];
+      const sizes = async (): Promise<number[]> => {
+        const answer = Buffer.from(await ask(socket, Buffer.alloc(0), 340), 'hex');
+        return [answer.readUInt32BE(2), answer.readUInt32BE(22), answer.readUInt32BE(322)];
+      };
+      const joined = sizes();
+      socket.write(both);
+      expect(await joined).toEqual(expected);
+      for (let cut = 1; cut < both.length; cut += 7) {
+        const answers = sizes();
+        socket.write(both.subarray(0, cut));
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        socket.write(both.subarray(cut));
+        expect(await answers).toEqual(expected);
+      }
+      socket.destroy();
+    });
+
+    it('waits for a client that does not read, and serves another one meanwhile', async () => {
+      await using server = await serve({ data: address(), startup: true });
+      const [lazy, other] = [await open(server), await open(server)];
+      lazy.pause();
+      const count = 20_000;
+      lazy.write(Buffer.concat(Array.from({ length: count }, () => read)));
+      // 6 MB of answers are more than the sockets hold.
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect((await openChannel(other)(getRandom)).length).toBe(20);
+      const asked = ask(lazy, Buffer.alloc(0), count * 300);
+      lazy.resume();
+      const answers = Buffer.from(await asked, 'hex');
+      expect(answers.length).toBe(count * 300);
+      const first = answers.subarray(0, 300);
+      const isSame = (_: unknown, i: number): boolean => first.compare(answers, i * 300, (i + 1) * 300) === 0;
+      expect(Array.from({ length: count }, isSame).indexOf(false)).toBe(-1);
+      lazy.destroy();
+      other.destroy();
+    });
+
+    it('answers a client that has nothing more to say, and ends', async () => {
+      await using server = await serve({ data: address(), startup: true });
+      const socket = await open(server);
+      const chunks: Buffer[] = [];
+      socket.on('data', (chunk) => chunks.push(chunk));
+      const ended = new Promise((resolve) => socket.once('close', resolve));
+      socket.end(Buffer.concat([getRandom, read]));
+      await ended;
+      expect(Buffer.concat(chunks).length).toBe(320);
+    });
+  });
+
+  it('ends a connection after one answer where it is told to, and runs nothing more of it', async () => {
+    await using server = await serve({ data: local, startup: true, endAfterAnswer: true });
+    const extend = commandBytes(PcrExtend, [16], { digests: [{ hashAlg: 11, digest: new Uint8Array(32) }] });
+    const socket = await connect(portOf(server.data));
+    expect(Buffer.from(await ask(socket, Buffer.concat([getRandom, extend, extend]), 1000), 'hex').length).toBe(20);
+    const read = commandBytes(PcrRead, [], { pcrSelectionIn: [{ hash: 11, pcrSelect: Uint8Array.of(0, 0, 1) }] });
+    const value = await openChannel(await connect(portOf(server.data)))(read);
+    expect(Buffer.from(value.subarray(-32)).toString('hex')).toBe('00'.repeat(32));
   });
 
   it('outlives any bytes on either port', async () => {

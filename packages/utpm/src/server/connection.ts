@@ -1,7 +1,7 @@
 /** One client connection: requests cut off a byte stream, answered one after another. */
 import type { Socket } from 'node:net';
 import { concat, EMPTY } from '../bytes.js';
-import { onBytes } from './one-buffer.js';
+import { onBytes, type Send, senderOf } from './one-buffer.js';
 
 /** How requests are told apart and answered. */
 export interface Protocol {
@@ -10,14 +10,17 @@ export interface Protocol {
    * to complete it, -1 where no request can start so. The client controls every byte.
    */
   measure(bytes: Uint8Array): number;
-  /** Runs one request; `undefined` ends the connection without an answer. */
-  answer(request: Uint8Array): Promise<Uint8Array | undefined>;
+  /**
+   * Runs one request; `undefined` ends the connection without an answer. The request is overwritten when this has returned: who needs it
+   * when a promise goes on copies it.
+   */
+  answer(request: Uint8Array): Promise<Uint8Array | undefined> | Uint8Array | undefined;
   /** Milliseconds that a client has for a whole request, from its first byte on; without it, as long as it likes. */
   readonly patience?: number;
 }
 
-/** Chooses the protocol of a request by its first four bytes. */
-export type Detect = (head: Uint8Array) => Protocol | undefined;
+/** Chooses the protocol of a request by its first four bytes, which are there. */
+export type Detect = (request: Uint8Array) => Protocol | undefined;
 
 /** What can be chosen for a connection. */
 export interface ConnectionOptions {
@@ -41,6 +44,7 @@ export function openConnection(socket: Socket, detect: Detect, options: Connecti
 
 class Connection implements PendingConnection {
   readonly #socket: Socket;
+  readonly #send: Send;
   readonly #detect: Detect;
   readonly #endsAfterAnswer: boolean;
   #buffered: Uint8Array = EMPTY;
@@ -50,6 +54,7 @@ class Connection implements PendingConnection {
 
   constructor(socket: Socket, detect: Detect, endsAfterAnswer: boolean) {
     this.#socket = socket;
+    this.#send = senderOf(socket);
     this.#detect = detect;
     this.#endsAfterAnswer = endsAfterAnswer;
     socket.setNoDelay?.(true);
@@ -59,50 +64,80 @@ class Connection implements PendingConnection {
   }
 
   start(): void {
-    void this.#pump();
+    this.#isBusy = false;
+    this.#serve();
   }
 
   #take(bytes: Uint8Array): void {
     // What is answered at once need not be copied, and that is nearly all.
-    const isWhole = this.#buffered.length === 0 && !this.#isBusy;
-    this.#buffered = isWhole ? bytes : concat(this.#buffered, bytes);
+    const isFirst = this.#buffered.length === 0;
+    this.#buffered = isFirst ? bytes : concat(this.#buffered, bytes);
     if (this.#buffered.length > MAX_BUFFERED) this.#socket.destroy();
-    else if (!this.#isBusy) void this.#pump();
-    if (isWhole && this.#buffered.length > 0) this.#buffered = new Uint8Array(this.#buffered);
+    else if (!this.#isBusy) this.#serve();
+    if (isFirst && this.#buffered.length > 0) this.#buffered = new Uint8Array(this.#buffered);
   }
 
-  async #pump(): Promise<void> {
-    this.#isBusy = true;
+  /** Answers what has come, until something has to be waited for. Most answers are there at once, and no promise delays them. */
+  #serve(): void {
     try {
-      while (this.#buffered.length >= 4 && !this.#socket.destroyed) {
-        if (!(await this.#serveOne())) break;
-      }
-      this.#expectRest();
+      let isAnswered = true;
+      while (isAnswered && !this.#isBusy) isAnswered = this.#serveOne();
+      if (!this.#isBusy) this.#expectRest();
     } catch {
       // An answer that could not be made (the TPM was closed meanwhile): the client sees the connection end.
       this.#socket.destroy();
-    } finally {
-      this.#isBusy = false;
     }
   }
 
-  /** Answers one request; `false` where there is none to answer. */
-  async #serveOne(): Promise<boolean> {
-    const protocol = this.#detect(this.#buffered.subarray(0, 4));
+  /** Answers one request, or begins to; `false` where there is none to answer. */
+  #serveOne(): boolean {
+    if (this.#buffered.length < 4 || this.#socket.destroyed) return false;
+    const protocol = this.#detect(this.#buffered);
     const length = protocol?.measure(this.#buffered) ?? -1;
     if (length < 0 || length > MAX_BUFFERED) {
       this.#socket.destroy();
       return false;
     }
     if (length === 0 || length > this.#buffered.length) return false;
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
-    const request = new Uint8Array(this.#buffered.subarray(0, length));
-    this.#buffered = this.#buffered.subarray(length);
-    const answer = await protocol?.answer(request);
-    if (answer !== undefined && answer.length > 0 && !this.#socket.write(answer)) await this.#drained();
-    if (answer === undefined || this.#endsAfterAnswer) this.#socket.end();
-    return answer !== undefined && !this.#endsAfterAnswer;
+    const answer = protocol?.answer(this.#takeRequest(length));
+    const rest = answer instanceof Promise ? answer.then((late) => this.#deliver(late)) : this.#deliver(answer);
+    if (rest !== undefined) void this.#wait(rest);
+    return true;
+  }
+
+  #takeRequest(length: number): Uint8Array {
+    const bytes = this.#buffered;
+    const isAll = length === bytes.length;
+    this.#buffered = isAll ? EMPTY : bytes.subarray(length);
+    return isAll ? bytes : bytes.subarray(0, length);
+  }
+
+  /** Sends an answer; what it returns has to happen before the next request is looked at. */
+  #deliver(answer: Uint8Array | undefined): Promise<void> | undefined {
+    const isTaken = answer === undefined || answer.length === 0 || this.#send(answer);
+    if (answer === undefined || this.#endsAfterAnswer) {
+      this.#socket.end();
+      return this.#closed();
+    }
+    return isTaken ? undefined : this.#drained();
+  }
+
+  /** Answers nothing until `event` has happened. */
+  async #wait(event: Promise<void>): Promise<void> {
+    this.#isBusy = true;
+    try {
+      await event;
+    } catch {
+      this.#socket.destroy();
+    }
+    this.#isBusy = false;
+    this.#serve();
+  }
+
+  #closed(): Promise<void> {
+    return new Promise((resolve) => this.#socket.once('close', () => resolve()));
   }
 
   // A client that does not read its answers gets no further ones: they are not collected here.
@@ -110,15 +145,20 @@ class Connection implements PendingConnection {
     const socket = this.#socket;
     socket.pause();
     await new Promise<void>((resolve) => {
-      socket.once('drain', resolve);
-      socket.once('close', resolve);
+      const goOn = (): void => {
+        socket.off('drain', goOn);
+        socket.off('close', goOn);
+        resolve();
+      };
+      socket.on('drain', goOn);
+      socket.on('close', goOn);
     });
     socket.resume();
   }
 
   #expectRest(): void {
     if (this.#buffered.length === 0 || this.#timer !== undefined || this.#socket.destroyed) return;
-    const patience = this.#buffered.length < 4 ? PATIENCE : this.#detect(this.#buffered.subarray(0, 4))?.patience;
+    const patience = this.#buffered.length < 4 ? PATIENCE : this.#detect(this.#buffered)?.patience;
     if (patience !== undefined) this.#timer = setTimeout(() => this.#socket.destroy(), patience);
   }
 }

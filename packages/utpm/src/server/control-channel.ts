@@ -75,7 +75,8 @@ interface DescriptorOptions {
 
 /** The control channel of `platform`, for one connection. */
 export function controlChannel(platform: Platform, options: ControlOptions): Protocol {
-  return { measure, answer: (request) => control({ platform, options }, request), patience: 500 };
+  const channel = { platform, options };
+  return { measure, answer: (request) => control(channel, new Uint8Array(request)), patience: 500 };
 }
 
 interface Channel {

@@ -18,7 +18,6 @@ export function dataChannel(platform: Platform): Protocol {
       return Math.max(size, HEADER);
     },
     // What swtpm answers while it is not initialised is a failure.
-    answer: (request) =>
-      platform.isOn ? platform.run(request, platform.locality) : Promise.resolve(responseOf(TPM_RC.FAILURE)),
+    answer: (request) => platform.run(request, platform.locality) ?? responseOf(TPM_RC.FAILURE),
   };
 }

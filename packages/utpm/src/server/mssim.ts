@@ -1,5 +1,6 @@
 /** The simulator protocol of the TPM reference code: a command port and a platform port, frames of big-endian u32. */
 import { TPM_RC } from '@casemate/tpm';
+import { EMPTY, readU32 } from '../bytes.js';
 import type { Protocol } from './connection.js';
 import { words } from './control-channel.js';
 import { type Platform, responseOf } from './platform.js';
@@ -44,7 +45,13 @@ export interface SimulatorOptions {
 
 /** Both ports: the reference code splits the signals between two, and clients keep to that, but nothing needs it. */
 export function mssim(platform: Platform, options: SimulatorOptions): Protocol {
-  return { measure, answer: (request) => signal(platform, options, request) };
+  return {
+    measure,
+    answer: (request) =>
+      readU32(request, 0) === SIGNAL.SEND_COMMAND
+        ? send(platform, options, request)
+        : signal(platform, options, new Uint8Array(request)),
+  };
 }
 
 function measure(bytes: Uint8Array): number {
@@ -71,8 +78,6 @@ async function signal(
 ): Promise<Uint8Array | undefined> {
   const view = new DataView(request.buffer, request.byteOffset, request.byteLength);
   switch (view.getUint32(0)) {
-    case SIGNAL.SEND_COMMAND:
-      return send(platform, options, request);
     case SIGNAL.REMOTE_HANDSHAKE:
       return words(SERVER_VERSION, ENDPOINT, 0);
     case SIGNAL.POWER_ON:
@@ -113,11 +118,11 @@ async function signal(
 }
 
 // A TPM without power answers nothing: the frame is empty.
-async function send(platform: Platform, options: SimulatorOptions, request: Uint8Array): Promise<Uint8Array> {
+function send(platform: Platform, options: SimulatorOptions, request: Uint8Array): Promise<Uint8Array> | Uint8Array {
   const locality = localityOf(request[4] ?? 0);
   const isRefused = locality === 4 && options.rejectLocality4;
-  const response = isRefused ? responseOf(TPM_RC.LOCALITY) : await platform.run(request.subarray(9), locality);
-  return frame(response ?? new Uint8Array(0));
+  const response = isRefused ? responseOf(TPM_RC.LOCALITY) : platform.run(request.subarray(9), locality);
+  return response instanceof Promise ? response.then(frame) : frame(response ?? EMPTY);
 }
 
 // As in the reference code: 0 to 4, and the extended ones from 32 on.

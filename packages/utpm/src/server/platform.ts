@@ -3,9 +3,10 @@ import { Shutdown, Startup, TPM_CC, TPM_RC, TPM_SU } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
 import { concat, readU32, u16Bytes, u32Bytes } from '../bytes.js';
 import { UtpmError } from '../error.js';
-import type { Utpm, UtpmSnapshot } from '../options.js';
+import type { UtpmSnapshot } from '../options.js';
 import { decodePermanent } from '../permanent.js';
 import type { VolatileStore } from '../state.js';
+import type { DirectTpm } from '../utpm.js';
 import { assertVolatile } from '../volatile.js';
 
 /** Most bytes that a client may collect for one dynamic-launch measurement. */
@@ -28,7 +29,7 @@ export interface PlatformOptions {
 /** The platform around a TPM, off at first. Whoever reaches the control channel controls it. */
 export interface Platform {
   /** The TPM. */
-  readonly tpm: Utpm;
+  readonly tpm: DirectTpm;
   /** Is the TPM powered and initialised? Commands to a TPM that is off are not run. */
   readonly isOn: boolean;
   /** The locality of commands on the swtpm data channel, 0 to 4. */
@@ -48,8 +49,8 @@ export interface Platform {
   stop(): Promise<void>;
   /** Runs TPM2_Startup. */
   startUp(type: 'clear' | 'state'): Promise<void>;
-  /** Runs one command; `undefined` while the TPM is off. */
-  run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined>;
+  /** Runs one command, which is copied where it has to wait; `undefined` while the TPM is off. */
+  run(command: Uint8Array, locality: number): Promise<Uint8Array> | Uint8Array | undefined;
   /** `_TPM_Hash_Start`. */
   hashStart(): void;
   /** `_TPM_Hash_Data`; without an open sequence nothing happens. `false` where it grows too long. */
@@ -65,13 +66,13 @@ export interface Platform {
 }
 
 /** Makes the platform of `tpm`. */
-export function openPlatform(tpm: Utpm, { store, disableAutoShutdown = false }: PlatformOptions = {}): Platform {
+export function openPlatform(tpm: DirectTpm, { store, disableAutoShutdown = false }: PlatformOptions = {}): Platform {
   return new TpmPlatform(tpm, store, !disableAutoShutdown);
 }
 
 class TpmPlatform implements Platform {
   locality = 0;
-  readonly tpm: Utpm;
+  readonly tpm: DirectTpm;
   readonly #store: VolatileStore | undefined;
   readonly #shutsDown: boolean;
   #isOn = false;
@@ -79,7 +80,7 @@ class TpmPlatform implements Platform {
   #hash: { parts: Uint8Array[]; length: number } | undefined;
   #blobs: Partial<UtpmSnapshot> = {};
 
-  constructor(tpm: Utpm, store: VolatileStore | undefined, shutsDown: boolean) {
+  constructor(tpm: DirectTpm, store: VolatileStore | undefined, shutsDown: boolean) {
     this.tpm = tpm;
     this.#store = store;
     this.#shutsDown = shutsDown;
@@ -123,10 +124,10 @@ class TpmPlatform implements Platform {
     await this.run(commandOf(TPM_CC.Startup, encode(Startup.parameters, { startupType })), 0);
   }
 
-  run(command: Uint8Array, locality: number): Promise<Uint8Array | undefined> {
-    if (!this.#isOn) return Promise.resolve(undefined);
+  run(command: Uint8Array, locality: number): Promise<Uint8Array> | Uint8Array | undefined {
+    if (!this.#isOn) return undefined;
     if (command.length >= 10) this.#lastCommand = readU32(command, 6);
-    return this.tpm.send(command, { locality });
+    return this.tpm.answer(command, { locality });
   }
 
   hashStart(): void {

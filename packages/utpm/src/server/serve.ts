@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import type { TpmTransport } from '@casemate/tpm';
 import { UtpmError } from '../error.js';
 import { nodeUtpmCrypto } from '../node-crypto.js';
-import type { Utpm, UtpmOptions } from '../options.js';
+import type { UtpmOptions } from '../options.js';
 import { PROFILES } from '../profiles.js';
 import { isVolatileStore } from '../state.js';
-import { openerWith } from '../utpm.js';
+import { type DirectTpm, openerWith } from '../utpm.js';
 import { openConnection, type PendingConnection } from './connection.js';
 import { type ControlOptions, controlChannel } from './control-channel.js';
 import { dataChannel } from './data-channel.js';
@@ -88,7 +88,7 @@ class TpmServer implements UtpmServer {
   data: ListenAddress | undefined;
   control: ListenAddress | undefined;
   readonly ended: Promise<void>;
-  readonly #tpm: Utpm;
+  readonly #tpm: DirectTpm;
   readonly #options: ServeOptions;
   readonly #platform: Platform;
   readonly #sockets = new Set<Socket>();
@@ -99,7 +99,7 @@ class TpmServer implements UtpmServer {
   #closing: Promise<void> | undefined;
   #sentSocket: Socket | undefined;
 
-  constructor(tpm: Utpm, options: ServeOptions) {
+  constructor(tpm: DirectTpm, options: ServeOptions) {
     this.#tpm = tpm;
     this.tpm = { send: (command, sendOptions) => tpm.send(command, sendOptions) };
     this.#options = options;
