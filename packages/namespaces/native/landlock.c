@@ -71,7 +71,8 @@ static void allow_path(int ruleset, struct operation *op, uint64_t rights)
 static void allow_port(int ruleset, struct operation *op, uint64_t rights)
 {
 	char detail[24];
-	struct port_rule rule = {.access = take_u32(op) & rights, .port = take_u32(op)};
+	uint64_t access = take_u32(op) & rights, port = take_u32(op);
+	struct port_rule rule = {.access = access, .port = port};
 	snprintf(detail, sizeof detail, "port %u", (unsigned)rule.port);
 	if (rule.access)
 		check(syscall(SYS_landlock_add_rule, ruleset, RULE_PORT, &rule, 0), detail);

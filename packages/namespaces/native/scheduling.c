@@ -17,8 +17,10 @@ struct attributes {
 
 void op_scheduling(struct operation *op)
 {
+	struct attributes attributes = {.size = sizeof attributes};
 	uint32_t wants = take_u32(op), nice_value = take_u32(op), io = take_u32(op);
-	struct attributes attributes = {.size = sizeof attributes, .policy = take_u32(op), .flags = take_u64(op)};
+	attributes.policy = take_u32(op);
+	attributes.flags = take_u64(op);
 	attributes.priority = take_u32(op);
 	attributes.nice = (int32_t)nice_value;
 	attributes.runtime = take_u64(op);

@@ -228,7 +228,13 @@ function commandFor(id: bigint, answer: SystemCallAnswer): readonly [CommandName
       return ['answer', encode(AnswerBody, { id, flags: CONTINUE, error: 0, value: 0n })];
     case 'open': {
       const { path, flags = READ_ONLY, mode = 0o600, closeOnExec = true } = answer;
-      if (typeof path !== 'string' || !path.startsWith('/') || path.includes('\0') || !isNumber(flags, 0x7fff_ffff))
+      if (
+        typeof path !== 'string' ||
+        !path.startsWith('/') ||
+        path.includes('\0') ||
+        path.length > MAX_PATH ||
+        !isNumber(flags, 0x7fff_ffff)
+      )
         return undefined;
       if (!isNumber(mode, 0o7777)) return undefined;
       return ['add-file', encode(FileBody, { id, flags: closeBit(flags, closeOnExec), mode, path })];
@@ -270,6 +276,7 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
 const DENIED: SystemCallAnswer = { type: 'errno', errno: constants.errno.EPERM };
 const MAX_SENT = 32;
 const MAX_MEMORY = 4096;
+const MAX_PATH = 1024; // characters, of up to four bytes
 const PAGE = 4096n;
 const CONTINUE = 1;
 const READ_ONLY = 0;

@@ -5,7 +5,7 @@
  *   calls many COUNT           as many threads, each calls getppid once; prints how many got 77
  *   calls swap PATH OTHER      opens a path that another thread keeps changing, a thousand times
  *   calls wait                 calls getppid and ends with 0 if it returned
- *   calls bind PORT, calls connect PORT, calls truncate PATH, calls abstract NAME
+ *   calls bind PORT, calls connect PORT, calls truncate PATH, calls ioctl PATH, calls abstract NAME
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -111,7 +112,10 @@ static void abstract(const char *name)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	strncpy(address.sun_path + 1, name, sizeof address.sun_path - 2);
 	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
-	print(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&address, size));
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int result = connect(fd, (struct sockaddr *)&address, size);
+	/* Some bind to a name that zero bytes fill up. */
+	print(result < 0 && errno == ECONNREFUSED ? connect(fd, (struct sockaddr *)&address, sizeof address) : result);
 }
 
 int main(int argc, char **argv)
@@ -134,6 +138,8 @@ int main(int argc, char **argv)
 		tcp(1, atoi(argv[2]));
 	else if (strcmp(what, "truncate") == 0)
 		print(truncate(argv[2], 0));
+	else if (strcmp(what, "ioctl") == 0)
+		print(ioctl(open(argv[2], O_RDONLY), 0x5413 /* TIOCGWINSZ */, path));
 	else if (strcmp(what, "abstract") == 0)
 		abstract(argv[2]);
 	else
