@@ -1,5 +1,15 @@
 /** `@casemate/pki/service`: an authority as a service: issuing, renewal, revocation, EST, ACME, OCSP, CRLs and TPM enrolment over HTTPS. */
 
+export { type AcmeIdentifier, type AcmeOptions, acmeRoute } from './service/acme.js';
+export type { NetworkView } from './service/acme-challenge.js';
+export {
+  type AttestationTrust,
+  type AttestedKey,
+  encodeAttestationObject,
+  parseAttestationObject,
+  type TpmStatement,
+  verifyTpmStatement,
+} from './service/attestation-object.js';
 export {
   type AuthorityEntry,
   type AuthorityOptions,
@@ -22,6 +32,7 @@ export {
   type StoredDocument,
   serialText,
 } from './service/authority-store.js';
+export { type EstIdentity, type EstOptions, type EstService, estRoute } from './service/est.js';
 export type { HttpConnection, HttpRequest, HttpResponse, HttpRoute } from './service/http.js';
 export type { RateLimit } from './service/rate-limit.js';
 export { ocspRoute, publicationRoute, tpmRoute } from './service/routes.js';

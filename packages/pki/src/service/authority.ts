@@ -180,6 +180,8 @@ export interface CertificateAuthority {
 
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
+/** How many days a certificate may begin before or after it is issued. */
+const MAX_START = 30;
 /** Clocks of processes that share a store may differ by so much. */
 const CLOCK_SKEW = 60_000;
 
@@ -249,6 +251,19 @@ class Engine implements CertificateAuthority {
     await input.authorize?.(checked);
     const start = input.notBefore ?? this.now();
     const end = input.notAfter === undefined ? {} : { notAfter: input.notAfter };
+    // A client may ask for less than the profile gives, never for more.
+    if (input.notAfter !== undefined && input.notAfter.getTime() > start.getTime() + profile.validityDays * DAY) {
+      throw new PkiError(
+        'not-allowed',
+        `use profile ${profile.name}: expected at most ${profile.validityDays} days, got more`,
+      );
+    }
+    if (Math.abs(start.getTime() - this.now().getTime()) > MAX_START * DAY) {
+      throw new PkiError(
+        'not-allowed',
+        `use profile ${profile.name}: expected a start within ${MAX_START} days, got another`,
+      );
+    }
     const certificate = await createCertificate({ profile, issuer, ...checked, notBefore: start, ...end });
     const read = parseCertificate(certificate);
     const issued = { certificate, chain, serial: serialText(read.serialNumber) };
