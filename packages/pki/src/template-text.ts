@@ -74,10 +74,8 @@ function roleText({ profile }: TemplateEntry): string {
 
 function limitsOf({ profile, subjectAltName }: TemplateEntry): readonly string[] {
   const { permitted, excluded } = profile.nameConstraints ?? {};
-  const alternative: Readonly<Record<string, readonly string[] | undefined>> = subjectAltName ?? {};
-  const names = Object.entries(alternative).flatMap(([type, values = []]) =>
-    values.map((value) => `${type} ${value}`),
-  );
+  const alternative: Readonly<Record<string, readonly string[] | undefined>> = { ...subjectAltName };
+  const names = Object.entries(alternative).flatMap(([type, values = []]) => values.map((value) => `${type} ${value}`));
   return [
     ...(permitted === undefined ? [] : [`only for names within ${subtreeText(permitted)}`]),
     ...(excluded === undefined ? [] : [`not for names within ${subtreeText(excluded)}`]),
