@@ -8,6 +8,7 @@
  * - `launcher-missing`: the native launcher is not there or cannot be executed
  * - `launcher-failed`: the launcher ended without an answer, or its answer makes no sense
  * - `ended`: the sandbox has ended already
+ * - `used-up`: a pool of ids or networks has none left
  * - `call-failed`: the memory of a waiting system call could not be read or written; `errno` says why
  */
 export type NamespaceErrorCode =
@@ -16,6 +17,7 @@ export type NamespaceErrorCode =
   | 'launcher-missing'
   | 'launcher-failed'
   | 'ended'
+  | 'used-up'
   | 'call-failed';
 
 /** The operation of a plan that failed. */

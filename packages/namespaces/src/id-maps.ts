@@ -106,7 +106,13 @@ function custom(uids: readonly IdRange[], gids: readonly IdRange[], caller: Call
     );
   checkOwned(uids, [{ start: caller.uid, count: 1 }, ...own.uids], '/etc/subuid');
   checkOwned(gids, [{ start: caller.gid, count: 1 }, ...own.gids], '/etc/subgid');
-  return { ...DIRECT, uids, gids, uidHelper: own.newuidmap, gidHelper: own.newgidmap };
+  const isMapped = covers(uids, caller.uid) && covers(gids, caller.gid);
+  const first = isMapped ? undefined : { uid: lowest(uids), gid: lowest(gids) };
+  return { ...DIRECT, uids, gids, uidHelper: own.newuidmap, gidHelper: own.newgidmap, first };
+}
+
+function covers(ranges: readonly IdRange[], outside: number): boolean {
+  return ranges.some((r) => outside >= r.outside && outside < r.outside + r.count);
 }
 
 // newuidmap(1) asks that each range lie within a single one of the file.
@@ -137,6 +143,8 @@ export function checkRanges(ranges: readonly IdRange[]): void {
       continue;
     throw refuse(`expected an id range below ${MAX_ID}, got ${inside} ${outside} ${count}`);
   }
+  const text = ranges.map((r) => `${r.inside} ${r.outside} ${r.count}\n`).join('');
+  if (text.length >= PAGE) throw refuse(`expected id ranges that take less than ${PAGE} bytes, got ${text.length}`);
   checkOverlap(ranges, 'inside');
   checkOverlap(ranges, 'outside');
 }
@@ -163,6 +171,7 @@ const DIRECT = {
   openOutside: false,
   first: undefined,
 } as const;
+const PAGE = 4096; // the kernel takes an id map in one write that is smaller than a page
 const CAP_SYS_ADMIN = 21n;
 const SHIFT_SIZE = 0x1_0000;
 const MAX_ID = 0xffff_ffff; // (uid_t)-1 is nobody's

@@ -16,6 +16,7 @@ export type {
   SecureBit,
 } from './confinement-spec.js';
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
+export { type IdLease, IdPool, type IdPoolOptions } from './id-pool.js';
 export { LANDLOCK_RIGHTS } from './landlock.js';
 export { type LauncherServer, startLauncherServer } from './launcher.js';
 export type {
@@ -46,6 +47,7 @@ export type {
   TmpfsMount,
   TmpfsRoot,
 } from './mount-spec.js';
+export { type NetworkLease, NetworkPool, type NetworkPoolOptions } from './network-pool.js';
 export type {
   DnsSpec,
   LinkEnd,

@@ -66,7 +66,7 @@ interface Source {
   readonly subpath?: string;
   /**
    * Owners through an id-mapped mount: `true` shows ids on disk as the same ids inside, an {@link OwnerMap} as others. It needs root.
-   * Default: true with `shifted` ids, else false.
+   * Default: true with `shifted` ids, but for a bind with `devices`, as /dev knows no id maps; else false.
    */
   readonly idMapped?: boolean | OwnerMap;
 }

@@ -154,7 +154,9 @@ class MountPlanner {
 
   #bind(mount: BindMount): Operation {
     const recursive = mount.recursive === false ? 0 : 1;
-    const from = this.#layer(mount, recursive, propagationOf(mount) & PROPAGATION.slave);
+    // The kernel's own file system of devices knows no id maps.
+    const idMapped = mount.idMapped ?? (mount.devices ? false : undefined);
+    const from = this.#layer({ ...mount, idMapped }, recursive, propagationOf(mount) & PROPAGATION.slave);
     const readOnly = mount.readOnly ?? true;
     return {
       op: 'bind',
@@ -176,6 +178,7 @@ class MountPlanner {
   #overlay(target: string, overlay: Omit<OverlayRoot, 'type'>): Operation {
     const { lower, changes } = overlay;
     if (lower.length > 128) throw bad(`expected at most 128 layers, got ${lower.length}`);
+    if (changes === 'refused' && lower.length === 1) return this.#alone(target, overlay);
     const directory = changes !== 'refused' && changes.type === 'directory' ? changes.path : undefined;
     return {
       op: 'overlay',
@@ -190,13 +193,24 @@ class MountPlanner {
     };
   }
 
+  // The kernel makes no overlay of one layer without changes; it is that layer, read-only.
+  #alone(target: string, overlay: Omit<OverlayRoot, 'type'>): Operation {
+    const flags = attributesOf({ ...overlay, readOnly: true });
+    const from = this.#overlayLayer(overlay.lower[0]);
+    return { op: 'bind', target, from, recursive: 0, ...flags, propagation: propagationOf(overlay) };
+  }
+
   #overlayLayer(layer: OverlayLayer): Layer {
     if (typeof layer === 'string') return this.#layer({ source: layer }, 0, 0);
     return layer.type === 'image' ? this.#imageLayer(layer, false) : this.#layer(layer, 0, 0);
   }
 
   #layer(
-    { source, subpath, idMapped }: Pick<BindMount, 'source' | 'subpath' | 'idMapped'>,
+    {
+      source,
+      subpath,
+      idMapped,
+    }: Pick<BindMount, 'source' | 'subpath'> & { readonly idMapped?: boolean | OwnerMap | undefined },
     recursive: number,
     propagation: number,
   ): Layer {

@@ -322,6 +322,14 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect(stdout).toBe('1\nbounded\n');
     });
 
+    itRuns('of one layer without changes is that layer, read-only', async () => {
+      const { stdout } = await script(
+        { root: { type: 'overlay', lower: [image], changes: 'refused' } },
+        'cat /etc/greeting; (echo x > /etc/greeting) 2>&1 | grep -c Read-only',
+      );
+      expect(stdout).toBe('from the image\n1\n');
+    });
+
     itRuns('has what its changes need, or names what is missing', async () => {
       const path = directory('incomplete');
       const root: RootSpec = { type: 'overlay', lower: [image], changes: { type: 'directory', path } };

@@ -369,7 +369,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       [
         'a layer that is not there',
         { root: { type: 'overlay', lower: ['/none/such'], changes: 'refused' } },
-        isRoot ? 'tree' : 'overlay',
+        isRoot ? 'tree' : 'bind',
         'ENOENT',
       ],
       ['a directory on a file', { mounts: [{ type: 'tmpfs', target: '/etc/greeting' }] }, 'mount', 'ENOTDIR'],
