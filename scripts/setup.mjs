@@ -63,8 +63,8 @@ export const testTools = [
   { what: 'strace', debian: ['strace'], found: () => isCommand('strace') },
   { what: 'QEMU', debian: ['qemu-system-x86'], found: () => isCommand('qemu-system-x86_64') },
   {
-    what: 'a Linux kernel for guest machines',
-    debian: [],
+    what: 'a Linux kernel for guest machines, with its modules',
+    debian: ['kmod', 'e2fsprogs'],
     found: () => hasGuestKernel() || process.arch !== 'x64',
     install: fetchGuestKernel,
   },
@@ -89,6 +89,12 @@ export const testTools = [
     found: () => isCommand('ip') && isCommand('ping') && isCommand('newuidmap'),
   },
   { what: 'tar and util-linux', debian: ['tar', 'util-linux'], found: () => isCommand('tar') && isCommand('setpriv') },
+];
+
+/** What running tests in a guest machine needs. */
+export const guestTools = [
+  ...buildTools,
+  ...testTools.filter(({ what }) => what === 'QEMU' || what.startsWith('a Linux kernel for guest machines')),
 ];
 
 /** Runs all of the set-up. `tools` are the system packages wanted; `build` false stops after the install. */
@@ -206,9 +212,11 @@ async function installDebian(packages, why) {
 }
 
 function hasGuestKernel() {
-  return [join(kernelDirectory, 'boot'), '/boot'].some(
-    (place) => existsSync(place) && readdirSync(place).some((file) => /^vmlinuz-.*-amd64$/.test(file)),
-  );
+  return [kernelDirectory, '/'].some((place) => {
+    const boot = join(place, 'boot');
+    const images = existsSync(boot) ? readdirSync(boot).filter((file) => /^vmlinuz-.*-amd64$/.test(file)) : [];
+    return images.some((image) => existsSync(join(place, 'lib/modules', image.slice('vmlinuz-'.length))));
+  });
 }
 
 /** Unpacks Debian's kernel without installing it: nothing of it is to run on this machine. */
@@ -219,7 +227,7 @@ async function fetchGuestKernel() {
   if (image === undefined) throw new Error(`set up: expected ${name} to name a kernel, and it does not`);
   await step(`fetch ${image}`, 'apt-get', ['download', '-q', image], { cwd: kernelDirectory });
   const [file] = readdirSync(kernelDirectory).filter((entry) => entry.endsWith('.deb'));
-  const unpack = `dpkg-deb --fsys-tarfile ${file} | tar -x ./boot && rm ${file}`;
+  const unpack = `dpkg-deb --fsys-tarfile ${file} | tar -x ./boot ./lib/modules && rm ${file}`;
   await step(`unpack ${image}`, 'sh', ['-c', unpack], { cwd: kernelDirectory });
 }
 
