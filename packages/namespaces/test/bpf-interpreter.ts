@@ -7,14 +7,15 @@ export interface Call {
   readonly args: readonly bigint[];
 }
 
-/** Runs `program` on `call`; throws where the kernel's verifier would have refused the program. */
-export function interpret(program: Uint8Array, call: Call, { bigEndian = false } = {}): number {
+/** Runs `program` on `call`, counting its steps; throws where the kernel's verifier would have refused the program. */
+export function interpret(program: Uint8Array, call: Call, { bigEndian = false, steps = { count: 0 } } = {}): number {
   const little = !bigEndian;
   const code = new DataView(program.buffer, program.byteOffset, program.byteLength);
   const data = seccompData(call, little);
   const length = program.length / 8;
   let a = 0;
   for (let pc = 0; ; pc++) {
+    steps.count++;
     if (pc >= length) throw new Error(`ran off the end at ${pc}`);
     const [op, jt, jf, k] = [
       code.getUint16(pc * 8, little),
