@@ -46,6 +46,7 @@ static void perform_inside(struct operation *op)
 	}
 	case OP_INIT: die_with_parent(); become_init(); break;
 	case OP_SECCOMP: op_seccomp(op); break;
+	case OP_TERMINAL: op_terminal(op); break;
 	case OP_EXEC: op_exec(op); break;
 	default: fail(EBADMSG, "plan");
 	}

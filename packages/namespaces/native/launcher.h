@@ -43,6 +43,7 @@
 #include <unistd.h>
 
 #define CONTROL_FD 3 /* stream socket to the starter, which all of our processes outside share */
+#define TARGET_FD 5 /* socket on which the sandbox that a request is about hands over its first process */
 #define COMMAND_FD 4 /* packet socket from the server to one watcher */
 #define MAX_PLAN (4u << 20)
 #define MAX_OPERATIONS 4096u
@@ -83,6 +84,7 @@
 enum code {
 	OP_NAMESPACES = 1,
 	OP_CGROUP = 2,
+	OP_JOIN = 3,
 	OP_DENY_SETGROUPS = 10,
 	OP_UID_MAP = 11,
 	OP_GID_MAP = 12,
@@ -123,6 +125,7 @@ enum code {
 	OP_INIT = 51,
 	OP_SECCOMP = 52,
 	OP_EXEC = 53,
+	OP_TERMINAL = 60,
 	OP_SECURE_BITS = 54,
 	OP_SESSION_KEYRING = 55,
 	OP_LANDLOCK = 56,
@@ -135,6 +138,8 @@ enum event {
 	EVENT_PROBE = 5,
 	EVENT_GONE = 6,
 	EVENT_STREAMS = 7,
+	EVENT_JOINED = 11,   /* from the joiner only */
+	EVENT_TERMINAL = 12, /* from the inside only, with the descriptor */
 	EVENT_LISTENER = 8, /* from the inside only, with the descriptor */
 	EVENT_CALL = 9,
 	EVENT_DONE = 10,
@@ -144,6 +149,8 @@ enum event {
 enum command {
 	COMMAND_SIGNAL = 1,
 	COMMAND_STREAMS_TAKEN = 2,
+	COMMAND_RESIZE = 3,
+	COMMAND_HAND_OVER = 4, /* a socket comes with it */
 	/* about a system call that waits: the argument is a ticket, and more follows (notify.c) */
 	COMMAND_ANSWER = 16,
 	COMMAND_READ_MEMORY = 17,
@@ -248,6 +255,10 @@ void send_data(int fd, enum event type, uint32_t a, uint32_t b, const void *data
 __attribute__((noreturn)) void fail(int error, const char *detail);
 void check(long result, const char *detail);
 
+void send_descriptor(int socket, enum event type, int fd);
+ssize_t receive_packet(int socket, unsigned char *bytes, size_t size, int *passed);
+int receive_descriptor(int socket);
+
 /* ---- plan.c ---- */
 
 uint32_t take_u32(struct operation *op);
@@ -321,7 +332,24 @@ void op_pivot_root(void);
 void op_cgroup_namespace(void);
 void op_time_namespace(struct operation *op);
 int leave_chroot(void);
-void create_child(int socket_inside);
+void create_child(int socket_inside, int socket_outside);
+
+/* ---- join.c ---- */
+
+void take_target(int socket);
+void op_join(struct operation *op);
+int joins_namespaces(void);
+uint64_t joined_kinds(void);
+__attribute__((noreturn)) void become_joiner(int socket);
+void join_as_child(pid_t joiner, int socket_outside);
+
+/* ---- terminal.c ---- */
+
+void op_terminal(struct operation *op);
+void keep_terminal_pipe(int number, int fd);
+void take_terminal(int fd);
+void resize_terminal(uint32_t columns, uint32_t rows);
+int terminal_has_output(void);
 
 /* ---- network.c ---- */
 

@@ -47,26 +47,33 @@ int leave_chroot(void)
 	return 0;
 }
 
-void create_child(int socket_inside)
+void create_child(int socket_inside, int socket_outside)
 {
 	current = index_of(OP_CGROUP);
 	int cgroup = open_v2_cgroup();
 	struct clone_args args = {
-		.flags = (namespaces & ~(uint64_t)NEW_LATER) | CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
+		.flags = CLONE_PIDFD | (cgroup >= 0 ? CLONE_INTO_CGROUP : 0),
 		.pidfd = (uint64_t)(uintptr_t)&child_pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = cgroup >= 0 ? (uint32_t)cgroup : 0,
 	};
 	current = index_of(OP_NAMESPACES);
+	if (!joins_namespaces())
+		args.flags |= namespaces & ~(uint64_t)NEW_LATER;
 	long pid = syscall(SYS_clone3, &args, sizeof args);
-	if (pid < 0 && errno == EPERM && (namespaces & CLONE_NEWUSER)) {
+	if (pid < 0 && errno == EPERM && (args.flags & CLONE_NEWUSER)) {
 		pid = leave_chroot() == 0 ? syscall(SYS_clone3, &args, sizeof args) : -1;
 		errno = EPERM;
 	}
 	check(pid, "clone3");
+	if (pid == 0 && joins_namespaces())
+		become_joiner(socket_inside);
 	if (pid == 0)
 		run_inside(socket_inside);
-	child = (pid_t)pid;
+	if (joins_namespaces())
+		join_as_child((pid_t)pid, socket_outside);
+	else
+		child = (pid_t)pid;
 	if (cgroup >= 0)
 		close(cgroup);
 }

@@ -29,6 +29,8 @@ static void perform_before(void)
 			namespaces = take_u32(&op);
 		else if (op.code == OP_CGROUP)
 			op_cgroup(&op);
+		else if (op.code == OP_JOIN)
+			op_join(&op);
 		else
 			continue;
 		end_of(&op);
@@ -75,22 +77,25 @@ static void share_progress(void)
 	progress->operation = NO_OPERATION;
 }
 
-/* The whole life of a watcher. The request is the three standard streams, then the plan. */
+/* The whole life of a watcher. The request is the sandbox that it is about or 0, the three standard streams, then the plan. */
 __attribute__((noreturn)) void start(const unsigned char *request, uint32_t size)
 {
 	int sockets[2];
 	struct operation fields = {.at = request, .end = request + size};
 	int signals = open_signals();
 	share_progress();
+	if (take_u32(&fields))
+		take_target(TARGET_FD);
 	make_streams(&fields);
 	read_plan(fields.at, (size_t)(fields.end - fields.at));
 	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
 	perform_before();
 	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
-	create_child(sockets[1]);
+	create_child(sockets[1], sockets[0]);
 	close(sockets[1]);
 	perform_outside();
-	join_v1_cgroups();
+	if (!joins_namespaces())
+		join_v1_cgroups();
 	current = NO_OPERATION;
 	send_slots(sockets[0]);
 	close_streams(); /* or a reader would never see the command close its streams */

@@ -51,6 +51,56 @@ __attribute__((noreturn)) void fail(int error, const char *detail)
 	_exit(FAILED_STATUS);
 }
 
+/* ---- descriptors over a packet socket ---- */
+
+/* An event without text, and a descriptor with it. */
+void send_descriptor(int socket, enum event type, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof fd)];
+	} control = {.space = {0}};
+	unsigned char frame[20] = {0};
+	struct iovec data = {.iov_base = frame, .iov_len = sizeof frame};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	put_u32(frame, 16);
+	put_u32(frame + 4, sandbox_id);
+	put_u32(frame + 8, type);
+	control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	control.header.cmsg_len = (socklen_t)CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	(void)sendmsg(socket, &message, MSG_NOSIGNAL); /* a failure is not reported, as in send_event */
+}
+
+/* One packet, and the descriptor that came with it or -1. */
+ssize_t receive_packet(int socket, unsigned char *bytes, size_t size, int *passed)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof *passed)];
+	} control;
+	struct iovec data = {.iov_base = bytes, .iov_len = size};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n;
+	do
+		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	const struct cmsghdr *header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	*passed = -1;
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(header), sizeof *passed);
+	return n;
+}
+
+int receive_descriptor(int socket)
+{
+	unsigned char frame[20];
+	int passed;
+	return receive_packet(socket, frame, sizeof frame, &passed) == sizeof frame ? passed : -1;
+}
+
 void check(long result, const char *detail)
 {
 	if (result < 0)

@@ -60,15 +60,17 @@ static int make_room(void)
 	return 0;
 }
 
-/* In the new process: only the starter's streams, the control socket and our end of the command socket stay. */
-static void become_watcher(int command_socket)
+/* In the new process: only the starter's streams, the control socket and our ends of the other sockets stay. */
+static void become_watcher(int command_socket, int target_socket)
 {
 	free(watchers);
 	watchers = NULL;
 	watcher_count = watcher_room = 0;
 	if (dup3(command_socket, COMMAND_FD, O_CLOEXEC) < 0 && errno != EINVAL)
 		_exit(FAILED_STATUS);
-	if (syscall(SYS_close_range, (unsigned)COMMAND_FD + 1, ~0u, 0) < 0)
+	if (target_socket >= 0 && dup3(target_socket, TARGET_FD, O_CLOEXEC) < 0 && errno != EINVAL)
+		_exit(FAILED_STATUS);
+	if (syscall(SYS_close_range, (unsigned)(target_socket < 0 ? COMMAND_FD : TARGET_FD) + 1, ~0u, 0) < 0)
 		_exit(FAILED_STATUS);
 }
 
@@ -79,11 +81,49 @@ static void refuse(uint32_t id, int error, const char *what)
 	send_event(CONTROL_FD, EVENT_GONE, 0, FAILED_STATUS, "");
 }
 
+/* Asks the watcher of a running sandbox for the sandbox's first process; the answer comes on the socket that is returned. */
+static int ask_target(uint32_t id)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.space = {0}};
+	unsigned char command[8] = {COMMAND_HAND_OVER};
+	struct iovec data = {.iov_base = command, .iov_len = sizeof command};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int sockets[2];
+	const struct watcher *target = find_watcher(id);
+	if (!target || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return -1;
+	control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	control.header.cmsg_len = (socklen_t)CMSG_LEN(sizeof sockets[1]);
+	memcpy(CMSG_DATA(&control.header), &sockets[1], sizeof sockets[1]);
+	ssize_t sent = sendmsg(target->command_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(sockets[1]);
+	if (sent >= 0)
+		return sockets[0];
+	close(sockets[0]);
+	return -1;
+}
+
+/* What a start is about begins with the sandbox that it goes into; -1: into none, -2: that one has ended. */
+static int target_of(uint32_t verb, const unsigned char *body, uint32_t size)
+{
+	struct operation fields = {.at = body, .end = body + size};
+	uint32_t id = verb == VERB_START && size >= 4 ? take_u32(&fields) : 0;
+	int socket = id ? ask_target(id) : -1;
+	return id && socket < 0 ? -2 : socket;
+}
+
 static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size)
 {
 	int sockets[2];
 	if (make_room() < 0)
 		return refuse(id, ENOMEM, "server");
+	int target = target_of(verb, body, size);
+	if (target == -2)
+		return refuse(id, ESRCH, "the sandbox has ended");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return refuse(id, errno, "socketpair");
 	pid_t pid = fork();
@@ -95,7 +135,7 @@ static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_
 	}
 	if (pid == 0) {
 		sandbox_id = id;
-		become_watcher(sockets[1]);
+		become_watcher(sockets[1], target);
 		if (verb == VERB_START)
 			start(body, size);
 		if (verb == VERB_DEVICES)
@@ -105,6 +145,8 @@ static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_
 		probe();
 	}
 	close(sockets[1]);
+	if (target >= 0)
+		close(target);
 	watchers[watcher_count++] = (struct watcher){.id = id, .pid = pid, .command_fd = sockets[0]};
 }
 

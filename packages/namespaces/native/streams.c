@@ -4,7 +4,7 @@
  */
 #include "launcher.h"
 
-enum kind { STREAM_IGNORE = 0, STREAM_INHERIT = 1, STREAM_PIPE = 2 };
+enum kind { STREAM_IGNORE = 0, STREAM_INHERIT = 1, STREAM_PIPE = 2, STREAM_TERMINAL = 3 };
 
 static int kept[3] = {-1, -1, -1}; /* the ends for the starter */
 
@@ -23,9 +23,17 @@ static int make_stream(uint32_t kind, int number)
 	switch ((enum kind)kind) {
 	case STREAM_INHERIT: return -1;
 	case STREAM_IGNORE: return open_null();
+	case STREAM_TERMINAL: {
+		int ours = number == STDIN_FILENO ? 0 : 1;
+		check(pipe2(ends, O_CLOEXEC), "pipe");
+		kept[number] = ends[1 - ours];
+		keep_terminal_pipe(number, ends[ours]);
+		return open_null(); /* until the terminal is there */
+	}
 	case STREAM_PIPE: {
 		int own = number == STDIN_FILENO ? 0 : 1;
 		check(pipe2(ends, O_CLOEXEC), "pipe");
+		(void)fchmod(ends[0], 0666); /* so that the command, who is another user, can open it by name too */
 		kept[number] = ends[1 - own];
 		return ends[own];
 	}

@@ -120,32 +120,12 @@ static void inside_closed(void)
 	fail(ECANCELED, "its process was killed");
 }
 
-/* An event, with a descriptor if one came with it. */
-static ssize_t receive_event(int socket, unsigned char *frame, int *passed)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof *passed)];
-	} control;
-	struct iovec data = {.iov_base = frame, .iov_len = MAX_EVENT};
-	struct msghdr message = {
-		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_type == SCM_RIGHTS)
-		memcpy(passed, CMSG_DATA(header), sizeof *passed);
-	return n;
-}
-
 /* Takes one event from inside; returns whether there was one. */
 static int take_event(void)
 {
 	static unsigned char frame[MAX_EVENT];
-	ssize_t n;
 	int passed = -1;
-	do
-		n = receive_event(inside_socket, frame, &passed);
-	while (n < 0 && errno == EINTR);
+	ssize_t n = receive_packet(inside_socket, frame, sizeof frame, &passed);
 	if (n < 20)
 		return 0;
 	struct operation event = {.at = frame + 8, .end = frame + n};
@@ -155,6 +135,7 @@ static int take_event(void)
 		end_sandbox();
 		_exit(FAILED_STATUS);
 	case EVENT_RUNNING: now_running(); break;
+	case EVENT_TERMINAL: take_terminal(passed); break;
 	case EVENT_LISTENER: listen_for_calls(passed); break;
 	case EVENT_EXITED: /* told once every process has gone */
 		status_is_reported = 1;
@@ -196,7 +177,8 @@ static void obey(int fd, short events)
 {
 	static unsigned char bytes[MAX_EVENT];
 	(void)events;
-	ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+	int passed = -1;
+	ssize_t n = receive_packet(fd, bytes, sizeof bytes, &passed);
 	if (n < 8)
 		end_orphaned(); /* the server is gone */
 	struct operation packet = {.at = bytes, .end = bytes + n};
@@ -207,6 +189,12 @@ static void obey(int fd, short events)
 			(void)sys_pidfd_send_signal(child_pidfd, (int)argument); /* ESRCH: it has just ended, which is reported */
 		break;
 	case COMMAND_STREAMS_TAKEN: streams_taken(); break;
+	case COMMAND_RESIZE: resize_terminal(argument & 0xffff, argument >> 16); break;
+	case COMMAND_HAND_OVER:
+		if (child_pidfd >= 0 && child > 0)
+			send_descriptor(passed, EVENT_JOINED, child_pidfd);
+		close(passed);
+		break;
 	default: obey_about_call(command, argument, &packet); break;
 	}
 }
@@ -229,7 +217,7 @@ __attribute__((noreturn)) void watch(int socket, int signals)
 	watch_descriptor(CONTROL_FD, POLLRDHUP, starter_gone);
 	watch_descriptor(signals, POLLIN, starter_gone);
 	watch_descriptor(child_pidfd, POLLIN, child_ended);
-	while (!ended || streams_wait_for_starter()) {
+	while (!ended || streams_wait_for_starter() || terminal_has_output()) {
 		if (poll(polls, watched, -1) >= 0)
 			call_handlers();
 		else if (errno != EINTR)

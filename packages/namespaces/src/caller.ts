@@ -22,6 +22,8 @@ export interface Caller {
   readonly gid: number;
   /** Whether all ids are mapped where the caller stands, so that it may give any to a sandbox if it is root. */
   readonly allIds: boolean;
+  /** The number of this process in the /proc that it sees, for a descriptor of it that names a namespace. Default: its pid. */
+  readonly self?: number;
   /** First of the 65,536 ids that `shifted` takes if it is not told which. */
   readonly shiftedBase: number;
   /** How the names of links that need a name of their own outside begin, at most 12 letters and digits. Default: made from `shiftedBase`. */

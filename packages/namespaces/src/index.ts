@@ -62,7 +62,18 @@ export type { Operation, OperationName, OperationOf } from './operations.js';
 export { type Plan, planSandbox } from './plan.js';
 export { printPlan } from './print-plan.js';
 export { type Probe, probe } from './probe.js';
-export type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
+export type {
+  ExecSpec,
+  Sandbox,
+  SandboxExit,
+  SandboxProcess,
+  SandboxTerminal,
+  StartOptions,
+  StdioTarget,
+  StdioTargets,
+  StdioTerminal,
+  TerminalSize,
+} from './sandbox.js';
 export { compileSeccomp } from './seccomp.js';
 export type { SeccompArch } from './seccomp-architectures.js';
 export { defaultSeccompProfile } from './seccomp-default.js';
@@ -74,6 +85,16 @@ export type {
   SeccompProfile,
   SeccompRule,
 } from './seccomp-profile.js';
-export type { IdMapping, IdRange, NamespaceKind, Rlimit, RlimitName, SandboxSeccomp, SandboxSpec } from './spec.js';
+export { DEFAULT_SECCOMP_REFUSALS, type SeccompRefusal } from './seccomp-refusals.js';
+export type {
+  ExistingNamespace,
+  IdMapping,
+  IdRange,
+  NamespaceKind,
+  Rlimit,
+  RlimitName,
+  SandboxSeccomp,
+  SandboxSpec,
+} from './spec.js';
 export { startSandbox } from './start.js';
 export type { SystemCall, SystemCallAnswer, SystemCallCallback } from './system-call.js';

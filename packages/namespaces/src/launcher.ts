@@ -15,6 +15,8 @@ export interface Listener {
 
 /** One request that is being served. */
 export interface Served {
+  /** Its number, by which other requests may name it. */
+  readonly id: number;
   /** Sends a command about it; moot once it has ended. */
   readonly tell: (command: CommandName, argument: number, body?: Uint8Array) => void;
 }
@@ -84,6 +86,7 @@ export class ServerProcess implements LauncherServer {
     if (this.#listeners.size === 1) this.#control.ref();
     this.#write(id, request);
     return {
+      id,
       tell: (command, argument, body) => this.#write(id, { verb: 'command', command, argument, ...(body && { body }) }),
     };
   }
@@ -105,7 +108,13 @@ export class ServerProcess implements LauncherServer {
   }
 
   // The socket closes when the last process that holds its other end is gone: the server and all of its watchers.
-  #follow(): Promise<void> {
+  async #follow(): Promise<void> {
+    const left = new Promise<void>((resolve) => this.#process.once('exit', () => resolve()));
+    await this.#followEvents();
+    await left;
+  }
+
+  #followEvents(): Promise<void> {
     const reader = new EventReader();
     this.#control.on('data', (chunk: Uint8Array) => {
       try {

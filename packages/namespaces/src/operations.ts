@@ -67,6 +67,7 @@ const OPERATIONS = {
   // performed outside, before the sandbox exists
   namespaces: { code: 1, body: struct('namespaces', { flags: u32le }) },
   cgroup: { code: 2, body: struct('cgroup', { version: u32le, path: cText }) },
+  join: { code: 3, body: struct('join', { flags: u32le, named: u32le, pid: u32le, path: cText }) },
   // performed outside, on the sandbox that now waits
   'deny-setgroups': { code: 10, body: Nothing },
   'uid-map': { code: 11, body: struct('uid-map', { helper: cText, ranges: IdRanges }) },
@@ -198,6 +199,7 @@ const OPERATIONS = {
       ports: array('ports', u32le, struct('port', { access: u32le, port: u32le }), { max: 65_536 }),
     }),
   },
+  terminal: { code: 60, body: struct('terminal', { columns: u32le, rows: u32le }) },
   exec: {
     code: 53,
     body: struct('exec', {

@@ -2,6 +2,7 @@
 import type { Caller } from './caller.js';
 import { planConfinement, planOutsideConfinement } from './confinement.js';
 import { bad } from './error.js';
+import { JOIN_BY } from './exec-plan.js';
 import { type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
 import { type NetworkPlan, planNetwork } from './network.js';
@@ -24,6 +25,7 @@ export function planSandbox(spec: SandboxSpec, caller: Caller): Plan {
   return {
     operations: [
       ...planNamespaces(spec, kinds),
+      ...planJoins(spec, caller),
       ...planOutside(spec, ids),
       ...planInside(spec, { kinds, ids, caller, network }),
       ...planConfinement(spec, ids),
@@ -35,7 +37,30 @@ export function planSandbox(spec: SandboxSpec, caller: Caller): Plan {
 /** The kinds of namespaces that `spec` creates. */
 function namespacesOf(spec: SandboxSpec): ReadonlySet<NamespaceKind> {
   const kinds = Object.keys(CLONE_FLAGS) as NamespaceKind[]; // keys of this very object
-  return new Set(kinds.filter((kind) => spec.namespaces?.[kind] !== false));
+  return new Set(kinds.filter((kind) => spec.namespaces?.[kind] === undefined || spec.namespaces[kind] === true));
+}
+
+/** What joins the namespaces that exist already. */
+function planJoins(spec: SandboxSpec, { self }: Caller): readonly Operation[] {
+  const kinds = Object.keys(CLONE_FLAGS) as NamespaceKind[]; // keys of this very object
+  return kinds.flatMap((kind): readonly Operation[] => {
+    const existing = spec.namespaces?.[kind];
+    if (typeof existing !== 'object') return [];
+    const join = { op: 'join', flags: CLONE_FLAGS[kind], named: JOIN_BY.path, pid: 0, path: '' } as const;
+    if ('pid' in existing) return [{ ...join, named: JOIN_BY.pid, pid: wholeNumber(existing.pid, 1, kind) }];
+    if ('path' in existing) return [{ ...join, path: outsidePath(existing.path, kind) }];
+    return [{ ...join, path: `/proc/${self ?? process.pid}/fd/${wholeNumber(existing.descriptor, 0, kind)}` }];
+  });
+}
+
+function wholeNumber(value: number, least: number, kind: NamespaceKind): number {
+  if (Number.isInteger(value) && value >= least && value < 2 ** 31) return value;
+  throw bad(`expected a whole number from ${least} on that names the ${kind} namespace to join, got ${value}`);
+}
+
+function outsidePath(path: string, kind: NamespaceKind): string {
+  if (path.startsWith('/') && !path.includes('\0')) return path;
+  throw bad(`expected an absolute path that names the ${kind} namespace to join, got ${JSON.stringify(path)}`);
 }
 
 function planNamespaces(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>): readonly Operation[] {

@@ -9,6 +9,7 @@ export const EVENT = { failed: 2, running: 3, exited: 4, probe: 5, gone: 6, stre
 const COMMAND = {
   signal: 1,
   'streams-taken': 2,
+  resize: 3,
   answer: 16,
   'read-memory': 17,
   'write-memory': 18,
@@ -20,7 +21,7 @@ const COMMAND = {
 export type CommandName = keyof typeof COMMAND;
 
 /** Where a standard stream of a command goes; `number` of the launcher's own streams is meant by its place. */
-const STREAM = { ignore: 0, inherit: 1, pipe: 2 } as const;
+const STREAM = { ignore: 0, inherit: 1, pipe: 2, terminal: 3 } as const;
 
 /** The name of a target of a stream. */
 export type StreamName = keyof typeof STREAM;
@@ -28,7 +29,13 @@ export type StreamName = keyof typeof STREAM;
 /** What the server is asked or told. */
 export type Request =
   | { readonly verb: 'probe' }
-  | { readonly verb: 'start'; readonly streams: readonly StreamName[]; readonly operations: readonly Operation[] }
+  | {
+      readonly verb: 'start';
+      /** The number of the request that made the sandbox which it is about, or 0. */
+      readonly target?: number;
+      readonly streams: readonly StreamName[];
+      readonly operations: readonly Operation[];
+    }
   | { readonly verb: 'devices'; readonly path: string; readonly program: Uint8Array }
   | { readonly verb: 'pressure'; readonly path: string; readonly trigger: string }
   | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number; readonly body?: Uint8Array };
@@ -64,6 +71,7 @@ export function encodeRequest(id: number, request: Request): Uint8Array {
       return frame(1, id, []);
     case 'start':
       return frame(2, id, [
+        encode(u32le, request.target ?? 0),
         ...request.streams.map((name) => encode(u32le, STREAM[name])),
         encode(PlanBytes, request.operations),
       ]);

@@ -10,6 +10,12 @@ import type { SystemCallCallback } from './system-call.js';
 /** A kind of Linux namespace: namespaces(7). */
 export type NamespaceKind = 'user' | 'mount' | 'pid' | 'net' | 'ipc' | 'uts' | 'cgroup' | 'time';
 
+/**
+ * A namespace that exists already: that of a process, the one that a file stands for (`/proc/PID/ns/…`, or where it is mounted), or the
+ * one of a descriptor of this program, which stays open until the sandbox runs.
+ */
+export type ExistingNamespace = { readonly pid: number } | { readonly path: string } | { readonly descriptor: number };
+
 /** Everything about one sandbox. All fields but `command` have safe defaults. */
 export interface SandboxSpec {
   /** The command and its arguments. The first is an absolute path inside the root; there is no PATH look-up. */
@@ -28,8 +34,8 @@ export interface SandboxSpec {
   readonly maskedPaths?: readonly string[];
   /** Paths made read-only, beside the usual ones. A path that does not exist is skipped. */
   readonly readOnlyPaths?: readonly string[];
-  /** Namespaces to create or not; each is created unless it is set to false here. */
-  readonly namespaces?: Readonly<Partial<Record<NamespaceKind, boolean>>>;
+  /** Namespaces to create, not to create, or to join; each is created unless it says otherwise here. */
+  readonly namespaces?: Readonly<Partial<Record<NamespaceKind, boolean | ExistingNamespace>>>;
   /** How ids inside map to ids outside. Default: `shifted` for root, `single` for an ordinary user. */
   readonly ids?: IdMapping;
   /** Who the command is, in ids of the inside. Default: 0 and 0, without supplementary groups. */

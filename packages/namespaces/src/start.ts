@@ -5,14 +5,25 @@ import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { type Caller, readCallerFor } from './caller.js';
 import { errnoName } from './errno.js';
-import { NamespaceError } from './error.js';
+import { bad, NamespaceError } from './error.js';
+import { planExec, withTerminal } from './exec-plan.js';
 import { type Served, type ServerProcess, serverProcess, startPrivateServer } from './launcher.js';
 import { type Plan, planSandbox } from './plan.js';
 import { EVENT, type LauncherEvent, type StreamName } from './protocol.js';
 import { remedyFor } from './remedies.js';
-import type { Sandbox, SandboxExit, StartOptions, StdioTarget } from './sandbox.js';
+import type {
+  ExecSpec,
+  Sandbox,
+  SandboxExit,
+  SandboxProcess,
+  SandboxTerminal,
+  StartOptions,
+  StdioTarget,
+  TerminalSize,
+} from './sandbox.js';
 import type { SandboxSpec } from './spec.js';
 import { Supervisor } from './supervisor.js';
+import { TerminalStream } from './terminal.js';
 
 /**
  * Starts the sandbox that `spec` describes; resolves once its command executes. If a protection that it asks for cannot be given,
@@ -24,10 +35,26 @@ import { Supervisor } from './supervisor.js';
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<Sandbox> {
   options.signal?.throwIfAborted();
   const plan = startable(spec, await readCallerFor(spec.ids));
-  const { stdin = 'pipe', stdout = 'pipe', stderr = 'pipe' } = options.stdio ?? {};
-  const sandbox = await launch(plan, [stdin, stdout, stderr]);
-  options.signal?.addEventListener('abort', () => void sandbox.stop({ grace: 0 }), { once: true });
+  const sandbox = await launch(withStdio(plan, options), targetsOf(options));
+  endWhenAborted(sandbox, options);
   return sandbox;
+}
+
+function endWhenAborted(process: SandboxProcess, { signal }: StartOptions): void {
+  signal?.addEventListener('abort', () => void process.stop({ grace: 0 }).catch(() => undefined), { once: true });
+}
+
+type Targets = readonly [Target, Target, Target];
+type Target = StdioTarget | 'terminal';
+
+function targetsOf({ stdio = {} }: StartOptions): Targets {
+  if ('pty' in stdio) return ['terminal', 'terminal', 'ignore'];
+  const { stdin = 'pipe', stdout = 'pipe', stderr = 'pipe' } = stdio;
+  return [stdin, stdout, stderr];
+}
+
+function withStdio(plan: StartablePlan, { stdio = {} }: StartOptions): StartablePlan {
+  return 'pty' in stdio ? { ...plan, ...withTerminal(plan, stdio.pty) } : plan;
 }
 
 /** A plan, and who answers the system calls that wait. */
@@ -39,12 +66,9 @@ function startable(spec: SandboxSpec, caller: Caller): StartablePlan {
   return { ...planSandbox(spec, caller), seccomp: spec.seccomp };
 }
 
-async function launch(
-  plan: StartablePlan,
-  targets: readonly [StdioTarget, StdioTarget, StdioTarget],
-): Promise<LaunchedSandbox> {
+async function launch(plan: StartablePlan, targets: Targets): Promise<LaunchedProcess> {
   if (targets.some((target) => typeof target === 'number')) return launchPrivately(plan, targets);
-  const sandbox = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
+  const sandbox = new LaunchedProcess(await serverProcess(), plan, targets.map(streamName));
   try {
     await sandbox.running;
     return sandbox;
@@ -52,29 +76,27 @@ async function launch(
     // The server may have died before it read the request; nothing of the sandbox is left, so it can be asked for again.
     if (sandbox.wasHeard || !(error instanceof NamespaceError) || error.code !== 'launcher-failed') throw error;
   }
-  const second = new LaunchedSandbox(await serverProcess(), plan, targets.map(streamName));
+  const second = new LaunchedProcess(await serverProcess(), plan, targets.map(streamName));
   await second.running;
   return second;
 }
 
 /** Descriptors of this program cannot be sent to a server that runs already; a new one inherits them. */
-async function launchPrivately(
-  plan: StartablePlan,
-  [stdin, stdout, stderr]: readonly [StdioTarget, StdioTarget, StdioTarget],
-): Promise<LaunchedSandbox> {
-  const own = (target: StdioTarget): 'inherit' | number => (typeof target === 'number' ? target : 'inherit');
+async function launchPrivately(plan: StartablePlan, [stdin, stdout, stderr]: Targets): Promise<LaunchedProcess> {
+  const own = (target: Target): 'inherit' | number => (typeof target === 'number' ? target : 'inherit');
   const server = await startPrivateServer([own(stdin), own(stdout), own(stderr)]);
-  const sandbox = new LaunchedSandbox(server, plan, [stdin, stdout, stderr].map(streamName));
+  const sandbox = new LaunchedProcess(server, plan, [stdin, stdout, stderr].map(streamName));
   void sandbox.gone.then(() => server.close());
   await sandbox.running;
   return sandbox;
 }
 
-function streamName(target: StdioTarget): StreamName {
+function streamName(target: Target): StreamName {
   return typeof target === 'number' ? 'inherit' : target;
 }
 
-class LaunchedSandbox implements Sandbox {
+/** The first process of a sandbox, or another one in it: the launcher treats them alike. */
+class LaunchedProcess implements Sandbox {
   /** Whether the launcher has said anything about it. */
   wasHeard = false;
   readonly running: Promise<void>;
@@ -82,23 +104,26 @@ class LaunchedSandbox implements Sandbox {
   readonly #exit = withResolvers<SandboxExit>();
   readonly #running = withResolvers<void>();
   readonly #gone = withResolvers<void>();
-  readonly #plan: Plan;
+  readonly #plan: StartablePlan;
+  readonly #server: ServerProcess;
   readonly #served: Served;
   readonly #supervisor: Supervisor | undefined;
   #streams: readonly [Socket | null, Socket | null, Socket | null] = [null, null, null];
+  #terminal: TerminalStream | null = null;
   #pid = 0;
   #ended = false;
   #failure: NamespaceError | undefined;
   #streamFailure: NamespaceError | undefined;
 
-  constructor(server: ServerProcess, plan: StartablePlan, streams: readonly StreamName[]) {
+  constructor(server: ServerProcess, plan: StartablePlan, streams: readonly StreamName[], target = 0) {
     this.#supervisor = supervisorFor(plan, (command, ticket, body) => this.#served.tell(command, ticket, body));
     this.#plan = plan;
+    this.#server = server;
     this.running = this.#running.promise;
     this.gone = this.#gone.promise;
     this.#exit.promise.catch(() => undefined); // whoever calls wait() hears of it
     this.#served = server.request(
-      { verb: 'start', streams, operations: plan.operations },
+      { verb: 'start', target, streams, operations: plan.operations },
       { event: (event) => this.#take(event), gone: (how) => this.#leave(how) },
     );
   }
@@ -117,6 +142,21 @@ class LaunchedSandbox implements Sandbox {
 
   get stderr(): Readable | null {
     return this.#streams[2];
+  }
+
+  get pty(): SandboxTerminal | null {
+    return this.#terminal;
+  }
+
+  async exec(spec: ExecSpec, options: StartOptions = {}): Promise<SandboxProcess> {
+    options.signal?.throwIfAborted();
+    const targets = targetsOf(options);
+    if (targets.some((target) => typeof target === 'number')) throw bad('expected pipes for exec, got a descriptor');
+    const plan = withStdio({ ...this.#plan, ...planExec(this.#plan, spec) }, options);
+    const beside = new LaunchedProcess(this.#server, plan, targets.map(streamName), this.#served.id);
+    await beside.running;
+    endWhenAborted(beside, options);
+    return beside;
   }
 
   wait(): Promise<SandboxExit> {
@@ -176,6 +216,7 @@ class LaunchedSandbox implements Sandbox {
     if (this.#ended) return;
     const error = this.#failure ?? this.#streamFailure ?? (how instanceof NamespaceError ? how : watcherFailed(how));
     for (const stream of this.#streams) stream?.destroy();
+    this.#terminal?.destroy();
     this.#ended = true;
     this.#running.reject(error);
     this.#exit.reject(error);
@@ -185,6 +226,7 @@ class LaunchedSandbox implements Sandbox {
     try {
       const [stdin = '-', stdout = '-', stderr = '-'] = paths.split(' ');
       this.#streams = [openPipe(stdin, 'write'), openPipe(stdout, 'read'), openPipe(stderr, 'read')];
+      if (this.#plan.operations.some(({ op }) => op === 'terminal')) this.#joinTerminal();
       this.#served.tell('streams-taken', 0);
     } catch (cause) {
       // Often only because the watcher has ended already, and then it has told why.
@@ -192,6 +234,14 @@ class LaunchedSandbox implements Sandbox {
       this.#streamFailure = new NamespaceError('launcher-failed', message, { cause });
       this.#send('SIGKILL');
     }
+  }
+
+  #joinTerminal(): void {
+    const [typed, shown] = this.#streams;
+    if (!typed || !shown) return;
+    const resize = ({ columns, rows }: TerminalSize): void => this.#served.tell('resize', columns | (rows << 16));
+    this.#terminal = new TerminalStream(typed, shown, resize);
+    this.#streams = [null, null, null];
   }
 
   #send(signal: NodeJS.Signals): void {

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { probe, type Sandbox, type SandboxExit, type SandboxSpec, startSandbox } from '../src/index.js';
+import { probe, type SandboxExit, type SandboxProcess, type SandboxSpec, startSandbox } from '../src/index.js';
 
 const BUILD = `${import.meta.dirname}/../native/build.mjs`;
 const RELEASE = `${import.meta.dirname}/../dist/bin/linux-x64/casemate-launcher`;
@@ -86,7 +86,7 @@ async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
 }
 
 /** Waits for the end of a sandbox and collects its output. */
-export async function outcome(sandbox: Sandbox): Promise<Outcome> {
+export async function outcome(sandbox: SandboxProcess): Promise<Outcome> {
   const [stdout, stderr, exit] = await Promise.all([text(sandbox.stdout), text(sandbox.stderr), sandbox.wait()]);
   return { stdout, stderr, exit };
 }

@@ -405,13 +405,14 @@ describe.each(launchers)('%s', (_, launcher) => {
     itRuns('a broken request, and is there for the next one unless its frame is broken', async () => {
       const good = encodeRequest(1, {
         verb: 'start',
+        target: 0,
         streams: ['ignore', 'ignore', 'ignore'],
         operations: [
           { op: 'namespaces', flags: 0 },
           { op: 'hostname', name: 'x' },
         ],
       });
-      for (const at of [12, 16, 24, 28, 29, 30, 34, 38, 40, 46, good.length - 1]) {
+      for (const at of [12, 16, 20, 28, 32, 33, 34, 38, 42, 44, 50, good.length - 1]) {
         const { events, status } = await serve(launcher ?? '', [flip(good, at), encodeRequest(2, { verb: 'probe' })]);
         expect(events.filter((e) => e.id === 1 && e.type === EVENT.failed).length, `byte ${at}`).toBe(1);
         expect(events.find((e) => e.id === 1 && e.type === EVENT.gone)?.b, `byte ${at}`).toBe(125);

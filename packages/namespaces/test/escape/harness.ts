@@ -69,7 +69,7 @@ const WEAKNESSES = {
     ['command.c', 'syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC)', '0'],
     ['inside.c', 'syscall(SYS_close_range, (unsigned)report_fd + 1, ~0u, 0)', '0'],
     ['server.c', 'syscall(SYS_close_range, (unsigned)CONTROL_FD + 1, ~0u, 0)', '0'],
-    ['server.c', 'syscall(SYS_close_range, (unsigned)COMMAND_FD + 1, ~0u, 0)', '0'],
+    ['server.c', 'syscall(SYS_close_range, (unsigned)(target_socket < 0 ? COMMAND_FD : TARGET_FD) + 1, ~0u, 0)', '0'],
   ],
 } as const;
 

@@ -1,12 +1,14 @@
 /** Run as a process of its own, under another user or to be killed: starts the sandboxes that its argument describes. */
 import { execFileSync } from 'node:child_process';
 import { createCgroup } from '@casemate/cgroups';
-import { NamespaceError, type SandboxSpec, startSandbox } from '../../src/index.js';
+import { type ExecSpec, NamespaceError, type SandboxProcess, type SandboxSpec, startSandbox } from '../../src/index.js';
 
 interface Job {
   readonly spec: SandboxSpec;
   /** Make a cgroup for it with a limit of processes. */
   readonly pidsMax?: number;
+  /** Start this beside it, and tell of this one. */
+  readonly exec?: ExecSpec;
   /** Print what is running and wait to be killed. */
   readonly hold?: boolean;
   /** Commands of the outside to run once the sandbox has written something; it then gets a line. */
@@ -15,7 +17,7 @@ interface Job {
   readonly after?: readonly (readonly [string, ...string[]])[];
 }
 
-async function perform({ spec, pidsMax, hold, during = [], after = [] }: Job): Promise<unknown> {
+async function perform({ spec, pidsMax, hold, exec, during = [], after = [] }: Job): Promise<unknown> {
   const cgroup = pidsMax === undefined ? undefined : await createCgroup({ limits: { pidsMax } });
   const sandbox = await startSandbox({ ...spec, ...(cgroup && { cgroup }) });
   if (hold) {
@@ -28,13 +30,23 @@ async function perform({ spec, pidsMax, hold, during = [], after = [] }: Job): P
     run(during);
     sandbox.stdin?.end('go\n');
   }
-  const [stdout, stderr, exit] = await Promise.all([text(sandbox.stdout), text(sandbox.stderr), sandbox.wait()]);
+  if (exec) {
+    const result = await follow(await sandbox.exec(exec));
+    await sandbox.stop({ grace: 0 });
+    return result;
+  }
+  const result = await follow(sandbox);
   run(after);
-  return { stdout, stderr, exit };
+  return result;
 }
 
 function run(commands: readonly (readonly [string, ...string[]])[]): void {
   for (const [file, ...args] of commands) execFileSync(file, args);
+}
+
+async function follow(process: SandboxProcess): Promise<unknown> {
+  const [stdout, stderr, exit] = await Promise.all([text(process.stdout), text(process.stderr), process.wait()]);
+  return { stdout, stderr, exit };
 }
 
 async function text(stream: AsyncIterable<Uint8Array> | null): Promise<string> {
