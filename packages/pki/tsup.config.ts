@@ -5,6 +5,7 @@ export default library([
   'src/audit.ts',
   'src/ml-dsa.ts',
   'src/pkcs11.ts',
+  'src/cli.ts',
   'src/pkcs12.ts',
   'src/template.ts',
   'src/timestamp.ts',
