@@ -1,5 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   NamespaceError,
@@ -18,6 +18,7 @@ import {
   releaseLauncher,
   sanitizedLauncher,
   script,
+  workspace,
 } from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
@@ -354,6 +355,64 @@ describe.each(launchers)('%s', (_, launcher) => {
     }
   });
 
+  itRoot('links end with everything that knows of them, killed at once', async () => {
+    const before = linksHere().map((l) => l.ifname);
+    const network = { links: [{ type: 'veth', name: 'eth0' }] };
+    const job = { spec: { root, network, command: ['/bin/sleep', '100'] }, hold: true };
+    const parent = spawn(process.execPath, [starter, JSON.stringify([job])], {
+      env: { CASEMATE_LAUNCHER: launcher ?? '' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await new Promise((resolve) => parent.stdout.once('data', resolve));
+    expect(linksHere().length).toBe(before.length + 1);
+    for (const pid of familyOf(parent.pid ?? 0)) process.kill(pid, 'SIGKILL');
+    const until = Date.now() + 8000;
+    while (linksHere().length > before.length && Date.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(linksHere().map((l) => l.ifname)).toEqual(before);
+  });
+
+  itRoot('the outside is the network namespace that the program is in', () => {
+    const name = unique();
+    const network = {
+      links: [
+        {
+          type: 'veth',
+          name: 'eth0',
+          addresses: ['10.213.13.2/30'],
+          outside: { name: 'cable', addresses: ['10.213.13.1/30'] },
+        },
+      ],
+    };
+    const job = {
+      spec: { root, network, command: ['/bin/sh', '-c', 'echo up; read go'] },
+      during: [
+        [
+          'sh',
+          '-c',
+          `ip netns exec ${name} ping -c1 -W2 10.213.13.2 && ip netns exec ${name} ip -j addr show cable > ${workspace}/cable`,
+        ],
+      ],
+    };
+    try {
+      ip('netns', 'add', name);
+      ip('-n', name, 'link', 'set', 'lo', 'up');
+      const program = ['netns', 'exec', name, process.execPath, starter, JSON.stringify([job])];
+      const { stdout, stderr } = spawnSync('ip', program, {
+        encoding: 'utf8',
+        env: { ...process.env, CASEMATE_LAUNCHER: launcher },
+      });
+      expect(JSON.parse(stdout || '{}'), stderr).toMatchObject({ exit: { code: 0 } });
+      expect(JSON.parse(readFileSync(`${workspace}/cable`, 'utf8'))[0]).toMatchObject({
+        ifname: 'cable',
+        operstate: 'UP',
+      });
+      expect(JSON.parse(ip('-n', name, '-j', 'link')).map((l: Link) => l.ifname)).toEqual(['lo']);
+    } finally {
+      spawnSync('ip', ['netns', 'del', name]);
+    }
+  });
+
   describe('for an ordinary user', () => {
     const network = {
       links: [
@@ -472,3 +531,10 @@ describe('a description of a network is refused', () => {
     });
   }
 });
+
+function familyOf(pid: number): readonly number[] {
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
+  );
+  return [pid, ...children.flatMap(familyOf)];
+}
