@@ -112,6 +112,7 @@ function parseOne(
   target?: number,
 ): Authorization {
   const position = earlier.length + 1;
+  if (isEmptyPassword(reader)) return takeEmptyPassword(reader, position, target);
   const entry = readEntry(reader, position);
   const { sessionHandle, nonce, sessionAttributes: attributes, hmac } = entry;
   if (sessionHandle === TPM_RS.PW) {
@@ -126,6 +127,21 @@ function parseOne(
   assertExclusive(tpm, session, attributes);
   const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
   return { position, session, target, attributes, nonceCaller: nonce, hmac, isAuthIncluded };
+}
+
+const EMPTY_PASSWORD_SIZE = 9;
+
+// Most authorizations are this one: the handle of passwords, no nonce, attributes of which one bit may be set, and nothing for a password.
+function isEmptyPassword({ bytes, offset, remaining }: Reader): boolean {
+  if (remaining < EMPTY_PASSWORD_SIZE || readU32(bytes, offset) !== TPM_RS.PW) return false;
+  return (readU32(bytes, offset + 4) & ~(TPMA_SESSION.continueSession << 8)) === 0 && bytes[offset + 8] === 0;
+}
+
+function takeEmptyPassword(reader: Reader, position: number, target: number | undefined): Authorization {
+  const { bytes, offset, remaining } = reader;
+  reader.move(offset + EMPTY_PASSWORD_SIZE, offset + remaining);
+  const attributes = bytes[offset + 6] ?? 0;
+  return { position, session: undefined, target, attributes, nonceCaller: EMPTY, hmac: EMPTY, isAuthIncluded: false };
 }
 
 function readEntry(reader: Reader, position: number): TpmsAuthCommand {

@@ -59,7 +59,7 @@ export function resetBank(alg: number, digestLength: number, locality: number): 
 }
 
 /** Does the selection bitmap `select` (TPMS_PCR_SELECT, least significant bit first) name register `index`? */
-function isSelected(select: Uint8Array, index: number): boolean {
+export function isSelected(select: Uint8Array, index: number): boolean {
   return (((select[index >> 3] ?? 0) >> (index & 7)) & 1) === 1;
 }
 

@@ -1,8 +1,7 @@
 /** Reading, extending and resetting PCRs: Part 1, clause 17; Part 3, clause 22. */
 import { TPM_ALG, TPM_RC, type TpmsPcrSelection } from '@casemate/tpm';
-import { EMPTY } from './bytes.js';
 import { isHash } from './implementation.js';
-import { isAllowedFrom, PCR_ATTRIBUTES, PCR_COUNT, type PcrBank, selectedIndexes } from './pcr-bank.js';
+import { isAllowedFrom, isSelected, PCR_ATTRIBUTES, PCR_COUNT, type PcrBank } from './pcr-bank.js';
 import { refuse, refuseParameter } from './refusal.js';
 import { markDirty, type Tpm } from './tpm.js';
 
@@ -48,12 +47,24 @@ export function pcrDigest(
   selections: readonly PcrSelection[],
 ): { readonly pcrs: readonly PcrSelection[]; readonly digest: Uint8Array } {
   const pcrs = implemented(tpm, selections);
-  const values: Uint8Array[] = [];
-  for (const { hash, pcrSelect } of pcrs) {
-    const bank = bankOf(tpm, hash);
-    for (const index of selectedIndexes(pcrSelect)) values.push(bank?.values[index] ?? EMPTY);
-  }
+  const { values } = readPcrs(tpm, pcrs, PCR_COUNT * pcrs.length);
   return { pcrs, digest: tpm.crypto.hash(alg, ...values) };
+}
+
+/** Selections as they are hashed and sent: TPML_PCR_SELECTION. The bitmaps have the size of this TPM's. */
+export function encodeSelections(selections: readonly PcrSelection[]): Uint8Array {
+  const size = 3 + SELECT_SIZE;
+  const bytes = new Uint8Array(4 + selections.length * size);
+  bytes[3] = selections.length;
+  let at = 4;
+  for (const { hash, pcrSelect } of selections) {
+    bytes[at] = hash >>> 8;
+    bytes[at + 1] = hash;
+    bytes[at + 2] = SELECT_SIZE;
+    bytes.set(pcrSelect, at + 3);
+    at += size;
+  }
+  return bytes;
 }
 
 /** Extends a register of one bank; a bank that is not allocated is left out. */
@@ -93,16 +104,16 @@ export function readPcrs(
   max: number,
 ): { readonly selections: readonly PcrSelection[]; readonly values: readonly Uint8Array[] } {
   const values: Uint8Array[] = [];
-  const read = implemented(tpm, selections).map((selection) => {
-    const bank = bankOf(tpm, selection.hash);
-    const pcrSelect = new Uint8Array(SELECT_SIZE);
-    for (const index of selectedIndexes(selection.pcrSelect)) {
-      const value = bank?.values[index];
-      if (value === undefined || values.length >= max) continue;
+  const read = selections.map(({ hash, pcrSelect }) => {
+    const taken = new Uint8Array(SELECT_SIZE);
+    const registers = bankOf(tpm, hash)?.values ?? [];
+    for (let index = 0; index < registers.length && values.length < max; index++) {
+      const value = registers[index];
+      if (value === undefined || !isSelected(pcrSelect, index)) continue;
       values.push(value);
-      pcrSelect[index >> 3] = (pcrSelect[index >> 3] ?? 0) | (1 << (index & 7));
+      taken[index >> 3] = (taken[index >> 3] ?? 0) | (1 << (index & 7));
     }
-    return { ...selection, pcrSelect };
+    return { hash, pcrSelect: taken };
   });
   return { selections: read, values };
 }

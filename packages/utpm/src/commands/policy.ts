@@ -25,7 +25,6 @@ import {
   TPM_RC,
   TPM_RH,
   TPM_ST,
-  TpmlPcrSelection,
   TpmsTimeInfo,
   TpmtHa,
   type TpmtTkAuth,
@@ -40,7 +39,7 @@ import { entityHierarchy, entityName, nvAt, nvName, objectAt } from '../entity.j
 import { handler } from '../handler.js';
 import { digestSize, isHash, zeroDigest } from '../implementation.js';
 import { assertNvReadable } from '../nv-access.js';
-import { assertSelections, pcrDigest as currentPcrs } from '../pcr.js';
+import { assertSelections, pcrDigest as currentPcrs, encodeSelections } from '../pcr.js';
 import { blameParameter, refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import type { PolicyState, Session } from '../session.js';
 import { verifySignature } from '../signing.js';
@@ -224,10 +223,11 @@ export const policyPcr = /* @__PURE__ */ handler(
     if (!isTrial && pcrCounter !== undefined && pcrCounter !== tpm.volatile.pcrCounter) refuse(TPM_RC.PCR_CHANGED);
     if (!isTrial && expected.length > 0 && !isEqual(expected, digest)) refuseParameter(TPM_RC.VALUE, 1);
     const used = isTrial && expected.length > 0 ? expected : digest;
-    change(session, {
-      digest: extend(tpm, session, TPM_CC.PolicyPCR, encode(TpmlPcrSelection, pcrs), used),
-      ...(isTrial ? {} : { pcrCounter: tpm.volatile.pcrCounter }),
-    });
+    session.policy = {
+      ...session.policy,
+      digest: extend(tpm, session, TPM_CC.PolicyPCR, encodeSelections(pcrs), used),
+      pcrCounter: isTrial ? pcrCounter : tpm.volatile.pcrCounter,
+    };
     return {};
   },
 );

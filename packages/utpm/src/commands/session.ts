@@ -108,9 +108,10 @@ function sessionKey(
 function allocate(tpm: Tpm, base: number): number {
   const { sessions, savedSessions } = tpm.volatile;
   if (sessions.size >= IMPLEMENTATION.MAX_LOADED_SESSIONS) refuse(TPM_RC.SESSION_MEMORY);
-  const used = new Set([...sessions.keys(), ...savedSessions.keys()].map((handle) => handle & 0xffffff));
+  const kinds = [TPM_HC.HR_HMAC_SESSION, TPM_HC.HR_POLICY_SESSION];
   for (let number = 0; number < IMPLEMENTATION.MAX_ACTIVE_SESSIONS; number++) {
-    if (!used.has(number)) return base + number;
+    const isUsed = kinds.some((kind) => sessions.has(kind + number) || savedSessions.has(kind + number));
+    if (!isUsed) return base + number;
   }
   return refuse(TPM_RC.SESSION_HANDLES);
 }
