@@ -3,18 +3,18 @@ import { type Capability, capabilitiesIn } from './capabilities.js';
 import { compileSeccomp } from './seccomp.js';
 import { hostArchitecture } from './seccomp-architectures.js';
 import type { SeccompAction, SeccompProfile, SeccompRule } from './seccomp-profile.js';
+import { DEFAULT_SECCOMP_REFUSALS } from './seccomp-refusals.js';
 
 /**
- * An allow list. Left out is what gives more of the kernel to attack or acts on the whole machine: modules, kexec, keyrings, bpf,
- * perf, userfaultfd, io_uring, mounts, new namespaces, clocks, swap, and calls long gone. A kept capability brings back the calls
- * that it stands for. Refused calls fail with `EPERM`; calls newer than this package, and clone3, whose flags a filter cannot see,
- * fail with `ENOSYS`, which makes a C library fall back to what the filter can judge.
+ * An allow list. What is left out, with the reasons, is {@link DEFAULT_SECCOMP_REFUSALS}; a kept capability brings back the calls that it
+ * stands for. Refused calls fail with `EPERM`; calls newer than this package, and clone3, whose flags a filter cannot see, fail with
+ * `ENOSYS`, which makes a C library fall back to what the filter can judge.
  */
 export function defaultSeccompProfile(options: { readonly capabilities?: readonly Capability[] } = {}): SeccompProfile {
   const kept = new Set(options.capabilities ?? []);
   const admin = kept.has('CAP_SYS_ADMIN');
-  const byCapability = Object.entries(WITH_CAPABILITY).flatMap(([name, calls]) =>
-    [...kept].some((k) => k === name) ? calls : [],
+  const byCapability = DEFAULT_SECCOMP_REFUSALS.flatMap(({ syscalls, unless = [] }) =>
+    unless.some((capability) => kept.has(capability)) ? syscalls : [],
   );
   return {
     rules: [
@@ -71,12 +71,12 @@ const MEMORY = words(`
 const PROCESSES = words(`
   arch_prctl capget capset execve execveat exit exit_group fork get_robust_list get_thread_area getcpu getegid geteuid getgid getgroups
   getpgid getpgrp getpid getppid getpriority getresgid getresuid getrlimit getrusage getsid gettid getuid ioprio_get ioprio_set kill
-  landlock_add_rule landlock_create_ruleset landlock_restrict_self lsm_get_self_attr lsm_list_modules modify_ldt pause pidfd_open
-  pidfd_send_signal prctl prlimit64 process_mrelease process_vm_readv process_vm_writev ptrace restart_syscall rseq rt_sigaction
+  landlock_add_rule landlock_create_ruleset landlock_restrict_self modify_ldt pause pidfd_open
+  pidfd_send_signal prctl prlimit64 process_mrelease process_vm_readv process_vm_writev ptrace restart_syscall rseq rseq_slice_yield rt_sigaction
   rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max
   sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity
   sched_setattr sched_setparam sched_setscheduler sched_yield seccomp set_robust_list set_thread_area set_tid_address setfsgid setfsuid
-  setgid setgroups setpgid setpriority setregid setresgid setresuid setreuid setrlimit setsid setuid sigaltstack tgkill tkill uretprobe
+  setgid setgroups setpgid setpriority setregid setresgid setresuid setreuid setrlimit setsid setuid sigaltstack tgkill tkill uprobe uretprobe
   vfork wait4 waitid
 `);
 
@@ -93,27 +93,6 @@ const TIME_AND_MACHINE = words(`
 
 const PLAIN = [...FILES, ...EVENTS, ...MEMORY, ...PROCESSES, ...TALKING, ...TIME_AND_MACHINE, 'ioctl'];
 
-// What a capability is for. Without it in the caller's own user namespace the kernel would refuse most of these too.
-const WITH_CAPABILITY: Readonly<Partial<Record<Capability, readonly string[]>>> = {
-  CAP_BPF: words('bpf'),
-  CAP_DAC_READ_SEARCH: words('open_by_handle_at'),
-  CAP_PERFMON: words('perf_event_open'),
-  CAP_SYSLOG: words('syslog'),
-  CAP_SYS_ADMIN: words(`
-    bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree open_tree_attr
-    perf_event_open pivot_root quotactl quotactl_fd setdomainname sethostname setns syslog umount2 unshare
-  `),
-  CAP_SYS_BOOT: words('reboot'),
-  CAP_SYS_CHROOT: words('chroot'),
-  CAP_SYS_MODULE: words('delete_module finit_module init_module'),
-  CAP_SYS_NICE: words('get_mempolicy mbind set_mempolicy set_mempolicy_home_node migrate_pages move_pages'),
-  CAP_SYS_PACCT: words('acct'),
-  CAP_SYS_PTRACE: words('kcmp pidfd_getfd process_madvise'),
-  CAP_SYS_RAWIO: words('ioperm iopl'),
-  CAP_SYS_TIME: words('clock_settime settimeofday'),
-  CAP_SYS_TTY_CONFIG: words('vhangup'),
-};
-
 // TIOCSTI and TIOCLINUX type into the terminal of whoever started us. The kernel looks at 32 bits only, so must the filter.
 const TERMINAL_INJECTION: readonly SeccompRule[] = [0x5412n, 0x541cn].map((value) => ({
   syscalls: ['ioctl'],
@@ -127,13 +106,15 @@ const WITHOUT_NEW_NAMESPACES: readonly SeccompRule[] = [
   { syscalls: ['clone3'], action: { type: 'errno', errno: ENOSYS } },
 ];
 
-// AF_VSOCK reaches the hypervisor past every network namespace.
+// AF_ALG and AF_VSOCK. The kernel looks at 32 bits here too.
 const SOCKETS: readonly SeccompRule[] = [
-  {
-    syscalls: ['socket'],
-    action: { type: 'errno', errno: EPERM },
-    args: [{ index: 0, op: 'masked-eq', mask: 0xffff_ffffn, value: 40n }],
-  },
+  ...[38n, 40n].map(
+    (value): SeccompRule => ({
+      syscalls: ['socket'],
+      action: { type: 'errno', errno: EPERM },
+      args: [{ index: 0, op: 'masked-eq', mask: 0xffff_ffffn, value }],
+    }),
+  ),
   { syscalls: ['socket'], action: ALLOW },
 ];
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   type Capability,
   compileSeccomp,
+  DEFAULT_SECCOMP_REFUSALS,
   defaultSeccompProfile,
   NamespaceError,
   type SeccompAction,
@@ -107,10 +108,12 @@ describe('the default profile', () => {
     expect(verdict(profile, 'ioctl', 0n, 0x5413n)).toBe(ALLOW);
   });
 
-  it('refuses sockets to the hypervisor, and allows the others', () => {
+  it('refuses sockets to the hypervisor and to the ciphers of the kernel, and allows the others', () => {
     expect(verdict(profile, 'socket', 40n)).toBe(errno(1));
     expect(verdict(profile, 'socket', 0xffff_ffff_0000_0028n)).toBe(errno(1));
+    expect(verdict(profile, 'socket', 38n)).toBe(errno(1));
     expect(verdict(profile, 'socket', 2n)).toBe(ALLOW);
+    expect(verdict(profile, 'socket', 39n)).toBe(ALLOW);
   });
 
   it('kills what comes through another architecture or the x32 interface', () => {
@@ -140,6 +143,40 @@ describe('the default profile', () => {
       expect(verdict(defaultSeccompProfile({ capabilities: [capability] }), name), name).toBe(ALLOW);
     }
     expect(verdict(defaultSeccompProfile({ capabilities: ['CAP_SYS_ADMIN'] }), 'clone', 0x10000000n)).toBe(ALLOW);
+  });
+
+  it('has a reason for every call that it refuses, and refuses every call that it has a reason for', () => {
+    const program = compileSeccomp(profile);
+    const some = new Set(DEFAULT_SECCOMP_REFUSALS.filter((r) => r.when !== undefined).flatMap((r) => r.syscalls));
+    const whole = new Set(DEFAULT_SECCOMP_REFUSALS.filter((r) => r.when === undefined).flatMap((r) => r.syscalls));
+    for (const [arch, audit] of [
+      ['x86_64', X86],
+      ['aarch64', ARM],
+    ] as const) {
+      for (const [name, nr] of numbersOf(arch)) {
+        const verdicts = [0n, 38n, 0x5412n, (1n << 64n) - 2n].map((a) =>
+          interpret(program, { nr, arch: audit, args: [a, a, a, a, a, a] }),
+        );
+        const isAllowed = verdicts.every((v) => v === ALLOW);
+        const isRefused = verdicts.every((v) => v === errno(name === 'clone3' ? 38 : 1));
+        expect([isAllowed, isRefused], `${arch} ${name}`).toEqual([
+          !some.has(name) && !whole.has(name),
+          whole.has(name),
+        ]);
+      }
+    }
+  });
+
+  it('gives back whatever a reason says that a capability gives back', () => {
+    for (const { syscalls, unless = [], when } of DEFAULT_SECCOMP_REFUSALS) {
+      for (const capability of when === undefined ? unless : []) {
+        for (const name of syscalls.filter((n) => syscallNumber(n, 'x86_64') !== undefined)) {
+          expect(verdict(defaultSeccompProfile({ capabilities: [capability] }), name), `${name} ${capability}`).toBe(
+            ALLOW,
+          );
+        }
+      }
+    }
   });
 
   it('fits into the kernel with room to spare', () => {
