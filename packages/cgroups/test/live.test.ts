@@ -36,6 +36,8 @@ afterAll(() => {
   rmSync(temporary, { recursive: true });
 });
 
+const isWeighing = await weighs();
+
 const itCan = (limit: keyof typeof found.limits): ReturnType<typeof itNeeds> =>
   itNeeds(found.limits[limit].available, `${limit}: ${found.limits[limit].reason}`);
 const itWithV2 = itNeeds(hasV2, 'there is no v2 hierarchy for this user');
@@ -171,8 +173,20 @@ describe('a limit', () => {
     expect((await cgroup.stats()).hugetlb?.['2MB']?.current).toBe(0n);
   });
 
+  itNeeds(found.limits.ioWeight.available && isWeighing, 'no disk has the bfq scheduler or iocost')(
+    'of share of the disks is held where one is weighed',
+    async () => {
+      await using cgroup = await createCgroup({ limits: { ioWeight: 50 } });
+      const bfq = cgroup.directories.flatMap(({ path }) => ['io.weight', 'io.bfq.weight'].map((f) => `${path}/${f}`));
+      const file = bfq.find(existsSync) ?? '';
+      expect(readFileSync(file, 'utf8')).toMatch(/^default 50$/m);
+      await cgroup.setLimits({ ioWeight: 900 });
+      expect(readFileSync(file, 'utf8')).toMatch(/^default 900$/m);
+    },
+  );
+
   it('of share of the disks is refused where nothing weighs them, and missing where it is optional', async () => {
-    if (found.limits.ioWeight.available && (await weighs())) return;
+    if (found.limits.ioWeight.available && isWeighing) return;
     await expect(createCgroup({ limits: { ioWeight: 50 } })).rejects.toMatchObject({
       code: 'limit-unavailable',
       limit: 'ioWeight',
