@@ -8,6 +8,7 @@ import {
   cleanUp,
   makeRoot,
   obstacle,
+  outcome,
   releaseLauncher,
   sanitizedLauncher,
   script,
@@ -353,6 +354,26 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect(stdout).toBe(`1770 ${owner.uid} ${owner.gid}\n4\n1\n`);
     });
 
+    itRoot('is what a later process of the sandbox sees too', async () => {
+      const idMapped = { uids: [{ stored: 0, inside: 500, count: 1 }], gids: [{ stored: 0, inside: 600, count: 1 }] };
+      const mounts: readonly MountSpec[] = [
+        { type: 'tmpfs', target: '/t', idMapped },
+        { type: 'file', target: '/f', content: 'said\n' },
+      ];
+      await using sandbox = await startSandbox({
+        root: memory,
+        mounts,
+        domainname: 'd',
+        sysctls: { 'kernel.shmmni': '7' },
+        network: { dns: { servers: ['10.0.0.1'] } },
+        command: ['/bin/sleep', '100'],
+      });
+      const later = await sandbox.exec({
+        command: ['/bin/sh', '-c', 'stat -c "%u %g" /t; cat /f /proc/sys/kernel/shmmni'],
+      });
+      expect((await outcome(later)).stdout).toBe('500 600\nsaid\n7\n');
+    });
+
     itRoot('shows stored owners as others', async () => {
       const idMapped = { uids: [{ stored: 0, inside: 500, count: 10 }], gids: [{ stored: 0, inside: 600, count: 10 }] };
       const mounts: readonly MountSpec[] = [{ type: 'tmpfs', target: '/t', idMapped, mode: 0o777 }];
@@ -416,6 +437,14 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect(stdout).toBe(
         'ptmx\n.\n..\nfd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero pts/ptmx\n',
       );
+    });
+
+    itRuns('have a console where the command has a terminal, which it is', async () => {
+      const command = ['/bin/sh', '-c', 'readlink /dev/console; echo spoken > /dev/console'] as const;
+      const sandbox = await startSandbox({ root: memory, command }, { stdio: { pty: { columns: 80, rows: 24 } } });
+      let shown = '';
+      for await (const chunk of sandbox.pty ?? []) shown += new TextDecoder().decode(chunk);
+      expect(shown).toBe('pts/0\r\nspoken\r\n');
     });
 
     itRoot("hide other users' processes, and show them to a group", async () => {
