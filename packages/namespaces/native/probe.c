@@ -125,6 +125,23 @@ static int try_seccomp(int unused)
 	return (int)syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
 }
 
+/* A filter that allows everything, with a listener: the kernel refuses a second listener, such as beside one of a container engine. */
+static int try_notifications(int unused)
+{
+	(void)unused;
+	struct sock_filter allow = {.code = BPF_RET | BPF_K, .k = SECCOMP_RET_ALLOW};
+	struct sock_fprog program = {.len = 1, .filter = &allow};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) < 0 ? -1 : 0;
+}
+
+static int try_session_keyring(int unused)
+{
+	(void)unused;
+	return (int)syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL, 0, 0, 0) < 0 ? -1 : 0;
+}
+
 static int try_landlock(int unused)
 {
 	(void)unused;
@@ -188,6 +205,8 @@ __attribute__((noreturn)) void probe(void)
 	probe_one("proc", try_proc, 0);
 	probe_one("seccomp", try_seccomp, 0);
 	probe_one("landlock", try_landlock, 0);
+	probe_one("notifications", try_notifications, 0);
+	probe_one("session-keyring", try_session_keyring, 0);
 	probe_one("mount-api", try_mount_api, 0);
 	probe_one("id-mapped", try_id_mapped, 0);
 	probe_one("loop", try_loop, 0);

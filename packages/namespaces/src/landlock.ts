@@ -30,6 +30,13 @@ export const LANDLOCK_RIGHTS = {
   scopes: ['abstract-unix-socket', 'signal'],
 } as const satisfies Readonly<Record<string, readonly LandlockRight[]>>;
 
+/** The rights that a version of Landlock can handle. */
+export function landlockRights(abi: number): readonly LandlockRight[] {
+  const since = (right: string): number => SINCE[right] ?? 1;
+  const all = [...Object.keys(FILE_RIGHTS), ...Object.keys(PORT_RIGHTS), ...Object.keys(SCOPES)] as LandlockRight[]; // the three tables have them all
+  return all.filter((right) => since(right) <= abi);
+}
+
 /** The operation for `spec`. Throws `NamespaceError` `bad-spec`. */
 export function planLandlock(spec: LandlockSpec): Operation {
   const { required, ifSupported = [], paths = [], ports = [] } = spec;
@@ -94,6 +101,16 @@ const FILE_RIGHTS: Readonly<Record<LandlockFileRight, number>> = {
   refer: 13,
   truncate: 14,
   'ioctl-dev': 15,
+};
+// The version that brought it, where it is not the first.
+const SINCE: Readonly<Record<string, number>> = {
+  refer: 2,
+  truncate: 3,
+  'bind-tcp': 4,
+  'connect-tcp': 4,
+  'ioctl-dev': 5,
+  'abstract-unix-socket': 6,
+  signal: 6,
 };
 const PORT_RIGHTS: Readonly<Record<LandlockPortRight, number>> = { 'bind-tcp': 0, 'connect-tcp': 1 };
 const SCOPES: Readonly<Record<LandlockScope, number>> = { 'abstract-unix-socket': 0, signal: 1 };

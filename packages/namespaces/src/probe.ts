@@ -1,8 +1,10 @@
 /** What this kernel and user may do, each with what mends it where it is missing. */
 import { type Availability, probeCgroups } from '@casemate/cgroups';
 import { readCaller } from './caller.js';
+import type { LandlockRight } from './confinement-spec.js';
 import { errnoName } from './errno.js';
 import { NamespaceError } from './error.js';
+import { landlockRights } from './landlock.js';
 import { serverProcess } from './launcher.js';
 import type { ImageFileSystem } from './mount-spec.js';
 import { NET_ADMIN_REMEDY } from './network.js';
@@ -24,8 +26,12 @@ export interface Probe {
   readonly mountApi: Availability;
   /** System call filters. */
   readonly seccomp: Availability;
-  /** Landlock; `abi` is its version, 0 where it is missing. */
-  readonly landlock: Availability & { readonly abi: number };
+  /** System calls that a callback decides about (Linux 5.5). */
+  readonly notifications: Availability;
+  /** Landlock; `abi` is its version, 0 where it is missing, and `rights` are those that can be `required`. */
+  readonly landlock: Availability & { readonly abi: number; readonly rights: readonly LandlockRight[] };
+  /** A session keyring of the sandbox's own. */
+  readonly sessionKeyring: Availability;
   /** Id-mapped mounts of the root file system (Linux 5.12), which `shifted` ids are built on; root only. */
   readonly idMappedMounts: Availability;
   /** Image files: a loop device for them, and each of the file systems; root only. */
@@ -76,7 +82,18 @@ export async function probe(): Promise<Probe> {
         'use a kernel with CONFIG_SECURITY_LANDLOCK and landlock in the boot parameter lsm=',
       ),
       abi: answers.get('landlock')?.b ?? 0,
+      rights: landlockRights(answers.get('landlock')?.b ?? 0),
     },
+    notifications: judge(
+      answers,
+      'notifications',
+      'use Linux 5.5 or later; EBUSY: this program runs under a filter with a listener of its own, such as of a container engine',
+    ),
+    sessionKeyring: judge(
+      answers,
+      'session-keyring',
+      'raise the sysctl kernel.keys.maxkeys; in Docker, allow keyctl in its seccomp profile',
+    ),
     idMappedMounts: judge(
       answers,
       'id-mapped',

@@ -98,5 +98,26 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'exec ENOENT': 'the command, or the interpreter or loader that it names, is not in the root file system',
   'exec EACCES': 'the command is not executable for its user, or lies on a mount without execution',
   'exec ENOEXEC': 'the command is for another architecture, or a script without an interpreter line',
-  'seccomp EINVAL': 'the kernel refuses the filter: Linux needs CONFIG_SECCOMP_FILTER',
+  'seccomp EINVAL':
+    'the kernel refuses the filter: it needs CONFIG_SECCOMP_FILTER, or is older than one of its flags or actions',
+  'seccomp EBUSY':
+    'this program runs under a filter that has a listener already, and the kernel allows one: leave `notify` out, or run outside that container',
+  'seccomp EACCES': 'without no_new_privs only CAP_SYS_ADMIN may load a filter',
+  'landlock EOPNOTSUPP':
+    'this kernel cannot handle one of the `required` rights: use a newer one, or move the right to `ifSupported`',
+  'landlock ENOENT': 'there is nothing at this path in the root file system: set `ifPresent`, or leave the rule out',
+  'landlock ELOOP': SYMLINK,
+  'landlock EPERM': 'Landlock needs no_new_privs or CAP_SYS_ADMIN',
+  'landlock E2BIG': 'the sandbox is nested in 16 layers of Landlock already',
+  'session-keyring EDQUOT':
+    'this user has too many keys: raise the sysctl kernel.keys.maxkeys, or set `sessionKeyring` to insecure-inherit',
+  'session-keyring EPERM':
+    'a filter around this program forbids keyctl: allow it, or set `sessionKeyring` to insecure-inherit',
+  'secure-bits EPERM': 'secure bits need CAP_SETPCAP: run as root or with a user namespace, and not under locked bits',
+  'capabilities EPERM': 'the caller does not have one of these capabilities, or a secure bit forbids ambient ones',
+  'scheduling EPERM':
+    'only CAP_SYS_NICE may ask for more of the processor than the caller has: niceness below it, real-time policies',
+  'scheduling EACCES': 'only CAP_SYS_NICE may lower the niceness',
+  'scheduling EINVAL': 'none of these processors is there for this program, or the kernel does not have this policy',
+  'scheduling EBUSY': 'the machine has no room for these deadlines',
 };

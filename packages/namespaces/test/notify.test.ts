@@ -226,6 +226,21 @@ describe.each(launchers)('%s', (_, launcher) => {
     expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before + 3);
   });
 
+  itRuns('binds and asks about processes that are started later too', async () => {
+    const seccomp = asking(['getppid'], () => ({ type: 'value', value: 31 }));
+    const landlock = {
+      required: ['read-file', 'execute'],
+      paths: [{ path: '/calls', allow: ['read-file', 'execute'] }],
+    } as const;
+    await using sandbox = await startSandbox({ root, seccomp, landlock, init: true, command: ['/calls', 'batch'] });
+    const later = await sandbox.exec({ command: ['/calls', 'raw', GETPPID] });
+    const denied = await sandbox.exec({ command: ['/calls', 'open', '/proc/self/status'] });
+    let all = '';
+    for await (const chunk of later.stdout ?? []) all += new TextDecoder().decode(chunk);
+    for await (const chunk of denied.stdout ?? []) all += new TextDecoder().decode(chunk);
+    expect(all).toBe('31\n-13\n');
+  });
+
   itRuns('works beside an init, and after the filter the command has no descriptor of it', async () => {
     const seccomp = asking(['getppid'], () => ({ type: 'value', value: 9 }));
     expect((await calls({ root, seccomp, init: true }, 'raw', GETPPID)).stdout).toBe('9\n');

@@ -18,7 +18,8 @@ describe('probing', () => {
     expect(parts(result).map(([name]) => name)).toEqual([
       ...['user', 'mount', 'pid', 'net', 'ipc', 'uts', 'cgroup', 'time'],
       ...['landlock', 'loop', 'squashfs', 'erofs', 'ext4', 'inside', 'outside'],
-      ...['overlay', 'overlayMemory', 'proc', 'mountApi', 'seccomp', 'idMappedMounts', 'subordinateIds', 'cgroups'],
+      ...['overlay', 'overlayMemory', 'proc', 'mountApi', 'seccomp', 'notifications', 'sessionKeyring'],
+      ...['idMappedMounts', 'subordinateIds', 'cgroups'],
     ]);
   });
 
@@ -30,7 +31,12 @@ describe('probing', () => {
   });
 
   it('knows the version of Landlock where there is one', () => {
-    expect(result.landlock.abi > 0).toBe(result.landlock.available);
+    const { abi, available, rights } = result.landlock;
+    expect(abi > 0).toBe(available);
+    expect(rights.includes('execute')).toBe(abi >= 1);
+    expect(rights.includes('truncate')).toBe(abi >= 3);
+    expect(rights.includes('signal')).toBe(abi >= 6);
+    expect(rights.length).toBe(abi >= 6 ? 20 : rights.length);
   });
 
   it('changes nothing: a second answer is the same', async () => {
