@@ -1,22 +1,20 @@
 /** The same as `micro`, for Node: the provider is OpenSSL through node:crypto. Chosen by the `node` condition of `exports`. */
-import { micro } from './commands/micro.js';
+import { type MicroUtpm, type MicroUtpmOptions, openMicro } from './micro/micro-tpm.js';
 import { nodeUtpmCrypto } from './node-crypto.js';
-import type { Utpm, UtpmOptions } from './options.js';
-import { openerWith } from './utpm.js';
-
-/** Options of `openMicroUtpm`: those of `openUtpm` but for the profile, which there is one of. */
-export type MicroUtpmOptions = Omit<UtpmOptions, 'profile'>;
 
 /**
- * Opens a TPM that has the commands of the `micro` profile alone, as `openUtpm` does with \`profile: 'micro'\`; but what the other commands
- * need is not loaded, nor in a bundle. Throws \`UtpmError\` as \`openUtpm\` does.
+ * Opens a TPM with the 35 commands of the `micro` profile in an implementation of its own, small enough to be read as a whole: one PCR
+ * bank and all else with SHA-256, keys on P-256, AES-128, sealed data, ordinary NV indexes and counters. Throws `UtpmError` `bad-option`,
+ * `seed-mismatch`, `state-damaged` or `state-version`, and what the store throws.
  */
-export const openMicroUtpm: (options?: MicroUtpmOptions) => Promise<Utpm> = openerWith(nodeUtpmCrypto, [
-  ['micro', micro],
-]);
+export function openMicroUtpm(options: MicroUtpmOptions = {}): Promise<MicroUtpm> {
+  return openMicro({ crypto: nodeUtpmCrypto, ...options });
+}
 
 export type { CurvePoint, EccPrivateKey, EcdsaSignature, SigningInput, UtpmCrypto } from './crypto.js';
 export { UtpmError, type UtpmErrorCode } from './error.js';
-export type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
+export type { MicroCrypto } from './micro/crypto.js';
+export type { MicroUtpm, MicroUtpmOptions } from './micro/micro-tpm.js';
+export type { UtpmSeeds, UtpmSendOptions } from './options.js';
 export type { RsaPrivateKey, RsaPublicKey } from './rsa.js';
 export { type MemoryState, memoryState, type UtpmState, type VolatileStore } from './state.js';

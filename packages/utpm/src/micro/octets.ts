@@ -1,0 +1,132 @@
+/** Reading what a client sent and writing what it gets: the wire form of Part 2, chapter 4. Whoever sends a command controls every byte. */
+import { concat, EMPTY, readU32, readU64, u16Bytes } from '../bytes.js';
+import { TPM_RC } from './constants.js';
+
+/** Thrown where a command is refused; the dispatcher turns it into a response. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+
+  /** `code` is the response code with what it blames. */
+  constructor(readonly code: number) {
+    super(`TPM_RC 0x${code.toString(16)}`);
+  }
+}
+
+/** Refuses with a code that blames nothing in particular. */
+export function refuse(code: number): never {
+  throw new Refusal(code);
+}
+
+/** Refuses and blames a parameter, counted from 1. */
+export function refuseParameter(code: number, index: number): never {
+  throw new Refusal(blaming(code, 0x40 | (index << 8)));
+}
+
+/** Refuses and blames a handle, counted from 1. */
+export function refuseHandle(code: number, index: number): never {
+  throw new Refusal(blaming(code, index << 8));
+}
+
+/** Refuses and blames a session, counted from 1. */
+export function refuseSession(code: number, index: number): never {
+  throw new Refusal(blaming(code, 0x800 | (index << 8)));
+}
+
+// Only codes of format one (bit 7) can blame, and one that does already stays as it is (Part 2, 6.6.2).
+function blaming(code: number, what: number): number {
+  return (code & 0x80) === 0 || (code & 0xf40) !== 0 ? code : code | what;
+}
+
+/** A cursor over received bytes; it refuses what is cut off or too long, and blames the parameter that it is in. */
+export class Input {
+  #at = 0;
+  #parameter = 0;
+
+  /** Reads `bytes` from the start. */
+  constructor(readonly bytes: Uint8Array) {}
+
+  /** How far it has come. */
+  get offset(): number {
+    return this.#at;
+  }
+
+  /** How many bytes are left. */
+  get remaining(): number {
+    return this.bytes.length - this.#at;
+  }
+
+  /** The next parameter begins: what is wrong from here on is its fault. */
+  parameter(): this {
+    this.#parameter++;
+    return this;
+  }
+
+  /** Refuses and blames the parameter that is being read. */
+  refuse(code: number): never {
+    if (this.#parameter > 0) refuseParameter(code, this.#parameter);
+    return refuse(code);
+  }
+
+  /** The next `length` bytes, which are not copied. */
+  take(length: number): Uint8Array {
+    if (length > this.remaining) this.refuse(TPM_RC.INSUFFICIENT);
+    this.#at += length;
+    return this.bytes.subarray(this.#at - length, this.#at);
+  }
+
+  u8(): number {
+    return this.take(1)[0] ?? 0;
+  }
+
+  u16(): number {
+    return (this.u8() << 8) | this.u8();
+  }
+
+  u32(): number {
+    return readU32(this.take(4), 0);
+  }
+
+  u64(): bigint {
+    return readU64(this.take(8), 0);
+  }
+
+  /** A copy of the bytes behind a u16 that says how many they are, `max` at most. */
+  sized(max: number): Uint8Array {
+    const length = this.u16();
+    if (length > max) this.refuse(TPM_RC.SIZE);
+    return length === 0 ? EMPTY : this.take(length).slice();
+  }
+
+  /** What `read` reads out of a structure behind its size, which it must fill. */
+  within<T>(read: (input: this) => T): T {
+    const end = this.u16() + this.#at;
+    if (end > this.bytes.length) this.refuse(TPM_RC.INSUFFICIENT);
+    if (end === this.#at) this.refuse(TPM_RC.SIZE);
+    const value = read(this);
+    if (this.#at !== end) this.refuse(TPM_RC.SIZE);
+    return value;
+  }
+
+  /** A list of at most `max` elements behind their number. */
+  list<T>(max: number, read: (input: this) => T): T[] {
+    const count = this.u32();
+    if (count > max) this.refuse(TPM_RC.SIZE);
+    return Array.from({ length: count }, () => read(this));
+  }
+
+  /** A number that must be `wanted`; otherwise `code` refuses it. */
+  expect(value: number, wanted: number, code: number): void {
+    if (value !== wanted) this.refuse(code);
+  }
+
+  /** Refuses bytes behind the last parameter. */
+  end(): void {
+    if (this.remaining > 0) refuse(TPM_RC.SIZE);
+  }
+}
+
+/** `parts` one after another, behind their length as u16. */
+export function sized(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = concat(...parts);
+  return concat(u16Bytes(bytes.length), bytes);
+}
