@@ -25,6 +25,7 @@ const SANITIZE = [
   '-O1',
   '-g',
   '-fsanitize=address,undefined',
+  '-DCASEMATE_FAULTS', // a plan may ask for a failure: test/faults.test.ts
   '-fno-sanitize-recover=undefined',
   '-static-libasan',
   '-static-libubsan',

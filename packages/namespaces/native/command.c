@@ -85,13 +85,13 @@ void become_init(void)
 	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
 	wants_init = 1;
 	pid_t pid = fork();
-	check(pid, "fork");
 	if (pid == 0) {
 		close(running[0]);
 		default_signals();
 		check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG");
 		return;
 	}
+	check(pid, "fork");
 	init_child = pid;
 	close(running[1]);
 	close(STDIN_FILENO);

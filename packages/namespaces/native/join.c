@@ -100,9 +100,9 @@ __attribute__((noreturn)) static void run_joiner(int socket)
 	struct clone_args args = {.flags = (namespaces & ~(uint64_t)NEW_LATER) | CLONE_PARENT};
 	current = index_of(OP_NAMESPACES);
 	long pid = syscall(SYS_clone3, &args, sizeof args);
-	check(pid, "clone3");
 	if (pid == 0)
 		run_inside(socket);
+	check(pid, "clone3");
 	send_event(socket, EVENT_JOINED, (uint32_t)pid, 0, "");
 	_exit(0);
 }

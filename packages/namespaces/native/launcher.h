@@ -176,6 +176,7 @@ struct cgroup {
 struct progress {
 	uint32_t operation;
 	uint32_t executing; /* nothing but execve is left to do */
+	uint32_t checks;    /* only counted where failures can be asked for */
 };
 
 /* ---- the state of the one sandbox that this process makes (state.c) ---- */
@@ -254,6 +255,10 @@ void send_event(int fd, enum event type, uint32_t a, uint32_t b, const char *tex
 void send_data(int fd, enum event type, uint32_t a, uint32_t b, const void *data, size_t size);
 __attribute__((noreturn)) void fail(int error, const char *detail);
 void check(long result, const char *detail);
+#ifdef CASEMATE_FAULTS
+#define OP_FAULT 9
+void op_fault(struct operation *op);
+#endif
 
 void send_descriptor(int socket, enum event type, int fd);
 ssize_t receive_packet(int socket, unsigned char *bytes, size_t size, int *passed);

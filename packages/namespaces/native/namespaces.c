@@ -65,11 +65,11 @@ void create_child(int socket_inside, int socket_outside)
 		pid = leave_chroot() == 0 ? syscall(SYS_clone3, &args, sizeof args) : -1;
 		errno = EPERM;
 	}
-	check(pid, "clone3");
 	if (pid == 0 && joins_namespaces())
 		become_joiner(socket_inside);
 	if (pid == 0)
 		run_inside(socket_inside);
+	check(pid, "clone3");
 	if (joins_namespaces())
 		join_as_child((pid_t)pid, socket_outside);
 	else

@@ -29,6 +29,10 @@ static void perform_before(void)
 			namespaces = take_u32(&op);
 		else if (op.code == OP_CGROUP)
 			op_cgroup(&op);
+#ifdef CASEMATE_FAULTS
+		else if (op.code == OP_FAULT)
+			op_fault(&op);
+#endif
 		else if (op.code == OP_JOIN)
 			op_join(&op);
 		else

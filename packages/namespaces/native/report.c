@@ -101,8 +101,31 @@ int receive_descriptor(int socket)
 	return receive_packet(socket, frame, sizeof frame, &passed) == sizeof frame ? passed : -1;
 }
 
+#ifdef CASEMATE_FAULTS
+static uint32_t failing_check, failing_errno;
+
+/* For tests: the call that is checked as the n-th one counts as failed, whatever it did. */
+void op_fault(struct operation *op)
+{
+	failing_check = take_u32(op);
+	failing_errno = take_u32(op);
+	progress->checks = 0;
+}
+
+static void fail_on_demand(const char *detail)
+{
+	if (failing_check == 0 || __atomic_add_fetch(&progress->checks, 1, __ATOMIC_SEQ_CST) != failing_check)
+		return;
+	fail((int)failing_errno, detail);
+}
+#else
+#define fail_on_demand(detail) ((void)0)
+#endif
+
 void check(long result, const char *detail)
 {
+	if (result >= 0)
+		fail_on_demand(detail);
 	if (result < 0)
 		fail(errno, detail);
 }
