@@ -45,7 +45,7 @@ export function planIds(wanted: IdMapping | undefined, caller: Caller): IdMaps {
 }
 
 function defaultMapping(caller: Caller): IdMapping {
-  return caller.uid === 0 && caller.allIds ? { type: 'shifted' } : { type: 'single' };
+  return isRoot(caller) ? { type: 'shifted' } : { type: 'single' };
 }
 
 function single(inside: number, caller: Caller): IdMaps {
@@ -84,8 +84,8 @@ function stack(self: number, ranges: readonly SubordinateRange[]): readonly IdRa
 }
 
 function shifted(base: number, size: number, caller: Caller): IdMaps {
-  if (caller.uid !== 0 || !caller.allIds)
-    throw refuse('expected root for shifted ids, got an ordinary user', SINGLE_REMEDY);
+  if (!isRoot(caller))
+    throw refuse('expected root with CAP_SYS_ADMIN for shifted ids, got another user', SINGLE_REMEDY);
   const ranges = [{ inside: 0, outside: base, count: size }];
   checkRanges(ranges);
   return { ...DIRECT, uids: ranges, gids: ranges, idMappedMounts: true, openOutside: true, first: { uid: 0, gid: 0 } };

@@ -57,7 +57,7 @@ export interface OwnerMap {
 }
 
 /** Something of the outside that a mount shows. */
-interface Source {
+export interface MountSource {
   /** Absolute path outside. */
   readonly source: string;
   /**
@@ -72,7 +72,7 @@ interface Source {
 }
 
 /** A directory as the root. */
-export interface BindRoot extends Source, MountFlags {
+export interface BindRoot extends MountSource, MountFlags {
   /** Tag. */
   readonly type: 'bind';
   /** Default true; holds for mounts below the source too. */
@@ -95,7 +95,7 @@ export interface OverlayRoot extends MountFlags {
 export type OverlayLayer = string | DirectoryLayer | ImageSource;
 
 /** A directory as a layer of an overlay. */
-export interface DirectoryLayer extends Source {
+export interface DirectoryLayer extends MountSource {
   /** Tag. */
   readonly type: 'directory';
 }
@@ -176,7 +176,7 @@ export interface ImageMount extends ImageSource, MountFlags {
 }
 
 /** A file or directory of the outside, seen inside. */
-export interface BindMount extends Source, MountFlags {
+export interface BindMount extends MountSource, MountFlags {
   /** Tag. */
   readonly type: 'bind';
   /** Absolute path inside; made if it is not there and the root can be written. */
@@ -223,7 +223,7 @@ export interface FileMount {
 export type KernelMount = ProcMount | DevptsMount | PlainKernelMount;
 
 /** What all file systems of the kernel have in common. */
-interface KernelMountBase {
+export interface KernelMountBase {
   /** Absolute path inside. */
   readonly target: string;
   /** Default false. */

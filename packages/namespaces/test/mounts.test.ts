@@ -1,7 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type MountSpec, probe, type RootSpec, type SandboxSpec, startSandbox } from '../src/index.js';
+import {
+  type Caller,
+  type MountSpec,
+  NamespaceError,
+  planSandbox,
+  probe,
+  type RootSpec,
+  type SandboxSpec,
+  startSandbox,
+} from '../src/index.js';
 import {
   asUser,
   bundleStarter,
@@ -568,6 +577,109 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect(mapped?.error).toMatchObject({ code: 'bad-spec', remedy: expect.stringContaining('root') });
       expect(memories).toMatchObject({ stdout: '2\n/g/cgroup.procs\n/p/1\n' });
     });
+  });
+});
+
+describe('a description of a mount is refused', () => {
+  const root: Caller = { uid: 0, gid: 0, allIds: true, shiftedBase: 0x1000_0000 };
+  const user: Caller = { ...root, uid: 1000, gid: 1000 };
+  const bind = { type: 'bind', source: '/a', target: '/b' } as const;
+  const tmpfs = { type: 'tmpfs', target: '/t' } as const;
+  const layers = Array.from({ length: 129 }, (_l, i) => `/l${i}`) as unknown as readonly [string, ...string[]];
+  const owners = (stored: number, inside: number, count: number) => {
+    const range = [{ stored, inside, count }];
+    return { uids: range, gids: range };
+  };
+  const wrong: readonly (readonly [string, Partial<SandboxSpec>, Caller?])[] = [
+    ['of no size', { mounts: [{ ...tmpfs, size: 0 }] }],
+    ['of half a file', { mounts: [{ ...tmpfs, files: 1.5 }] }],
+    ['with a mode that is none', { mounts: [{ ...tmpfs, mode: 0o20000 }] }],
+    ['with too many layers', { root: { type: 'overlay', lower: layers, changes: 'refused' } }],
+    ['with too many sources', { mounts: Array.from({ length: 251 }, () => bind) }, root],
+    ['that masks the root', { maskedPaths: ['/'] }],
+    ['that makes the root read-only by its path', { readOnlyPaths: ['//'] }],
+    ['with a propagation that is none', { mounts: [{ ...bind, propagation: 'outwards' as never }] }],
+    ['with access times that are none', { mounts: [{ ...bind, accessTimes: 'sometimes' as never }] }],
+    ['with a subpath that climbs', { mounts: [{ ...bind, subpath: 'a/../../b' }] }],
+    ['with a zero byte in a source', { mounts: [{ ...bind, source: '/a\0b' }] }],
+    ['with id maps for an ordinary user', { mounts: [{ ...bind, idMapped: owners(0, 0, 1) }] }],
+    ['with owners inside that are not in the id map', { mounts: [{ ...bind, idMapped: owners(0, 65_535, 2) }] }, root],
+    [
+      'with owners that are there twice',
+      {
+        mounts: [
+          {
+            ...bind,
+            idMapped: { uids: [...owners(0, 0, 5).uids, ...owners(4, 9, 5).uids], gids: owners(0, 0, 5).gids },
+          },
+        ],
+      },
+      root,
+    ],
+    ['with owners of memory where there is one id', { mounts: [{ ...tmpfs, idMapped: owners(0, 0, 1) }] }],
+    ['with cgroups of no namespace', { mounts: [{ type: 'cgroup2', target: '/c' }], namespaces: { cgroup: false } }],
+    [
+      'with options for a /proc that is the outer one',
+      { mounts: [{ type: 'proc', target: '/p', processes: 'own' }], namespaces: { pid: false } },
+    ],
+    ['with processes that are none', { mounts: [{ type: 'proc', target: '/p', processes: 'some' as never }] }],
+    ['with a group that the id map lacks', { mounts: [{ type: 'proc', target: '/p', group: 7 }] }],
+    ['with no terminal at most', { mounts: [{ type: 'devpts', target: '/p', max: 0 }] }],
+    [
+      'with a file that is too large',
+      { mounts: [{ type: 'file', target: '/f', content: new Uint8Array((1 << 20) + 1) }] },
+    ],
+    [
+      'with files but without the mount namespace',
+      { network: { dns: { servers: [] } }, systemMounts: false, namespaces: { mount: false } },
+    ],
+  ];
+  for (const [what, part, caller = user] of wrong) {
+    it(what, () => {
+      let thrown: unknown;
+      try {
+        planSandbox({ command: ['/bin/true'], ...part }, caller);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toBeInstanceOf(NamespaceError);
+      expect(thrown).toMatchObject({ code: 'bad-spec', message: expect.stringMatching(/expected .*, got /) });
+    });
+  }
+
+  it('but for shared layers of ids it splits the owners along the id map', () => {
+    const ids = {
+      type: 'custom',
+      uids: [
+        { inside: 0, outside: 1000, count: 10 },
+        { inside: 10, outside: 5000, count: 10 },
+      ],
+      gids: [{ inside: 0, outside: 7000, count: 20 }],
+    } as const;
+    const { operations } = planSandbox(
+      { command: ['/bin/true'], ids, mounts: [{ ...bind, idMapped: owners(100, 5, 10) }] },
+      root,
+    );
+    expect(operations).toContainEqual(
+      expect.objectContaining({
+        op: 'tree',
+        idMap: 2,
+        uids: [
+          { inside: 100, outside: 1005, count: 5 },
+          { inside: 105, outside: 5000, count: 5 },
+        ],
+        gids: [{ inside: 100, outside: 7005, count: 10 }],
+      }),
+    );
+  });
+
+  it('and root without CAP_SYS_ADMIN is taken for what it is', () => {
+    const weak: Caller = { ...root, capabilities: 0xffn };
+    const { operations } = planSandbox({ command: ['/bin/true'] }, weak);
+    expect(operations).toContainEqual(
+      expect.objectContaining({ op: 'uid-map', ranges: [{ inside: 0, outside: 0, count: 1 }] }),
+    );
+    expect(() => planSandbox({ command: ['/bin/true'], ids: { type: 'shifted' } }, weak)).toThrow(/CAP_SYS_ADMIN/);
   });
 });
 
