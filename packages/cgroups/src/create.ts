@@ -149,8 +149,8 @@ async function enableControllers(path: string, controllers: readonly string[], m
       return await writeControl(`${path}/cgroup.subtree_control`, value);
     } catch (error) {
       if (!(error instanceof CgroupError) || codeOf(error.cause) !== 'EBUSY') throw error;
-      if (!moveProgram) throw internalProcesses(path, absent, error);
-      if (tries === MAX_TRIES) throw error; // somebody forks faster than we move
+      // Some cannot be moved: those outside our pid namespace, and those of somebody who forks faster than we move.
+      if (!moveProgram || tries === MAX_TRIES) throw internalProcesses(path, absent, error);
       await vacate(path);
     }
   }
@@ -169,7 +169,7 @@ function internalProcesses(path: string, controllers: readonly string[], cause: 
 async function vacate(path: string): Promise<void> {
   const leaf = `${path}/${PROGRAM_LEAF}`;
   await mkdir(leaf, { recursive: true });
-  for (const pid of await readOwnMembers(path)) {
+  for (const pid of (await readOwnMembers(path)).filter((member) => member > 0)) {
     await writeControl(`${leaf}/cgroup.procs`, String(pid)).catch((error: unknown) => {
       if (!(error instanceof CgroupError) || codeOf(error.cause) !== 'ESRCH') throw error; // it has ended meanwhile
     });

@@ -7,12 +7,13 @@ import { CgroupError } from './error.js';
 
 /** The members of the directory and of all cgroups below it; none if it is gone. */
 export async function readMembers(path: string): Promise<readonly number[]> {
-  const own = await readOwnMembers(path);
+  // A member outside our pid namespace reads as 0, and kill(0) would strike ourselves; killing pid 1 ends the whole namespace.
+  const own = (await readOwnMembers(path)).filter((pid) => pid > 1);
   const nested = await Promise.all((await childrenOf(path)).map(readMembers));
   return [...own, ...nested.flat()];
 }
 
-/** The members of the directory itself. */
+/** The members of the directory itself; 0 is one outside our pid namespace. */
 export async function readOwnMembers(path: string): Promise<readonly number[]> {
   return parsePids((await readControl(`${path}/cgroup.procs`)) ?? '');
 }
@@ -116,12 +117,11 @@ export async function childrenOf(path: string): Promise<readonly string[]> {
   return entries.filter((e) => e.isDirectory()).map((e) => `${path}/${e.name}`);
 }
 
-// A member outside our pid namespace reads as 0, and kill(0) would strike ourselves.
 function parsePids(text: string): readonly number[] {
   return text
     .split('\n')
-    .map(Number)
-    .filter((pid) => Number.isSafeInteger(pid) && pid > 1);
+    .filter((line) => /^\d+$/.test(line))
+    .map(Number);
 }
 
 async function written(path: string, value: string): Promise<boolean> {

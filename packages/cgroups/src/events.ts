@@ -75,7 +75,7 @@ async function* follow(
 ): AsyncIterableIterator<CgroupEvent> {
   using alarm = new Alarm(await watchedFiles(directories), signal);
   // The removal of a cgroup is told by no notification.
-  const patience = directories.some(needsAsking) ? interval : REMOVAL_MS;
+  const patience = directories.some(needsAsking) || !alarm.isComplete ? interval : REMOVAL_MS;
   let before = await start;
   for (;;) {
     const after = await observe(directories);
@@ -88,6 +88,8 @@ async function* follow(
 
 /** Rings when a watched file changes, and remembers it while nobody listens. */
 class Alarm implements Disposable {
+  /** Whether every file is watched; users may have no watches left. */
+  readonly isComplete: boolean;
   readonly #watchers: readonly FSWatcher[];
   #hasRung = false;
   #wake: () => void = () => undefined;
@@ -97,7 +99,8 @@ class Alarm implements Disposable {
       this.#hasRung = true;
       this.#wake();
     };
-    this.#watchers = files.map((file) => watch(file, { persistent: true }, ring));
+    this.#watchers = files.flatMap((file) => watchFile(file, ring));
+    this.isComplete = this.#watchers.length === files.length;
     for (const watcher of this.#watchers) watcher.on('error', ring);
     signal?.addEventListener('abort', ring, { once: true });
     if (signal?.aborted) ring();
@@ -114,6 +117,14 @@ class Alarm implements Disposable {
 
   [Symbol.dispose](): void {
     for (const watcher of this.#watchers) watcher.close();
+  }
+}
+
+function watchFile(file: string, ring: () => void): readonly FSWatcher[] {
+  try {
+    return [watch(file, { persistent: true }, ring)];
+  } catch {
+    return []; // ENOSPC or EMFILE: the file is asked instead
   }
 }
 

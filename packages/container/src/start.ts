@@ -181,6 +181,7 @@ async function createLimited(config: GuestOsConfig, limits: GuestOsLimits, insec
         cpuMax: { quota: limits.cpuMax * (CPU_PERIOD / 1000), period: CPU_PERIOD },
       },
       insecureSkipMissingLimits: insecure,
+      moveProgram: true, // in a scope that was delegated to this program, it stands in the way of its containers' limits
     });
   } catch (error) {
     if (!(error instanceof CgroupError)) throw error;
@@ -212,7 +213,7 @@ async function run(
   try {
     const { stdio, signal } = options;
     const sandbox = await startSandbox(spec, { ...(stdio && { stdio }), ...(signal && { signal }) });
-    const capabilities = spec.capabilities ?? [];
+    const { capabilities } = config;
     runLog.append({ event: 'started', pid: sandbox.pid, command: spec.command, capabilities });
     return sandbox;
   } catch (error) {
