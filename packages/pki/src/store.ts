@@ -41,8 +41,11 @@ export interface PkiStore {
    * throws.
    */
   generate(template: HierarchyTemplate, options?: GenerationOptions): Promise<Hierarchy>;
-  /** The hierarchy with its keys. Throws {@link PkiError}: `not-found`, `wrong-passphrase`, `malformed`, `key-mismatch`. */
-  load(): Promise<Hierarchy>;
+  /**
+   * The hierarchy with its keys, or only with the keys of the entries `names`, which saves the work of opening the others: these
+   * then refuse to sign. Throws {@link PkiError}: `not-found`, `wrong-passphrase`, `malformed`, `key-mismatch`.
+   */
+  load(names?: readonly string[]): Promise<Hierarchy>;
   /**
    * Records a certificate (DER) as issued by the authority `issuer`, durably, before it is handed out.
    * Throws {@link PkiError} `exists` where the authority issued this serial number before.
@@ -63,7 +66,7 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
   return {
     path,
     generate: (template, generation = {}) => generate(path, template, options, generation),
-    load: () => load(join(path, HIERARCHY), options),
+    load: (names) => load(join(path, HIERARCHY), options, names),
     record: (issuer, certificate) => record(path, issuer, certificate),
     issued: (issuer) => issued(path, issuer),
   };
@@ -146,7 +149,12 @@ async function keyBlock(key: SoftwareKey, { passphrase }: StoreOptions): Promise
     : encodePem('ENCRYPTED PRIVATE KEY', await encryptKey(pkcs8, passphrase));
 }
 
-async function readEntry(directory: string, name: string, options: StoreOptions): Promise<GeneratedEntry | undefined> {
+async function readEntry(
+  directory: string,
+  name: string,
+  options: StoreOptions,
+  isWanted = true,
+): Promise<GeneratedEntry | undefined> {
   const path = join(directory, `${name}.pem`);
   let text: string;
   try {
@@ -158,7 +166,7 @@ async function readEntry(directory: string, name: string, options: StoreOptions)
   const blocks = parsePem(text);
   const certificate = blocks.find((block) => block.label === 'CERTIFICATE')?.der;
   if (certificate === undefined) throw new PkiError('malformed', `read ${path}: expected a certificate, got none`);
-  if (text.endsWith(OFFLINE)) {
+  if (!isWanted || text.endsWith(OFFLINE)) {
     return { certificate, key: offlineKey(name, parseCertificate(certificate).publicKey, storedAlgorithm(text, path)) };
   }
   const pkcs8 = await privateKey(blocks, options, path);
@@ -222,13 +230,18 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-async function load(directory: string, options: StoreOptions): Promise<Hierarchy> {
+async function load(
+  directory: string,
+  options: StoreOptions,
+  names: readonly string[] | undefined,
+): Promise<Hierarchy> {
   const text = await readTemplateText(directory);
   if (text === undefined) throw new PkiError('not-found', `load hierarchy: expected ${directory}, got nothing`);
   const template = parseTemplate(text, directory);
   const entries = new Map<string, GeneratedEntry>();
   for (const { name } of template.certificates) {
-    const entry = await readEntry(directory, name, options);
+    const isWanted = names === undefined || names.includes(name);
+    const entry = await readEntry(directory, name, options, isWanted);
     if (entry !== undefined) entries.set(name, entry);
   }
   return assembleHierarchy(template, entries);

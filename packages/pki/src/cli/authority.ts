@@ -2,8 +2,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openAuditFile } from '../audit-file.js';
-import { type AuditEvent, openAuditLog } from '../audit-log.js';
+import { type AuditEvent, type AuditStore, openAuditLog } from '../audit-log.js';
 import { decryptKey, encryptKey } from '../encrypted-key.js';
+import { PkiError } from '../error.js';
 import type { Authority, Hierarchy } from '../hierarchy.js';
 import { generateKey, importKey, type SoftwareKey } from '../key.js';
 import { decodePem, encodePem } from '../pem.js';
@@ -30,13 +31,13 @@ export interface OpenAuthority {
   readonly record: (event: AuditEvent) => Promise<void>;
 }
 
-/** Opens the authority with the passphrase that the command line gives. */
-export async function openAuthority(context: Context): Promise<OpenAuthority> {
+/** Opens the authority, and of its keys that of the entry `name`, with the passphrase that the command line gives. */
+export async function openAuthority(context: Context, name: string): Promise<OpenAuthority> {
   const path = storePath(context);
   await assertStore(path);
   const passphrase = await context.secret('passphrase');
   const store = await openStore(path, passphrase === undefined ? {} : { passphrase });
-  const hierarchy = await context.during(() => 'opening the keys', store.load());
+  const hierarchy = await context.during(() => 'opening the key', store.load([name]));
   return {
     store,
     hierarchy,
@@ -108,7 +109,7 @@ export async function recordEvent(path: string, passphrase: string | undefined, 
   const text = await readFile(join(path, KEY_FILE), 'utf8');
   const signer = await auditKey(text, passphrase);
   await using log = await openAuditLog({
-    store: await openAuditFile(join(path, 'audit')),
+    store: await openWhenFree(join(path, 'audit')),
     origin: originOf(text, KEY_FILE),
     signer,
   });
@@ -121,4 +122,16 @@ async function auditKey(text: string, passphrase: string | undefined): Promise<S
   if (passphrase === undefined)
     throw new Failure(EXIT.UNAUTHORISED, 'the keys are encrypted', 'Give --passphrase SOURCE.');
   return importKey(await decryptKey(decodePem('ENCRYPTED PRIVATE KEY', text), passphrase));
+}
+
+/** Another command may be writing: what was done is written down all the same. */
+async function openWhenFree(directory: string): Promise<AuditStore> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await openAuditFile(directory);
+    } catch (error) {
+      if (!(error instanceof PkiError) || error.code !== 'locked' || attempt === 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
 }

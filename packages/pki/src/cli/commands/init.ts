@@ -80,6 +80,8 @@ async function generate(context: Context, template: HierarchyTemplate): Promise<
   const passphrase = await passphraseOf(context);
   await mkdir(path, { recursive: true, mode: 0o700 });
   const store = await openStore(path, passphrase === undefined ? {} : { passphrase });
+  // Before everything else, so that a run that goes on where another stopped finds it.
+  if (!(await hasAuditKey(path))) await createAuditKey(path, passphrase, `${template.name}/${originWord(template)}`);
   let step = '';
   let count = 0;
   const onStep = ({ name }: { readonly name: string }) => {
@@ -87,7 +89,6 @@ async function generate(context: Context, template: HierarchyTemplate): Promise<
     step = `${name} (${count} of ${template.certificates.length})`;
   };
   const hierarchy = await context.during(() => `making ${step}`, store.generate(template, { onStep }));
-  if (!(await hasAuditKey(path))) await createAuditKey(path, passphrase, `${template.name}/${originWord(template)}`);
   const fingerprints = hierarchy.authorities.map(({ name, certificate }) => ({
     name,
     sha256: toHex(sha256(certificate)),

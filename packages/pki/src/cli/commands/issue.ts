@@ -53,7 +53,7 @@ export const issueCommand: CommandDefinition = {
         '--ca is missing',
         'Give the name of a CA of the hierarchy: "casemate-pki init --explain" lists them.',
       );
-    const authority = await openAuthority(context);
+    const authority = await openAuthority(context, name);
     const { issuer, chain } = authority.ca(name);
     const csr = context.text('csr');
     if (csr === undefined) return issueWithKey(context, authority, name);

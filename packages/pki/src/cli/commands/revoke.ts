@@ -38,7 +38,7 @@ export const revokeCommand: CommandDefinition = {
     const word = context.text('reason') ?? 'unspecified';
     const reason = REASONS.find((each) => each === word);
     if (reason === undefined) throw usage(`--reason: expected one of ${REASONS.join(', ')}, got "${word}"`);
-    const authority = await openAuthority(context);
+    const authority = await openAuthority(context, name);
     authority.ca(name);
     const serialNumber = await serialOf(context, await issuedSerials(authority.store.issued(name)), name);
     await recordRevocation(authority.store.path, name, { serialNumber, revocationDate: new Date(), reason });
@@ -85,7 +85,7 @@ export const crlCommand: CommandDefinition = {
     const name = caOf(context);
     const days = Number(context.text('days') ?? 7);
     if (!(days > 0 && days <= 3650)) throw usage(`--days: expected 1 to 3650, got "${context.text('days')}"`);
-    const authority = await openAuthority(context);
+    const authority = await openAuthority(context, name);
     const { issuer } = authority.ca(name);
     const { path } = authority.store;
     const revoked = await readRevocations(path, name);

@@ -67,7 +67,7 @@ async function signAsEntry(
   content: Uint8Array,
   format: 'cms' | 'trustme',
 ): Promise<Result> {
-  const authority = await openAuthority(context);
+  const authority = await openAuthority(context, context.text('as') ?? '');
   const { signer, chain, name } = authority.hierarchy.get(context.text('as') ?? '');
   const files = await write(path, content, format, { signer, chain });
   await authority.record({ event: 'sign', signer: name, file: path, format });
