@@ -53,6 +53,12 @@ export const testTools = [
   { what: "Java's keytool", debian: ['default-jre-headless'], found: () => isCommand('keytool') },
   { what: 'curl', debian: ['curl'], found: () => isCommand('curl') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
+  { what: 'crun and runc', debian: ['crun', 'runc'], found: () => isCommand('crun') && isCommand('runc') },
+  {
+    what: 'a C compiler for arm64, and an emulator for its programs',
+    debian: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'qemu-user-static'],
+    found: () => isCommand('aarch64-linux-gnu-gcc') && isCommand('qemu-aarch64-static'),
+  },
   {
     what: "libseccomp, crun and the seccomp profile of podman and Docker's kin",
     debian: ['gcc', 'libc6-dev', 'libseccomp-dev', 'crun', 'golang-github-containers-common'],
