@@ -13,8 +13,7 @@ import {
   TpmtSignatureOrNull,
 } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
-import { openUtpm, type Utpm } from '@casemate/utpm';
-import { nodeUtpmCrypto } from '@casemate/utpm/node';
+import { type MicroUtpm, openMicroUtpm } from '@casemate/utpm/micro';
 import { encode } from '@casemate/wire';
 import type { PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
@@ -27,7 +26,7 @@ export const UPCRS = 8;
 export class MicroTpm {
   readonly #master: Uint8Array;
   readonly #measurement: Uint8Array;
-  #utpm: Utpm;
+  #utpm: MicroUtpm;
   #tpm: Tpm;
   #key: TpmObject;
   #dirty = false;
@@ -98,7 +97,7 @@ export class MicroTpm {
 }
 
 interface Made {
-  readonly utpm: Utpm;
+  readonly utpm: MicroUtpm;
   readonly tpm: Tpm;
   readonly key: TpmObject;
 }
@@ -110,7 +109,7 @@ async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> 
     platform: deriveKey(master, 'utpm platform seed', measurement),
   };
   try {
-    const utpm = await openUtpm({ profile: 'micro', seeds, startup: true, crypto: nodeUtpmCrypto });
+    const utpm = await openMicroUtpm({ seeds, startup: true });
     const tpm = new Tpm(utpm, { crypto: nodeCrypto });
     await extendPcr(tpm, 0, { sha256: measurement });
     const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
