@@ -366,8 +366,8 @@ static int connect_unix(int is_abstract)
 
 static int abstract_socket(void) { return connect_unix(1); }
 
-/* Receives a descriptor of the outside, a directory, and goes up from it. */
-static int received_descriptor(void) { return connect_unix(0); }
+/* Whoever listens there could pass descriptors of the outside in. */
+static int path_socket(void) { return connect_unix(0); }
 
 /* ---- the kernel ---- */
 
@@ -597,7 +597,7 @@ static const struct {
 	{"proc-memory", proc_memory}, {"proc-root", proc_root}, {"process-accounting", process_accounting}, {"raise-capability", raise_capability},
 	{"raise-limit", raise_limit}, {"raise-oom-order", raise_oom_order}, {"raw-socket", raw_socket}, {"read-file", read_file},
 	{"read-memory-outside", read_memory_outside}, {"real-time", real_time}, {"reboot-machine", reboot_machine},
-	{"received-descriptor", received_descriptor}, {"release-agent", release_agent}, {"remount-writable", remount_writable},
+	{"path-socket", path_socket}, {"release-agent", release_agent}, {"remount-writable", remount_writable},
 	{"request-key", request_key}, {"run-set-uid", run_set_uid}, {"secure-bits", secure_bits}, {"set-clock", set_clock},
 	{"set-domain-name", set_domain_name}, {"set-host-name", set_host_name}, {"shared-memory", shared_memory},
 	{"signal-outside", signal_outside}, {"swap-names", swap_names}, {"swap-off", swap_off}, {"swap-on", swap_on},

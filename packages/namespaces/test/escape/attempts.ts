@@ -524,8 +524,8 @@ export const ATTEMPTS: readonly Attempt[] = [
     refused: ['ECONNREFUSED'],
   },
   {
-    title: 'reach a server of the outside that hands out descriptors',
-    name: 'received-descriptor',
+    title: 'reach a server of the outside that could pass descriptors in, by the path of its socket',
+    name: 'path-socket',
     args: path('/data/socket'),
     without: {
       spec: ({ outside: dir }) => ({
@@ -548,7 +548,12 @@ export const ATTEMPTS: readonly Attempt[] = [
   { title: 'load a BPF program', name: 'load-bpf', without: outside('CAP_BPF', 'CAP_SYS_ADMIN'), refused: ['EPERM'] },
   { title: 'handle page faults in a program', name: 'user-faults', without: noFilter, refused: ['EPERM'] },
   { title: 'open an io_uring', name: 'io-ring', without: noFilter, refused: ['EPERM'] },
-  { title: 'count events on a whole CPU', name: 'perf-event', without: outside('CAP_PERFMON', 'CAP_SYS_ADMIN'), refused: ['EPERM'] },
+  {
+    title: 'count events on a whole CPU',
+    name: 'perf-event',
+    without: outside('CAP_PERFMON', 'CAP_SYS_ADMIN'),
+    refused: ['EPERM'],
+  },
   {
     title: 'load another kernel',
     name: 'load-kernel',
