@@ -2,6 +2,7 @@
 
 export { type AcmeIdentifier, type AcmeOptions, acmeRoute } from './service/acme.js';
 export type { NetworkView } from './service/acme-challenge.js';
+export { type AcmeTransport, type DeviceOrder, orderDeviceCertificate } from './service/acme-device-client.js';
 export {
   type AttestationTrust,
   type AttestedKey,
