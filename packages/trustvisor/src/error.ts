@@ -49,9 +49,13 @@ export const PAL_FAULTS = [
   'malformed-output',
   'service',
   'other',
+  'privileged',
 ] as const;
 
-/** How a PAL ended when it broke a rule; `service` is a service call at a time when there is none. */
+/**
+ * How a PAL ended when it broke a rule; `service` is a service call at a time when there is none, `privileged` an instruction
+ * or an I/O port that is not for PALs.
+ */
 export type PalFault = (typeof PAL_FAULTS)[number];
 
 /** Thrown by every function of this package; switch on `code`. */

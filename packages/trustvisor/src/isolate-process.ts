@@ -20,10 +20,10 @@ export interface IsolateProcess {
 
 const MAX_COMPLAINT = 4096;
 
-/** Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. */
-export function startIsolate(): IsolateProcess {
+/** Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. For `kvm` it may start monitors. */
+export function startIsolate(engine: 'wasm' | 'kvm'): IsolateProcess {
   const program = realpathSync(createRequire(import.meta.url).resolve('#isolate'));
-  const child = spawn(process.execPath, [...confinement(dirname(program)), program], {
+  const child = spawn(process.execPath, [...confinement(dirname(program), engine), program], {
     env: {},
     cwd: '/',
     detached: true,
@@ -43,8 +43,8 @@ export function startIsolate(): IsolateProcess {
   return { stream, pid: child.pid, ended, kill: () => void child.kill('SIGKILL') };
 }
 
-/** Node's permission model: no file but the program's own directory, no child process, no addon; threads are allowed. */
-function confinement(directory: string): readonly string[] {
+/** Node's permission model: no file but the program's own directory, no child process but for `kvm`, no addon; threads are allowed. */
+function confinement(directory: string, engine: 'wasm' | 'kvm'): readonly string[] {
   const permission = process.allowedNodeEnvironmentFlags.has('--permission')
     ? '--permission'
     : '--experimental-permission';
@@ -53,6 +53,7 @@ function confinement(directory: string): readonly string[] {
     permission,
     `--allow-fs-read=${directory}/*`,
     '--allow-worker',
+    ...(engine === 'kvm' ? ['--allow-child-process'] : []),
     '--disallow-code-generation-from-strings',
     '--max-old-space-size=256',
   ];

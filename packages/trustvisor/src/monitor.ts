@@ -8,18 +8,18 @@ import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
 import type { LastRequest } from './options.js';
 import { PlatformTpm } from './platform-tpm.js';
-import { type Body, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
-import { measurementOf, type PalHost, RegisteredPal } from './registered-pal.js';
+import { type Body, ENGINE, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { type Engines, measurementOf, type PalHost, RegisteredPal } from './registered-pal.js';
 import type { BlobStore } from './store.js';
 
 const MAX_PALS = 100;
 const MAX_TIME_LIMIT = 3_600_000;
 const ACCEPTS: ReadonlySet<Message['type']> = new Set([1, 2, 3, 4, 5, 6, 7]);
 
-/** Serves one application at the other end of `stream` until it closes; `workerUrl` is where the PAL thread's code lies. */
-export function serve(stream: Duplex, workerUrl: URL): Promise<void> {
+/** Serves one application at the other end of `stream` until it closes; `engines` says where their programs lie. */
+export function serve(stream: Duplex, engines: Engines): Promise<void> {
   return new Promise((resolve) => {
-    const monitor = new Monitor(stream, workerUrl, () => {
+    const monitor = new Monitor(stream, engines, () => {
       void monitor.end().finally(resolve);
     });
   });
@@ -32,15 +32,15 @@ interface Opened {
 
 class Monitor {
   readonly #channel: Channel;
-  readonly #workerUrl: URL;
+  readonly #engines: Engines;
   readonly #pals = new Map<number, RegisteredPal>();
   readonly #calls = new Map<number, AbortController>();
   #opened: Opened | undefined;
   #registering: Promise<unknown> = Promise.resolve();
   #nextPal = 1;
 
-  constructor(stream: Duplex, workerUrl: URL, closed: () => void) {
-    this.#workerUrl = workerUrl;
+  constructor(stream: Duplex, engines: Engines, closed: () => void) {
+    this.#engines = engines;
     this.#channel = new Channel(stream, { accepts: ACCEPTS, handle: (message) => this.#handle(message), closed });
   }
 
@@ -84,8 +84,12 @@ class Monitor {
     return { type: MESSAGE.OPENED, body: { ephemeral: withTpm ? 0 : 1 } };
   }
 
+  #enginesFor({ engine }: Body<1>): Engines {
+    return engine === ENGINE.kvm ? this.#engines : { ...this.#engines, kvmMonitor: undefined };
+  }
+
   #openEphemeral(body: Body<1>): Opened {
-    const host = { master: new Uint8Array(randomBytes(32)), workerUrl: this.#workerUrl, histories: undefined };
+    const host = { master: new Uint8Array(randomBytes(32)), engines: this.#enginesFor(body), histories: undefined };
     return { host, memoryLimit: body.memoryLimit };
   }
 
@@ -97,7 +101,7 @@ class Monitor {
     const registry = new HistoryRegistry(historyHost);
     await registry.open();
     await registry.mark();
-    const host = { master, workerUrl: this.#workerUrl, histories: { host: historyHost, registry } };
+    const host = { master, engines: this.#enginesFor(body), histories: { host: historyHost, registry } };
     return { host, memoryLimit: body.memoryLimit };
   }
 
@@ -167,7 +171,12 @@ function assertOptions(body: Body<1>): void {
   if (body.protocol !== PROTOCOL_VERSION) {
     throw new TrustvisorError('protocol', `open isolate: expected protocol ${PROTOCOL_VERSION}, got ${body.protocol}`);
   }
-  if (body.engine !== 1) throw new TrustvisorError('unsupported-engine', 'open isolate: it has the engine wasm only');
+  if (body.engine !== ENGINE.wasm && body.engine !== ENGINE.kvm) {
+    throw new TrustvisorError(
+      'unsupported-engine',
+      `open isolate: expected the engine wasm or kvm, got ${body.engine}`,
+    );
+  }
   if ((body.flags & (OPEN_FLAGS.tpm | OPEN_FLAGS.allowEphemeral)) === 0) {
     throw new TrustvisorError('refused', 'open isolate: expected a platform TPM, got none; nothing could be sealed');
   }

@@ -10,7 +10,10 @@ export interface TrustvisorOptions {
    * sealed, and the call is refused unless `insecureAllowEphemeral` is set. The caller stays its owner and closes it.
    */
   readonly tpm?: TpmTransport;
-  /** Which engine runs PALs; `wasm` unless given. `kvm` is refused with `unsupported-engine` until it exists. */
+  /**
+   * Which engines run PALs; `wasm` unless given. With `kvm`, images for x86-64 run too, each in a virtual machine of its own;
+   * where /dev/kvm is missing or forbidden, registering such an image fails with `unsupported-engine` and says so.
+   */
   readonly engine?: 'wasm' | 'kvm';
   /** Where sealed state lies; see {@link BlobStore}. */
   readonly store: BlobStore;

@@ -1,25 +1,28 @@
 /** The thread that runs one PAL's WebAssembly. It holds the PAL's memory and nothing else: keys stay in the control thread. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import {
+  PAL_BUFFER_HEADER,
   PAL_SERVICE_MODULE,
   PAL_SERVICES,
-  PAL_STATUS,
   type PalServiceName,
   type PalStatus,
 } from '@casemate/pal-linker';
+import { localService, writeBufferHeader } from './engine.js';
 import type { PalFault } from './error.js';
-import { callService, type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
+import { callService, type ServiceCall, type ServiceReply } from './service-plan.js';
 import { type PalExports, palExports, type WasmModule, WebAssembly } from './web-assembly.js';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.js';
 
-const HEADER = 16;
+const HEADER = PAL_BUFFER_HEADER;
+const NOTHING = new Uint8Array(0);
 const port = parentPort as MessagePort; // this file is only ever started as a worker
 const start = workerData as WorkerStart; // made by wasm-engine.ts
 
 let module: WasmModule | undefined;
 let current: PalExports | undefined;
 let running = false;
-let state: Uint8Array = new Uint8Array(0);
+/** The state of the run, where there is one, and the way out for text. */
+const local: Parameters<typeof localService>[1] = { state: undefined, print: (text) => send({ kind: 'print', text }) };
 
 port.on('message', (message: ToWorker) => {
   switch (message.kind) {
@@ -62,7 +65,7 @@ function run(command: number, input: Uint8Array, given: Uint8Array): FromWorker 
   if (module === undefined) return { kind: 'fault', fault: 'other', problem: 'the module did not load' };
   try {
     if (start.stateful || current === undefined) current = instantiate(module);
-    state = given;
+    local.state = start.stateful ? given : undefined;
     writeInput(current, input);
     running = true;
     const { layout } = start;
@@ -85,15 +88,10 @@ function endWithFault(error: unknown): FromWorker {
 function writeInput({ memory }: PalExports, input: Uint8Array): void {
   const { layout } = start;
   const view = new DataView(memory.buffer);
-  writeHeader(view, layout.input, layout.inputCapacity, input.length);
+  writeBufferHeader(view, layout.input, layout.inputCapacity, input.length);
   new Uint8Array(memory.buffer).set(input, layout.input + HEADER);
-  writeHeader(view, layout.output, layout.outputCapacity, 0);
+  writeBufferHeader(view, layout.output, layout.outputCapacity, 0);
   view.setUint32(layout.returnCode, 0, true);
-}
-
-/** tzi_encode_buffer_t: return value, size, offset, size used. */
-function writeHeader(view: DataView, at: number, capacity: number, used: number): void {
-  for (const [i, word] of [0, capacity, 0, used].entries()) view.setUint32(at + 4 * i, word, true);
 }
 
 function readOutput({ memory }: PalExports): FromWorker {
@@ -107,7 +105,12 @@ function readOutput({ memory }: PalExports): FromWorker {
   }
   const from = layout.output + HEADER;
   const output = new Uint8Array(memory.buffer).slice(from, from + length);
-  return { kind: 'returned', returnCode: view.getUint32(layout.returnCode, true), output, state };
+  return {
+    kind: 'returned',
+    returnCode: view.getUint32(layout.returnCode, true),
+    output,
+    state: local.state ?? NOTHING,
+  };
 }
 
 function service(name: PalServiceName, parameters: readonly number[]): PalStatus {
@@ -116,20 +119,7 @@ function service(name: PalServiceName, parameters: readonly number[]): PalStatus
 }
 
 function perform(call: ServiceCall): ServiceReply {
-  const [first = new Uint8Array(0)] = call.inputs;
-  switch (call.name) {
-    case 'state_read':
-      return start.stateful ? { status: PAL_STATUS.SUCCESS, outputs: [state] } : statusOnly(PAL_STATUS.UNAVAILABLE);
-    case 'state_write':
-      if (!start.stateful) return statusOnly(PAL_STATUS.UNAVAILABLE);
-      state = first;
-      return statusOnly(PAL_STATUS.SUCCESS);
-    case 'print':
-      send({ kind: 'print', text: new TextDecoder().decode(first) });
-      return statusOnly(PAL_STATUS.SUCCESS);
-    default:
-      return ask(call);
-  }
+  return localService(call, local) ?? ask(call);
 }
 
 /** Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. */
@@ -146,7 +136,7 @@ function ask(call: ServiceCall): ServiceReply {
 function wipe(): void {
   if (current !== undefined) new Uint8Array(current.memory.buffer).fill(0);
   current = undefined;
-  state = new Uint8Array(0);
+  local.state = undefined;
 }
 
 class ServiceFault extends Error {}

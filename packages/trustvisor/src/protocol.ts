@@ -55,6 +55,9 @@ export const MESSAGE = {
   FAILED: 38,
 } as const;
 
+/** `engine` in OPEN. */
+export const ENGINE = { wasm: 1, kvm: 2 } as const;
+
 /** Bits of `flags` in OPEN. */
 export const OPEN_FLAGS = { tpm: 1, allowEphemeral: 2, allowAnyPlatformState: 4 } as const;
 

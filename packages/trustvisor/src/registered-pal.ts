@@ -1,20 +1,30 @@
 /** One PAL in the isolate: its engine, its micro-TPM, its history, and its calls one after another. */
 import { randomBytes } from 'node:crypto';
-import { PAL_FLAGS, type PalImage } from '@casemate/pal-linker';
+import { PAL_FLAGS, PAL_KIND, type PalImage } from '@casemate/pal-linker';
+import type { EngineHost, EnginePal, Run, RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
+import { KvmPal } from './kvm-engine.js';
 import { MicroTpm } from './micro-tpm.js';
 import type { InvokeResult, LastRequest, PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
 import { deriveKey, deterministicRandom } from './seal.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
-import { type EnginePal, type Run, type RunOutcome, WasmPal } from './wasm-engine.js';
+import { WasmPal } from './wasm-engine.js';
+
+/** Where the engines find their programs. */
+export interface Engines {
+  /** The PAL thread of the engine wasm. */
+  readonly workerUrl: URL;
+  /** The monitor of the engine kvm, where it may be used. */
+  readonly kvmMonitor: string | undefined;
+}
 
 /** What every PAL of an isolate is made with. */
 export interface PalHost {
   readonly master: Uint8Array;
-  readonly workerUrl: URL;
+  readonly engines: Engines;
   /** Absent where there is no TPM: then no PAL can be protected against replay. */
   readonly histories: { readonly host: HistoryHost; readonly registry: HistoryRegistry } | undefined;
   readonly print: (text: string) => void;
@@ -63,7 +73,7 @@ export class RegisteredPal {
   ): Promise<RegisteredPal> {
     const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
     const engine = (service: (call: ServiceCall) => Promise<ServiceReply>) =>
-      new WasmPal(image, host.workerUrl, { service, print: host.print });
+      openEngine(image, host.engines, { service, print: host.print });
     const micro = await MicroTpm.open(host.master, measurement);
     const history = isProtected ? await openHistory(image, measurement, host) : undefined;
     const pal = new RegisteredPal({ image, measurement, host, engine, micro, history });
@@ -183,6 +193,12 @@ export class RegisteredPal {
   }
 }
 
+/** An image for the processor runs in a virtual machine, where that is asked for; everything else is WebAssembly. */
+function openEngine(image: PalImage, { workerUrl, kvmMonitor }: Engines, host: EngineHost): EnginePal {
+  if (image.kind === PAL_KIND.WASM || kvmMonitor === undefined) return new WasmPal(image, workerUrl, host);
+  return new KvmPal(image, kvmMonitor, host);
+}
+
 interface Made {
   readonly image: PalImage;
   readonly measurement: Uint8Array;
@@ -199,6 +215,7 @@ const REPEATABLE: ReadonlySet<string> = new Set([
   'indirect-call',
   'conversion',
   'malformed-output',
+  'privileged',
 ]);
 
 async function openHistory(image: PalImage, measurement: Uint8Array, host: PalHost): Promise<History> {

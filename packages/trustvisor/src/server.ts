@@ -1,7 +1,7 @@
 /** An isolate in a process that the caller starts where he likes: in another guest, or on another machine. */
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { serve } from './monitor.js';
 
 /**
@@ -11,5 +11,6 @@ import { serve } from './monitor.js';
  */
 export function serveIsolate(stream: Duplex): Promise<void> {
   const isolate = pathToFileURL(createRequire(import.meta.url).resolve('#isolate'));
-  return serve(stream, new URL('pal-worker.js', isolate));
+  const kvmMonitor = fileURLToPath(new URL('bin/linux-x64/casemate-pal-monitor', isolate));
+  return serve(stream, { workerUrl: new URL('pal-worker.js', isolate), kvmMonitor });
 }

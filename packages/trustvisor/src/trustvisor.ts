@@ -4,7 +4,7 @@ import { Channel, type Outgoing } from './channel.js';
 import { TrustvisorError } from './error.js';
 import { type IsolateProcess, startIsolate } from './isolate-process.js';
 import type { InvokeOptions, InvokeResult, LastRequest, PalQuote, TrustvisorOptions } from './options.js';
-import { type Body, MAX_DATA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { type Body, ENGINE, MAX_DATA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
 import { assertBlobName } from './store.js';
 
 /** A registered PAL. */
@@ -64,11 +64,8 @@ export interface Trustvisor extends AsyncDisposable {
  * where there is no TPM, the PCRs do not match, or the index is gone although there is sealed state.
  */
 export async function openTrustvisor(options: TrustvisorOptions): Promise<Trustvisor> {
-  if (options.engine === 'kvm') {
-    throw new TrustvisorError('unsupported-engine', 'open Trustvisor: the engine kvm is not there; use wasm');
-  }
   const request = openRequest(options);
-  const isolate = options.isolate ? undefined : startIsolate();
+  const isolate = options.isolate ? undefined : startIsolate(options.engine ?? 'wasm');
   const client = new Client(options, options.isolate ?? isolate?.stream, isolate);
   try {
     await client.open(request);
@@ -101,7 +98,7 @@ function openRequest(options: TrustvisorOptions): Outgoing {
         (tpm ? OPEN_FLAGS.tpm : 0) |
         (insecureAllowEphemeral ? OPEN_FLAGS.allowEphemeral : 0) |
         (insecureAllowAnyPlatformState ? OPEN_FLAGS.allowAnyPlatformState : 0),
-      engine: 1,
+      engine: ENGINE[options.engine ?? 'wasm'],
       pcrs,
       nvBase,
       memoryLimit,
@@ -112,7 +109,7 @@ function openRequest(options: TrustvisorOptions): Outgoing {
 }
 
 class Client implements Trustvisor {
-  readonly engine = 'wasm';
+  readonly engine: 'wasm' | 'kvm';
   readonly pid: number | undefined;
   ephemeral = false;
   readonly #options: TrustvisorOptions;
@@ -124,6 +121,7 @@ class Client implements Trustvisor {
   constructor(options: TrustvisorOptions, stream: Duplex | undefined, isolate: IsolateProcess | undefined) {
     if (stream === undefined) throw new TrustvisorError('refused', 'open Trustvisor: expected a stream to an isolate');
     this.#options = options;
+    this.engine = options.engine ?? 'wasm';
     this.#isolate = isolate;
     this.pid = isolate?.pid;
     this.#channel = new Channel(stream, {

@@ -1,71 +1,10 @@
 /** The engine `wasm`: one worker thread of the isolate for each PAL, stopped when its time is up. */
 import { Worker } from 'node:worker_threads';
-import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
-import { type PalFault, TrustvisorError } from './error.js';
-import type { ServiceCall, ServiceReply } from './service-plan.js';
-import type { FromWorker, ParameterLayout, ToWorker, WorkerStart } from './worker-messages.js';
-
-/** How a run ended on its own. */
-export type RunOutcome =
-  | { readonly kind: 'returned'; readonly returnCode: number; readonly output: Uint8Array; readonly state: Uint8Array }
-  | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string };
-
-/** What the engine asks of the isolate while a PAL runs. */
-export interface EngineHost {
-  /** Answers a service call. */
-  readonly service: (call: ServiceCall) => Promise<ServiceReply>;
-  /** Passes on what the PAL prints. */
-  readonly print: (text: string) => void;
-}
-
-/** One request to the entry. */
-export interface Run {
-  readonly command: number;
-  readonly input: Uint8Array;
-  /** The PAL's state, for a replay-protected one. */
-  readonly state: Uint8Array;
-  /** Milliseconds. */
-  readonly timeLimit: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** A PAL ready to run; one run at a time. What an engine of another kind offers too. */
-export interface EnginePal {
-  /** Largest input in bytes. */
-  readonly inputCapacity: number;
-  /** Loads the code where it is not loaded. Throws `refused`, `memory`, `timeout`. */
-  load(timeLimit: number): Promise<void>;
-  /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`; the memory is then fresh at the next run. */
-  run(run: Run): Promise<RunOutcome>;
-  /** Wipes the memory and ends. */
-  close(): Promise<void>;
-}
-
-/** Plans where the parameters lie: in the section PARAM, which the PAL's own memory does not reach. */
-function planLayout(image: PalImage): ParameterLayout {
-  const section = image.sections.find(({ type }) => type === PAL_SECTION.PARAM);
-  const [, input, output] = image.parameters;
-  if (section === undefined || input === undefined || output === undefined) {
-    throw new TrustvisorError('refused', `load PAL ${image.name}: expected a PARAM section and four parameters`);
-  }
-  const base = Number(section.address);
-  const inputAt = base + 16;
-  const outputAt = inputAt + align8(input.size);
-  if (outputAt + output.size > base + section.memorySize || Math.min(input.size, output.size) < PAL_BUFFER_HEADER) {
-    throw new TrustvisorError('refused', `load PAL ${image.name}: expected parameters that fit the PARAM section`);
-  }
-  return {
-    returnCode: base,
-    input: inputAt,
-    inputCapacity: input.size - PAL_BUFFER_HEADER,
-    output: outputAt,
-    outputCapacity: output.size - PAL_BUFFER_HEADER,
-  };
-}
-
-function align8(length: number): number {
-  return Math.ceil(length / 8) * 8;
-}
+import { PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
+import { type EngineHost, type EnginePal, planLayout, type Run, type RunOutcome } from './engine.js';
+import { TrustvisorError } from './error.js';
+import type { ServiceCall } from './service-plan.js';
+import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.js';
 
 /** A PAL in a worker thread. The thread is started at the first need, and anew after it had to be stopped. */
 export class WasmPal implements EnginePal {

@@ -1,0 +1,807 @@
+/*
+ * Runs one PAL as a virtual machine without an operating system: one address space, privilege level 3 from the first instruction,
+ * write-xor-execute pages, unmapped pages around the stack, two I/O ports. Whatever else the PAL does ends it.
+ *
+ * It speaks with the isolate on descriptor 3: frames of a little-endian u32 length and a body whose first byte is the type. See
+ * src/kvm-protocol.ts, which has the same list. Intel SDM volume 3, chapters 3 to 6; Documentation/virt/kvm/api.rst.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define CONTROL 3
+#define PAGE 4096u
+#define MAX_FRAME (40u << 20)
+#define MAX_SECTIONS 16u
+#define MAX_ADDRESS (1u << 30) /* one page directory */
+
+/* Below the PAL, which begins at 4 MiB: our own pages in its address space. */
+#define TSS_ADDRESS 0x3f8000u
+#define RETURN_ADDRESS 0x3fa000u
+#define THREAD_ADDRESS 0x3fc000u
+#define LEAST_ADDRESS 0x400000u
+
+#define SERVICE_PORT 0x54u
+#define RETURN_PORT 0x55u
+
+enum request { REQUEST_LOAD = 1, REQUEST_RUN = 2, REQUEST_REPLY = 3 };
+enum answer { ANSWER_READY = 1, ANSWER_FAILED = 2, ANSWER_SERVICE = 3, ANSWER_RETURNED = 4, ANSWER_FAULT = 5 };
+enum fault {
+	FAULT_PAGE = 1,
+	FAULT_STACK,
+	FAULT_ILLEGAL,
+	FAULT_DIVIDE,
+	FAULT_PRIVILEGED,
+	FAULT_TIME,
+	FAULT_PORT,
+	FAULT_MACHINE,
+	FAULT_SERVICE
+};
+enum access { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_EXECUTE = 4 };
+
+struct section {
+	uint64_t address;
+	uint32_t size, access, content_size;
+	const unsigned char *content;
+	unsigned char *memory; /* where it lies in ours */
+	uint64_t physical;
+};
+
+static unsigned char *frame; /* the last one received; the sections' contents stay in `image` */
+static uint32_t frame_size, frame_at;
+static unsigned char *image;
+static struct section sections[MAX_SECTIONS];
+static uint32_t section_count;
+static uint64_t entry, stack_end, stack_start, parameters;
+static uint32_t output_offset, output_size; /* the output buffer within the parameters */
+static uint32_t parameter_size;
+static int vcpu = -1;
+static struct kvm_run *run;
+static uint32_t run_size;
+static volatile sig_atomic_t is_late;
+static struct kvm_sregs machine_registers;
+static unsigned char *thread_page;
+
+/* ---- frames ---- */
+
+static void end(int status)
+{
+	_exit(status);
+}
+
+static void write_all(const void *data, size_t size)
+{
+	const unsigned char *at = data;
+	while (size > 0) {
+		ssize_t sent = write(CONTROL, at, size);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			end(70);
+		at += sent;
+		size -= (size_t)sent;
+	}
+}
+
+static void read_all(void *data, size_t size)
+{
+	unsigned char *at = data;
+	while (size > 0) {
+		ssize_t got = read(CONTROL, at, size);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			end(0); /* the isolate is gone */
+		at += got;
+		size -= (size_t)got;
+	}
+}
+
+static unsigned char *out;
+static uint32_t out_size;
+
+static void put(const void *data, uint32_t size)
+{
+	if (size > MAX_FRAME - out_size)
+		end(71);
+	if (size)
+		memcpy(out + out_size, data, size);
+	out_size += size;
+}
+static void put_u8(uint8_t value)
+{
+	put(&value, 1);
+}
+static void put_u32(uint32_t value)
+{
+	put(&value, 4);
+}
+static void put_u64(uint64_t value)
+{
+	put(&value, 8);
+}
+
+static void begin(enum answer type)
+{
+	out_size = 4;
+	put_u8((uint8_t)type);
+}
+
+static void send_frame(void)
+{
+	uint32_t body = out_size - 4;
+	memcpy(out, &body, 4);
+	write_all(out, out_size);
+}
+
+static _Noreturn void fail(const char *what)
+{
+	int error = errno;
+	begin(ANSWER_FAILED);
+	put_u32((uint32_t)error);
+	put(what, (uint32_t)strlen(what));
+	send_frame();
+	end(1);
+	__builtin_unreachable();
+}
+
+static void receive(void)
+{
+	read_all(&frame_size, 4);
+	if (frame_size == 0 || frame_size > MAX_FRAME)
+		end(72);
+	read_all(frame, frame_size);
+	frame_at = 0;
+}
+
+static const unsigned char *take(uint32_t size)
+{
+	if (size > frame_size - frame_at)
+		end(73);
+	const unsigned char *at = frame + frame_at;
+	frame_at += size;
+	return at;
+}
+static uint8_t take_u8(void)
+{
+	return *take(1);
+}
+static uint32_t take_u32(void)
+{
+	uint32_t value;
+	memcpy(&value, take(4), 4);
+	return value;
+}
+static uint64_t take_u64(void)
+{
+	uint64_t value;
+	memcpy(&value, take(8), 8);
+	return value;
+}
+
+/* ---- the PAL's memory as the PAL sees it ---- */
+
+/* What lies at `address`, if `size` bytes from there are in one section with that access. */
+static unsigned char *memory_at(uint64_t address, uint64_t size, uint32_t access)
+{
+	for (uint32_t i = 0; i < section_count; i++) {
+		struct section *s = &sections[i];
+		if (address < s->address || address - s->address > s->size || size > s->size - (address - s->address))
+			continue;
+		return (s->access & access) == access ? s->memory + (address - s->address) : NULL;
+	}
+	return NULL;
+}
+
+static void fill_sections(void)
+{
+	for (uint32_t i = 0; i < section_count; i++) {
+		struct section *s = &sections[i];
+		if (s->content_size)
+			memcpy(s->memory, s->content, s->content_size);
+		memset(s->memory + s->content_size, 0, s->size - s->content_size);
+	}
+}
+
+/* ---- the machine ---- */
+
+/* C libraries do not agree on the type of a request's number. */
+static int request(int fd, unsigned long number, void *argument)
+{
+	return (int)syscall(SYS_ioctl, fd, number, argument);
+}
+
+#define PRESENT 1ull
+#define WRITABLE 2ull
+#define USER 4ull
+#define NO_EXECUTE (1ull << 63)
+
+static unsigned char *physical;
+static uint64_t physical_size, directory_at;
+
+static void map_page(uint64_t address, uint64_t target, uint64_t bits)
+{
+	uint64_t table = directory_at + PAGE * (3 + (address >> 21));
+	uint64_t value = target | bits | PRESENT;
+	memcpy(physical + table + 8 * ((address >> 12) & 511), &value, 8);
+}
+
+static void build_tables(uint32_t tables)
+{
+	uint64_t above = PRESENT | WRITABLE | USER, value;
+	value = (directory_at + PAGE) | above;
+	memcpy(physical + directory_at, &value, 8);
+	value = (directory_at + 2 * PAGE) | above;
+	memcpy(physical + directory_at + PAGE, &value, 8);
+	for (uint32_t i = 0; i < tables; i++) {
+		value = (directory_at + PAGE * (3ull + i)) | above;
+		memcpy(physical + directory_at + 2 * PAGE + 8 * i, &value, 8);
+	}
+	for (uint32_t i = 0; i < section_count; i++) {
+		const struct section *s = &sections[i];
+		uint64_t bits =
+			USER | (s->access & ACCESS_WRITE ? WRITABLE : 0) | (s->access & ACCESS_EXECUTE ? 0 : NO_EXECUTE);
+		for (uint64_t at = 0; at < s->size; at += PAGE)
+			map_page(s->address + at, s->physical + at, bits);
+	}
+}
+
+/* The TSS only says which ports may be used: two. Intel SDM volume 1, section 19.5.2. */
+static void build_own_pages(void)
+{
+	unsigned char *tss = physical + PAGE, *back = physical + 2 * PAGE;
+	uint16_t map_base = 0x68;
+	memcpy(tss + 0x66, &map_base, 2);
+	memset(tss + map_base, 0xff, 33);
+	tss[map_base + SERVICE_PORT / 8] &= (unsigned char)~(1u << SERVICE_PORT % 8);
+	tss[map_base + RETURN_PORT / 8] &= (unsigned char)~(1u << RETURN_PORT % 8);
+	map_page(TSS_ADDRESS, PAGE, NO_EXECUTE);
+	static const unsigned char leave[] = {0xe6, RETURN_PORT, 0x0f, 0x0b}; /* out %al, port; ud2 */
+	memcpy(back, leave, sizeof leave);
+	map_page(RETURN_ADDRESS, 2 * PAGE, USER);
+	thread_page = physical + 3 * PAGE;
+	map_page(THREAD_ADDRESS, 3 * PAGE, USER | WRITABLE | NO_EXECUTE);
+}
+
+static struct kvm_segment segment(uint16_t selector, uint8_t type, uint8_t is_long)
+{
+	return (struct kvm_segment){.selector = selector,
+				    .type = type,
+				    .present = 1,
+				    .dpl = 3,
+				    .s = 1,
+				    .l = is_long,
+				    .db = !is_long,
+				    .g = 1,
+				    .limit = 0xffffffff};
+}
+
+static void set_registers(int kvm)
+{
+	if (request(vcpu, KVM_GET_SREGS, &machine_registers))
+		fail("KVM_GET_SREGS");
+	struct kvm_sregs *s = &machine_registers;
+	s->cr0 = 0x80050033;
+	s->cr3 = directory_at;
+	s->cr4 = 0x620;
+	s->efer = 0xd00;
+	s->cs = segment(0xb, 11, 1);
+	s->ds = s->es = s->fs = s->gs = s->ss = segment(0x13, 3, 0);
+	s->fs.base = THREAD_ADDRESS;
+	s->tr = (struct kvm_segment){.selector = 0x18, .type = 11, .present = 1, .base = TSS_ADDRESS, .limit = 0x68 + 32};
+	if (request(vcpu, KVM_SET_SREGS, s))
+		fail("KVM_SET_SREGS");
+	/* No extended state is switched on, so none is announced: code that asks the processor falls back to SSE. */
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[100];
+	} id = {.head.nent = 100};
+	if (request(kvm, KVM_GET_SUPPORTED_CPUID, &id))
+		fail("KVM_GET_SUPPORTED_CPUID");
+	for (uint32_t i = 0; i < id.head.nent; i++) {
+		struct kvm_cpuid_entry2 *e = &id.entries[i];
+		if (e->function == 1)
+			e->ecx &= ~(1u << 12 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 29); /* FMA XSAVE OSXSAVE AVX F16C */
+		if (e->function == 7)
+			e->ebx &= 0x00280109u, e->ecx = 0, e->edx = 0; /* what needs no AVX */
+		if (e->function == 13)
+			e->eax = e->ebx = e->ecx = e->edx = 0;
+	}
+	if (request(vcpu, KVM_SET_CPUID2, &id))
+		fail("KVM_SET_CPUID2");
+}
+
+static void make_machine(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		fail("open /dev/kvm");
+	if (request(kvm, KVM_GET_API_VERSION, NULL) != 12)
+		fail("KVM_GET_API_VERSION");
+	int vm = request(kvm, KVM_CREATE_VM, NULL);
+	if (vm < 0)
+		fail("KVM_CREATE_VM");
+	uint64_t highest = LEAST_ADDRESS, at = 4 * PAGE; /* nothing, TSS, way back, thread */
+	for (uint32_t i = 0; i < section_count; i++) {
+		struct section *s = &sections[i];
+		s->physical = at;
+		at += s->size;
+		if (s->address + s->size > highest)
+			highest = s->address + s->size;
+	}
+	uint32_t tables = (uint32_t)((highest + (1u << 21) - 1) >> 21);
+	directory_at = at;
+	physical_size = at + PAGE * (3ull + tables);
+	physical = mmap(NULL, physical_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (physical == MAP_FAILED)
+		fail("mmap");
+	madvise(physical, physical_size, MADV_DONTDUMP);
+	mlock(physical, physical_size); /* as far as the limit allows */
+	for (uint32_t i = 0; i < section_count; i++)
+		sections[i].memory = physical + sections[i].physical;
+	fill_sections();
+	build_tables(tables);
+	build_own_pages();
+	struct kvm_userspace_memory_region region = {.memory_size = physical_size,
+						     .userspace_addr = (uint64_t)(uintptr_t)physical};
+	if (request(vm, KVM_SET_USER_MEMORY_REGION, &region))
+		fail("KVM_SET_USER_MEMORY_REGION");
+	vcpu = request(vm, KVM_CREATE_VCPU, NULL);
+	if (vcpu < 0)
+		fail("KVM_CREATE_VCPU");
+	int size = request(kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
+	if (size < 0)
+		fail("KVM_GET_VCPU_MMAP_SIZE");
+	run_size = (uint32_t)size;
+	run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	if (run == MAP_FAILED)
+		fail("mmap of the vCPU");
+	set_registers(kvm);
+	close(kvm);
+}
+
+/* ---- loading ---- */
+
+static int is_page(uint64_t value)
+{
+	return value % PAGE == 0;
+}
+
+static void load(void)
+{
+	entry = take_u64();
+	stack_start = take_u64();
+	stack_end = take_u64();
+	parameters = take_u64();
+	parameter_size = take_u32();
+	output_offset = take_u32();
+	output_size = take_u32();
+	section_count = take_u32();
+	if (section_count > MAX_SECTIONS)
+		end(74);
+	for (uint32_t i = 0; i < section_count; i++) {
+		struct section *s = &sections[i];
+		s->address = take_u64();
+		s->size = take_u32();
+		s->access = take_u32();
+		s->content_size = take_u32();
+		s->content = take(s->content_size);
+		int is_writable_code = (s->access & ACCESS_WRITE) && (s->access & ACCESS_EXECUTE);
+		if (!is_page(s->address) || !is_page(s->size) || s->address < LEAST_ADDRESS || s->content_size > s->size ||
+		    is_writable_code)
+			end(75);
+		if (s->address > MAX_ADDRESS || s->size > MAX_ADDRESS - s->address)
+			end(75);
+		for (uint32_t k = 0; k < i; k++)
+			if (s->address < sections[k].address + sections[k].size &&
+			    sections[k].address < s->address + s->size)
+				end(76);
+	}
+	/* The contents are needed again for fresh memory: the frame becomes the image. */
+	image = frame;
+	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (frame == MAP_FAILED)
+		fail("mmap");
+	if (output_size < 16 || output_offset > parameter_size || output_size > parameter_size - output_offset)
+		end(77);
+}
+
+/* ---- services: the slots of each as in src/service-plan.ts ---- */
+
+enum slot { END, VALUE, INPUT, DIGEST, FILL, OUTPUT, EXACTLY_8, EXACTLY_32, PERHAPS_8, PERHAPS_32 };
+#define MAX_DATA (1u << 20)
+#define MAX_SLOTS 4
+
+static const struct service {
+	uint8_t slots[MAX_SLOTS];
+	uint32_t inputs[2]; /* the largest of each INPUT; of FILL */
+} services[] = {
+	{{END}, {0}},
+	{{VALUE, EXACTLY_32}, {0}},		      /* utpm_pcr_read */
+	{{VALUE, DIGEST}, {0}},			      /* utpm_pcr_extend */
+	{{INPUT, INPUT, OUTPUT}, {MAX_DATA / 2, 36}}, /* utpm_seal */
+	{{INPUT, OUTPUT, PERHAPS_32}, {MAX_DATA}},    /* utpm_unseal */
+	{{INPUT, VALUE, OUTPUT, OUTPUT}, {64}},	      /* utpm_quote */
+	{{FILL}, {4096}},			      /* utpm_rand */
+	{{OUTPUT}, {0}},			      /* utpm_id_getpub */
+	{{PERHAPS_8, EXACTLY_8}, {0}},		      /* time_elapsed */
+	{{INPUT}, {4096}},			      /* print */
+	{{OUTPUT}, {0}},			      /* state_read */
+	{{INPUT}, {MAX_DATA}},			      /* state_write */
+};
+enum {
+	SERVICE_COUNT = sizeof services / sizeof *services,
+	STATUS_BAD_PARAM = 1,
+	STATUS_SUCCESS = 0,
+	STATUS_SHORT_BUFFER = 5
+};
+
+struct target {
+	unsigned char *at;
+	uint32_t capacity;
+	unsigned char *length_at;
+};
+static struct target targets[MAX_SLOTS];
+static uint32_t target_count;
+
+/* As a system call takes them: the fourth not in rcx, and a seventh in r12. */
+static uint64_t parameter(const struct kvm_regs *r, uint32_t index)
+{
+	const uint64_t all[] = {r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9, r->r12};
+	return index < 7 ? all[index] : 0;
+}
+
+static int add_input(uint64_t address, uint64_t size, uint32_t most)
+{
+	const unsigned char *at = size <= most ? memory_at(address, size, ACCESS_READ) : NULL;
+	if (!at && size != 0)
+		return 0;
+	if (size > most)
+		return 0;
+	put_u32((uint32_t)size);
+	put(at, (uint32_t)size);
+	return 1;
+}
+
+static int add_target(uint64_t address, uint64_t capacity, unsigned char *length_at)
+{
+	unsigned char *at = memory_at(address, capacity, ACCESS_READ | ACCESS_WRITE);
+	if (!at && capacity != 0)
+		return 0;
+	targets[target_count++] = (struct target){.at = at, .capacity = (uint32_t)capacity, .length_at = length_at};
+	return 1;
+}
+
+static int add_sized_target(uint64_t address, uint64_t length_address)
+{
+	unsigned char *length_at = memory_at(length_address, 4, ACCESS_READ | ACCESS_WRITE);
+	uint32_t capacity;
+	if (!length_at)
+		return 0;
+	memcpy(&capacity, length_at, 4);
+	return add_target(address, capacity, length_at);
+}
+
+/* Puts the call into the frame, or tells that a parameter is wrong. */
+static int take_parameters(const struct service *service, const struct kvm_regs *r)
+{
+	uint32_t next = 0, input = 0;
+	target_count = 0;
+	for (uint32_t i = 0; i < MAX_SLOTS && service->slots[i] != END; i++) {
+		uint64_t first = parameter(r, next++);
+		uint8_t slot = service->slots[i];
+		put_u8(slot == VALUE || slot == FILL ? 0 : slot == INPUT || slot == DIGEST ? 1 : 2);
+		switch (slot) {
+		case VALUE:
+			put_u32((uint32_t)first);
+			break;
+		case INPUT:
+			if (!add_input(first, parameter(r, next++), service->inputs[input++]))
+				return 0;
+			break;
+		case DIGEST:
+			if (!add_input(first, 32, 32))
+				return 0;
+			break;
+		case FILL: {
+			uint64_t capacity = parameter(r, next++);
+			if (capacity > service->inputs[input++] || !add_target(first, capacity, NULL))
+				return 0;
+			put_u32((uint32_t)capacity);
+			break;
+		}
+		case OUTPUT:
+			if (!add_sized_target(first, parameter(r, next++)))
+				return 0;
+			break;
+		case EXACTLY_8:
+			if (!add_target(first, 8, NULL))
+				return 0;
+			break;
+		case EXACTLY_32:
+			if (!add_target(first, 32, NULL))
+				return 0;
+			break;
+		case PERHAPS_8:
+			if (!add_target(first, first ? 8 : 0, NULL))
+				return 0;
+			break;
+		case PERHAPS_32:
+			if (!add_target(first, first ? 32 : 0, NULL))
+				return 0;
+			break;
+		}
+	}
+	return 1;
+}
+
+/* All outputs, or, where one does not fit, the lengths alone. */
+static uint32_t give_outputs(void)
+{
+	struct {
+		const unsigned char *data;
+		uint32_t size;
+	} outputs[MAX_SLOTS] = {{0}};
+	int is_short = 0;
+	for (uint32_t i = 0; i < target_count; i++) {
+		outputs[i].size = take_u32();
+		outputs[i].data = take(outputs[i].size);
+		if (targets[i].length_at && outputs[i].size > targets[i].capacity)
+			is_short = 1;
+	}
+	for (uint32_t i = 0; i < target_count; i++) {
+		uint32_t size = outputs[i].size;
+		if (targets[i].length_at)
+			memcpy(targets[i].length_at, &size, 4);
+		if (size > targets[i].capacity)
+			size = targets[i].capacity;
+		if (!is_short && size)
+			memcpy(targets[i].at, outputs[i].data, size);
+	}
+	return is_short ? STATUS_SHORT_BUFFER : STATUS_SUCCESS;
+}
+
+/* Returns whether the PAL goes on. */
+static int serve(struct kvm_regs *r)
+{
+	uint32_t number = (uint32_t)r->rax;
+	if (number == 0 || number >= SERVICE_COUNT)
+		return 0;
+	begin(ANSWER_SERVICE);
+	put_u8((uint8_t)number);
+	if (!take_parameters(&services[number], r)) {
+		r->rax = STATUS_BAD_PARAM;
+		return 1;
+	}
+	send_frame();
+	receive();
+	if (take_u8() != REQUEST_REPLY)
+		end(78);
+	uint32_t status = take_u32();
+	r->rax = status == STATUS_SUCCESS ? give_outputs() : status;
+	return 1;
+}
+
+/* ---- running ---- */
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	is_late = 1;
+}
+
+/* It repeats: the first may come in the moment before KVM_RUN. */
+static void set_timer(uint32_t milliseconds)
+{
+	is_late = 0;
+	struct itimerval timer = {.it_value = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000},
+				  .it_interval = {0, milliseconds ? 5000 : 0}};
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static enum fault classify(const struct kvm_regs *r, uint64_t address)
+{
+	if (address)
+		return address >= stack_start - PAGE && address < stack_start ? FAULT_STACK : FAULT_PAGE;
+	const unsigned char *code = memory_at(r->rip, 2, ACCESS_READ | ACCESS_EXECUTE);
+	if (!code)
+		return FAULT_PRIVILEGED;
+	if (code[0] == 0x0f && code[1] == 0x0b)
+		return FAULT_ILLEGAL;
+	if (code[0] == 0x66 || (code[0] & 0xf0) == 0x40)
+		code++; /* one prefix, as compilers write it */
+	if (code[0] == 0xf6 || code[0] == 0xf7)
+		return FAULT_DIVIDE;
+	return FAULT_PRIVILEGED;
+}
+
+static void send_fault(enum fault kind, const struct kvm_regs *r, uint64_t address)
+{
+	begin(ANSWER_FAULT);
+	put_u8((uint8_t)kind);
+	put_u64(address);
+	put(r, sizeof *r); /* rax rbx rcx rdx rsi rdi rsp rbp r8…r15 rip rflags */
+	send_frame();
+}
+
+static enum fault run_until_end(struct kvm_regs *r, uint64_t *address)
+{
+	for (;;) {
+		if (is_late)
+			return FAULT_TIME;
+		int result = request(vcpu, KVM_RUN, NULL);
+		if (result < 0 && (errno == EINTR || errno == EAGAIN)) {
+			if (request(vcpu, KVM_GET_REGS, r))
+				return FAULT_MACHINE;
+			continue;
+		}
+		if (request(vcpu, KVM_GET_REGS, r))
+			return FAULT_MACHINE;
+		if (result < 0)
+			return FAULT_MACHINE;
+		if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT && run->io.port == RETURN_PORT)
+			return 0;
+		if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT &&
+		    run->io.port == SERVICE_PORT) {
+			if (!serve(r))
+				return FAULT_SERVICE;
+			if (request(vcpu, KVM_SET_REGS, r))
+				return FAULT_MACHINE;
+			continue;
+		}
+		if (run->exit_reason == KVM_EXIT_IO)
+			return FAULT_PORT;
+		if (run->exit_reason != KVM_EXIT_SHUTDOWN)
+			return FAULT_MACHINE;
+		struct kvm_sregs now;
+		*address = request(vcpu, KVM_GET_SREGS, &now) ? 0 : now.cr2;
+		return classify(r, *address);
+	}
+}
+
+/* Nothing of the last run is left in registers; memory is fresh where the PAL's state is kept outside. */
+static void prepare(uint32_t is_fresh, struct kvm_regs *start)
+{
+	if (is_fresh)
+		fill_sections();
+	struct kvm_fpu fpu = {.fcw = 0x37f, .mxcsr = 0x1f80};
+	if (request(vcpu, KVM_SET_SREGS, &machine_registers) || request(vcpu, KVM_SET_FPU, &fpu) ||
+	    request(vcpu, KVM_SET_REGS, start))
+		end(79);
+}
+
+static void run_entry(void)
+{
+	uint32_t limit = take_u32(), is_fresh = take_u32(), command = take_u32();
+	uint32_t input_offset = take_u32(), size = frame_size - frame_at;
+	struct kvm_regs r = {.rip = entry, .rflags = 0x3002, .rsp = stack_end - 8, .rdi = command};
+	if (size > parameter_size)
+		end(80);
+	r.rsi = parameters + input_offset;
+	r.rdx = parameters + output_offset;
+	r.rcx = parameters;
+	prepare(is_fresh, &r);
+	unsigned char *area = memory_at(parameters, parameter_size, ACCESS_READ | ACCESS_WRITE);
+	unsigned char *stack = memory_at(stack_end - 8, 8, ACCESS_READ | ACCESS_WRITE);
+	if (!area || !stack)
+		end(81);
+	memset(area, 0, parameter_size);
+	memcpy(area, take(size), size);
+	uint64_t back = RETURN_ADDRESS, address = 0;
+	memcpy(stack, &back, 8);
+	set_timer(limit);
+	enum fault fault = run_until_end(&r, &address);
+	set_timer(0);
+	if (fault) {
+		send_fault(fault, &r, address);
+		return;
+	}
+	/* rv, and as much of the output buffer as its header says is used; the isolate checks the header. */
+	uint32_t used;
+	memcpy(&used, area + output_offset + 8, 4);
+	if (used > output_size - 16)
+		used = 0;
+	begin(ANSWER_RETURNED);
+	put(area, 4);
+	put(area + output_offset, 16 + used);
+	send_frame();
+}
+
+/* ---- confinement ---- */
+
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (offset))
+#define ALLOW_CALL(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ALLOW_REQUEST(number)                                                                                               \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* From here on: read, write, the timer, and five requests to the vCPU. */
+static void confine(void)
+{
+	struct sock_filter code[] = {
+		LOAD(offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		LOAD(offsetof(struct seccomp_data, nr)),
+		ALLOW_CALL(SYS_read),
+		ALLOW_CALL(SYS_write),
+		ALLOW_CALL(SYS_rt_sigreturn),
+		ALLOW_CALL(SYS_restart_syscall),
+		ALLOW_CALL(SYS_setitimer),
+		ALLOW_CALL(SYS_exit_group),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		LOAD(offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)vcpu, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		LOAD(offsetof(struct seccomp_data, args[1])),
+		ALLOW_REQUEST(KVM_RUN),
+		ALLOW_REQUEST(KVM_GET_REGS),
+		ALLOW_REQUEST(KVM_SET_REGS),
+		ALLOW_REQUEST(KVM_GET_SREGS),
+		ALLOW_REQUEST(KVM_SET_SREGS),
+		ALLOW_REQUEST(KVM_SET_FPU),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+	/* Where user namespaces are refused, the filter alone holds: none of its calls reaches a file, a process or a network. */
+	(void)!unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		fail("PR_SET_NO_NEW_PRIVS");
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		fail("PR_SET_SECCOMP");
+}
+
+/* Nobody of the same user may look into our memory, and no core dump may hold it. */
+static void hide(void)
+{
+	struct rlimit none = {0, 0};
+	if (prctl(PR_SET_DUMPABLE, 0) || setrlimit(RLIMIT_CORE, &none))
+		fail("PR_SET_DUMPABLE");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+int main(void)
+{
+	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	out = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (frame == MAP_FAILED || out == MAP_FAILED)
+		return 69;
+	hide();
+	struct sigaction action = {.sa_handler = on_alarm};
+	sigaction(SIGALRM, &action, NULL);
+	receive();
+	if (take_u8() != REQUEST_LOAD)
+		return 82;
+	load();
+	make_machine();
+	/* Code compiled with a stack protector reads its canary from here. */
+	if (getrandom(thread_page + 0x28, 8, 0) != 8)
+		fail("getrandom");
+	confine();
+	begin(ANSWER_READY);
+	send_frame();
+	for (;;) {
+		receive();
+		if (take_u8() != REQUEST_RUN)
+			end(83);
+		run_entry();
+	}
+}

@@ -1,0 +1,93 @@
+/** What engines have in common: how a PAL is loaded, run and ended, and where its parameters lie. */
+import { PAL_BUFFER_HEADER, PAL_SECTION, PAL_STATUS, type PalImage } from '@casemate/pal-linker';
+import { type PalFault, TrustvisorError } from './error.js';
+import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
+import type { ParameterLayout } from './worker-messages.js';
+
+/** How a run ended on its own. */
+export type RunOutcome =
+  | { readonly kind: 'returned'; readonly returnCode: number; readonly output: Uint8Array; readonly state: Uint8Array }
+  | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string };
+
+/** What the engine asks of the isolate while a PAL runs. */
+export interface EngineHost {
+  /** Answers a service call. */
+  readonly service: (call: ServiceCall) => Promise<ServiceReply>;
+  /** Passes on what the PAL prints. */
+  readonly print: (text: string) => void;
+}
+
+/** One request to the entry. */
+export interface Run {
+  readonly command: number;
+  readonly input: Uint8Array;
+  /** The PAL's state, for a replay-protected one. */
+  readonly state: Uint8Array;
+  /** Milliseconds. */
+  readonly timeLimit: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A PAL ready to run; one run at a time. What an engine of another kind offers too. */
+export interface EnginePal {
+  /** Largest input in bytes. */
+  readonly inputCapacity: number;
+  /** Loads the code where it is not loaded. Throws `refused`, `memory`, `timeout`. */
+  load(timeLimit: number): Promise<void>;
+  /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`; the memory is then fresh at the next run. */
+  run(run: Run): Promise<RunOutcome>;
+  /** Wipes the memory and ends. */
+  close(): Promise<void>;
+}
+
+/** Plans where the parameters lie: in the section PARAM, which the PAL's own memory does not reach. */
+export function planLayout(image: PalImage): ParameterLayout {
+  const section = image.sections.find(({ type }) => type === PAL_SECTION.PARAM);
+  const [, input, output] = image.parameters;
+  if (section === undefined || input === undefined || output === undefined) {
+    throw new TrustvisorError('refused', `load PAL ${image.name}: expected a PARAM section and four parameters`);
+  }
+  const base = Number(section.address);
+  const inputAt = base + 16;
+  const outputAt = inputAt + align8(input.size);
+  if (outputAt + output.size > base + section.memorySize || Math.min(input.size, output.size) < PAL_BUFFER_HEADER) {
+    throw new TrustvisorError('refused', `load PAL ${image.name}: expected parameters that fit the PARAM section`);
+  }
+  return {
+    returnCode: base,
+    input: inputAt,
+    inputCapacity: input.size - PAL_BUFFER_HEADER,
+    output: outputAt,
+    outputCapacity: output.size - PAL_BUFFER_HEADER,
+  };
+}
+
+function align8(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}
+
+/** The services that are answered beside the PAL itself: its state, and what it prints. `undefined` for all others. */
+export function localService(
+  call: ServiceCall,
+  local: { state: Uint8Array | undefined; readonly print: (text: string) => void },
+): ServiceReply | undefined {
+  const [first = new Uint8Array(0)] = call.inputs;
+  switch (call.name) {
+    case 'state_read':
+      return local.state ? { status: PAL_STATUS.SUCCESS, outputs: [local.state] } : statusOnly(PAL_STATUS.UNAVAILABLE);
+    case 'state_write':
+      if (local.state === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
+      local.state = first;
+      return statusOnly(PAL_STATUS.SUCCESS);
+    case 'print':
+      local.print(new TextDecoder().decode(first));
+      return statusOnly(PAL_STATUS.SUCCESS);
+    default:
+      return undefined;
+  }
+}
+
+/** tzi_encode_buffer_t: return value, size, offset, size used. */
+export function writeBufferHeader(view: DataView, at: number, capacity: number, used: number): void {
+  for (const [i, word] of [0, capacity, 0, used].entries()) view.setUint32(at + 4 * i, word, true);
+}

@@ -1,0 +1,317 @@
+/** The engine `kvm`: for each PAL a virtual machine without an operating system, kept by a small native monitor process. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { Duplex } from 'node:stream';
+import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
+import {
+  type EngineHost,
+  type EnginePal,
+  localService,
+  planLayout,
+  type Run,
+  type RunOutcome,
+  writeBufferHeader,
+} from './engine.js';
+import { type PalFault, TrustvisorError } from './error.js';
+import {
+  ACCESS,
+  decodeAnswer,
+  encodeLoad,
+  encodeReply,
+  encodeRun,
+  FAULT_KINDS,
+  MAX_MONITOR_FRAME,
+  type MonitorAnswer,
+  type MonitorFault,
+} from './kvm-protocol.js';
+import type { ParameterLayout } from './worker-messages.js';
+
+const SECTION_ACCESS: Readonly<Record<number, number>> = {
+  [PAL_SECTION.CODE]: ACCESS.READ | ACCESS.EXECUTE,
+  [PAL_SECTION.RODATA]: ACCESS.READ,
+  [PAL_SECTION.DATA]: ACCESS.READ | ACCESS.WRITE,
+  [PAL_SECTION.BSS]: ACCESS.READ | ACCESS.WRITE,
+  [PAL_SECTION.STACK]: ACCESS.READ | ACCESS.WRITE,
+  [PAL_SECTION.PARAM]: ACCESS.READ | ACCESS.WRITE,
+};
+
+type Returned = Extract<MonitorAnswer, { readonly type: 'returned' }>;
+
+const NOTHING = new Uint8Array(0);
+
+/** How long the monitor may take beyond the PAL's own time, in milliseconds: then it is ended. */
+const PATIENCE = 1000;
+
+/** A PAL in a machine of its own. The machine is made at the first need, and anew after it had to be ended. */
+export class KvmPal implements EnginePal {
+  readonly inputCapacity: number;
+  readonly #image: PalImage;
+  readonly #program: string;
+  readonly #host: EngineHost;
+  readonly #layout: ParameterLayout;
+  readonly #base: number;
+  readonly #isStateful: boolean;
+  #monitor: Monitor | undefined;
+  #isStale = false;
+
+  /** `program` is the monitor's path. Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
+  constructor(image: PalImage, program: string, host: EngineHost) {
+    if (image.kind !== PAL_KIND.ELF_X86_64 || process.arch !== 'x64') {
+      const problem = `the engine kvm runs images for x86-64 on such a processor, not kind ${image.kind} on ${process.arch}`;
+      throw new TrustvisorError('unsupported-engine', `load PAL ${image.name}: ${problem}`);
+    }
+    this.#image = image;
+    this.#program = program;
+    this.#host = host;
+    this.#layout = planLayout(image);
+    this.#base = this.#layout.returnCode;
+    this.inputCapacity = this.#layout.inputCapacity;
+    this.#isStateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
+  }
+
+  async load(timeLimit: number): Promise<void> {
+    if (this.#monitor !== undefined) return;
+    const monitor = new Monitor(this.#program);
+    this.#monitor = monitor;
+    this.#isStale = false;
+    const answer = await this.#limited(monitor, { timeLimit }, monitor.ask(encodeLoad(this.#loadRequest())));
+    if (answer.type === 'ready') return;
+    this.#drop(monitor);
+    throw answer.type === 'failed' ? machineError(this.#image.name, answer) : this.#unexpected(answer);
+  }
+
+  async run(run: Run): Promise<RunOutcome> {
+    if (run.signal?.aborted) throw this.#aborted();
+    await this.load(run.timeLimit);
+    const monitor = this.#monitor;
+    if (run.signal?.aborted || monitor === undefined) throw this.#aborted();
+    const local = { state: this.#isStateful ? run.state : undefined, print: this.#host.print };
+    const isFresh = this.#isStateful || this.#isStale;
+    // Until it has returned, what the memory holds is not to be gone on with.
+    this.#isStale = true;
+    let answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, isFresh))));
+    while (answer.type === 'service') {
+      const reply = localService(answer.call, local) ?? (await this.#host.service(answer.call));
+      answer = await this.#limited(monitor, run, monitor.ask(encodeReply(reply)));
+    }
+    if (answer.type === 'returned') return this.#returned(answer, local.state);
+    if (answer.type !== 'fault') throw this.#unexpected(answer);
+    return this.#faulted(answer.fault, run.timeLimit);
+  }
+
+  async close(): Promise<void> {
+    const monitor = this.#monitor;
+    this.#monitor = undefined;
+    await monitor?.end();
+  }
+
+  #loadRequest() {
+    const { sections, entryAddress } = this.#image;
+    const stack = sections.find(({ type }) => type === PAL_SECTION.STACK);
+    const parameters = sections.find(({ type }) => type === PAL_SECTION.PARAM);
+    if (stack === undefined || parameters === undefined)
+      throw new TrustvisorError('refused', `load PAL ${this.#image.name}: expected the sections STACK and PARAM`);
+    return {
+      entry: entryAddress,
+      stackStart: stack.address,
+      stackEnd: stack.address + BigInt(stack.memorySize),
+      parameters: parameters.address,
+      parameterSize: parameters.memorySize,
+      outputOffset: this.#layout.output - this.#base,
+      outputSize: PAL_BUFFER_HEADER + this.#layout.outputCapacity,
+      sections: sections.map(({ type, address, memorySize, content }) => {
+        return { address, size: memorySize, access: SECTION_ACCESS[type] ?? 0, content };
+      }),
+    };
+  }
+
+  #runRequest({ command, input, timeLimit }: Run, isFresh: boolean) {
+    const inputOffset = this.#layout.input - this.#base;
+    const outputOffset = this.#layout.output - this.#base;
+    const parameters = new Uint8Array(outputOffset + PAL_BUFFER_HEADER);
+    const view = new DataView(parameters.buffer);
+    writeBufferHeader(view, inputOffset, this.#layout.inputCapacity, input.length);
+    parameters.set(input, inputOffset + PAL_BUFFER_HEADER);
+    writeBufferHeader(view, outputOffset, this.#layout.outputCapacity, 0);
+    return { timeLimit, isFresh: isFresh ? 1 : 0, command: command >>> 0, inputOffset, parameters };
+  }
+
+  #returned({ returnCode, output }: Returned, state: Uint8Array = NOTHING): RunOutcome {
+    const length = new DataView(output.buffer, output.byteOffset).getUint32(8, true);
+    if (length > this.#layout.outputCapacity) {
+      const problem = `expected an output of at most ${this.#layout.outputCapacity} bytes, got ${length}`;
+      return { kind: 'fault', fault: 'malformed-output', problem };
+    }
+    this.#isStale = false;
+    const content = output.slice(PAL_BUFFER_HEADER, PAL_BUFFER_HEADER + length);
+    return { kind: 'returned', returnCode, output: content, state };
+  }
+
+  #faulted(fault: MonitorFault, timeLimit: number): RunOutcome {
+    const kind = FAULT_KINDS[fault.kind] ?? 'machine';
+    if (kind === 'time') throw this.#late(timeLimit);
+    return { kind: 'fault', fault: FAULTS[kind], problem: describeFault(kind, fault) };
+  }
+
+  /** Waits for an answer, but ends the machine when its time is up twice over, or the caller gives up. */
+  async #limited(
+    monitor: Monitor,
+    { timeLimit, signal }: Pick<Run, 'timeLimit' | 'signal'>,
+    answer: Promise<MonitorAnswer>,
+  ): Promise<MonitorAnswer> {
+    const timer = setTimeout(() => this.#drop(monitor, this.#late(timeLimit)), timeLimit + PATIENCE);
+    const given = () => this.#drop(monitor, this.#aborted());
+    signal?.addEventListener('abort', given, { once: true });
+    try {
+      return await answer;
+    } catch (error) {
+      this.#drop(monitor);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', given);
+    }
+  }
+
+  #drop(monitor: Monitor, error?: TrustvisorError): void {
+    if (this.#monitor === monitor) this.#monitor = undefined;
+    void monitor.end(error);
+  }
+
+  #late(timeLimit: number): TrustvisorError {
+    return new TrustvisorError('timeout', `run PAL ${this.#image.name}: expected an end within ${timeLimit} ms`);
+  }
+
+  #aborted(): TrustvisorError {
+    return new TrustvisorError('aborted', `run PAL ${this.#image.name}: the caller gave it up`);
+  }
+
+  #unexpected({ type }: MonitorAnswer): TrustvisorError {
+    return new TrustvisorError('protocol', `run PAL ${this.#image.name}: the monitor answered ${type}`);
+  }
+}
+
+const FAULTS: Readonly<Record<(typeof FAULT_KINDS)[number], PalFault>> = {
+  none: 'other',
+  page: 'out-of-bounds',
+  stack: 'stack-overflow',
+  illegal: 'unreachable',
+  divide: 'division',
+  privileged: 'privileged',
+  time: 'other',
+  port: 'privileged',
+  machine: 'other',
+  service: 'service',
+};
+
+const PROBLEMS: Readonly<Record<(typeof FAULT_KINDS)[number], string>> = {
+  none: 'it ended without a reason',
+  page: 'it touched memory that it may not touch so',
+  stack: 'its stack is full',
+  illegal: 'it came upon an illegal instruction',
+  divide: 'it divided by zero, or the quotient does not fit',
+  privileged: 'it executed an instruction that it may not execute',
+  time: 'its time was up',
+  port: 'it used an I/O port',
+  machine: 'the virtual machine could not go on',
+  service: 'it called a service that there is not',
+};
+
+/** With the place and the registers: a PAL has no debugger. */
+function describeFault(kind: (typeof FAULT_KINDS)[number], { address, registers }: MonitorFault): string {
+  const all = Object.entries(registers).map(([name, value]) => `${name} ${hex(value)}`);
+  const where = kind === 'page' || kind === 'stack' ? ` at ${hex(address)}` : '';
+  return `${PROBLEMS[kind]}${where}, instruction at ${hex(registers.rip)} (${all.join(', ')})`;
+}
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+function machineError(
+  name: string,
+  { errno, step }: { readonly errno: number; readonly step: string },
+): TrustvisorError {
+  const symbol = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`;
+  if (step !== 'open /dev/kvm')
+    return new TrustvisorError('refused', `load PAL ${name}: expected a virtual machine, got ${symbol} from ${step}`);
+  const hint =
+    symbol === 'EACCES'
+      ? 'this user may not use it: usually a member of the group kvm may'
+      : 'it is not there: the processor has no virtualisation, or it is switched off, or the kernel lacks it';
+  return new TrustvisorError('unsupported-engine', `load PAL ${name}: expected /dev/kvm, got ${symbol}; ${hint}`);
+}
+
+/** The monitor's process, as questions and answers. */
+class Monitor {
+  readonly #process: ChildProcess;
+  readonly #stream: Duplex;
+  readonly #ended: Promise<void>;
+  #received: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
+  #waiting: { resolve(answer: MonitorAnswer): void; reject(error: unknown): void } | undefined;
+  #error: TrustvisorError | undefined;
+
+  constructor(program: string) {
+    this.#process = spawn(program, [], { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+    this.#ended = new Promise((resolve) => {
+      this.#process.once('error', (error) => {
+        this.#fail(new TrustvisorError('unsupported-engine', `start the monitor: ${error.message}`, { cause: error }));
+        resolve();
+      });
+      this.#process.once('exit', (code, signal) => {
+        this.#fail(new TrustvisorError('closed', `run PAL: its monitor ended (${signal ?? `exit ${code}`})`));
+        resolve();
+      });
+    });
+    const stream = this.#process.stdio[3];
+    if (!(stream instanceof Duplex)) throw new TrustvisorError('refused', 'start the monitor: expected a stream to it');
+    this.#stream = stream;
+    stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
+    stream.on('error', () => undefined); // the exit tells
+  }
+
+  ask(frame: Uint8Array): Promise<MonitorAnswer> {
+    if (this.#error) return Promise.reject(this.#error);
+    this.#stream.write(frame);
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  /** The kernel gives the memory to nobody before it has zeroed it. */
+  async end(error = new TrustvisorError('closed', 'run PAL: its monitor was ended')): Promise<void> {
+    this.#fail(error);
+    this.#process.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  #receive(chunk: Uint8Array): void {
+    this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
+    while (this.#received.length >= 4) {
+      const length = new DataView(this.#received.buffer, this.#received.byteOffset).getUint32(0, true);
+      if (length === 0 || length > MAX_MONITOR_FRAME) {
+        void this.end(new TrustvisorError('protocol', `read the monitor: expected a frame, got a length of ${length}`));
+        return;
+      }
+      if (this.#received.length < 4 + length) return;
+      this.#deliver(this.#received.subarray(4, 4 + length));
+      this.#received = this.#received.subarray(4 + length);
+    }
+  }
+
+  #deliver(body: Uint8Array): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    try {
+      waiting?.resolve(decodeAnswer(body));
+    } catch (error) {
+      waiting?.reject(error);
+    }
+  }
+
+  #fail(error: TrustvisorError): void {
+    this.#error ??= error;
+    this.#waiting?.reject(this.#error);
+    this.#waiting = undefined;
+  }
+}

@@ -1,0 +1,160 @@
+/** What passes between the isolate and the monitor of one PAL's virtual machine; native/pal-monitor.c has the other end. */
+
+import { PAL_SERVICES, type PalServiceName } from '@casemate/pal-linker';
+import { array, decode, encode, type Infer, rest, sizedBytes, struct, u8, u32le, u64le } from '@casemate/wire';
+import { TrustvisorError } from './error.js';
+import { SERVICE_SLOTS, type ServiceCall, type ServiceReply } from './service-plan.js';
+
+/** The largest frame either way, in bytes. */
+export const MAX_MONITOR_FRAME = 40 * 1024 * 1024;
+
+/** Access bits of a section. */
+export const ACCESS = { READ: 1, WRITE: 2, EXECUTE: 4 } as const;
+
+const Section = struct('section', {
+  address: u64le,
+  size: u32le,
+  access: u32le,
+  content: sizedBytes('content', u32le, { max: MAX_MONITOR_FRAME }),
+});
+
+/** The machine: where everything lies. */
+export const LoadRequest = struct('load', {
+  entry: u64le,
+  stackStart: u64le,
+  stackEnd: u64le,
+  parameters: u64le,
+  parameterSize: u32le,
+  outputOffset: u32le,
+  outputSize: u32le,
+  sections: array('sections', u32le, Section, { max: 16 }),
+});
+/** The value of the codec of the same name. */
+export type LoadRequest = Infer<typeof LoadRequest>;
+
+/** One run; `parameters` are the bytes at the beginning of the section PARAM, the rest of it is zero. */
+export const RunRequest = struct('run', {
+  timeLimit: u32le,
+  isFresh: u32le,
+  command: u32le,
+  inputOffset: u32le,
+  parameters: rest('parameters', MAX_MONITOR_FRAME),
+});
+/** The value of the codec of the same name. */
+export type RunRequest = Infer<typeof RunRequest>;
+
+const Failed = struct('failed', { errno: u32le, step: rest('step', 200) });
+const Returned = struct('returned', { returnCode: u32le, output: rest('output', MAX_MONITOR_FRAME) });
+const Fault = struct('fault', {
+  kind: u8,
+  address: u64le,
+  registers: struct('registers', {
+    ...{ rax: u64le, rbx: u64le, rcx: u64le, rdx: u64le, rsi: u64le, rdi: u64le, rsp: u64le, rbp: u64le },
+    ...{ r8: u64le, r9: u64le, r10: u64le, r11: u64le, r12: u64le, r13: u64le, r14: u64le, r15: u64le },
+    ...{ rip: u64le, rflags: u64le },
+  }),
+});
+/** How a PAL broke off: an address where it touched one, and the processor's registers. */
+export type MonitorFault = Infer<typeof Fault>;
+
+/** Kinds of {@link MonitorFault}, by their number. */
+export const FAULT_KINDS = [
+  'none',
+  'page',
+  'stack',
+  'illegal',
+  'divide',
+  'privileged',
+  'time',
+  'port',
+  'machine',
+  'service',
+] as const;
+
+/** What the monitor says. */
+export type MonitorAnswer =
+  | { readonly type: 'ready' }
+  | { readonly type: 'failed'; readonly errno: number; readonly step: string }
+  | { readonly type: 'service'; readonly call: ServiceCall }
+  | { readonly type: 'returned'; readonly returnCode: number; readonly output: Uint8Array }
+  | { readonly type: 'fault'; readonly fault: MonitorFault };
+
+const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3 } as const;
+const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5 } as const;
+const NAMES = Object.keys(PAL_SERVICES) as PalServiceName[]; // the keys of a Record of that type
+
+/** A frame that loads the machine. */
+export function encodeLoad(request: LoadRequest): Uint8Array {
+  return frame(REQUEST.LOAD, encode(LoadRequest, request));
+}
+
+/** A frame that runs the entry. */
+export function encodeRun(request: RunRequest): Uint8Array {
+  return frame(REQUEST.RUN, encode(RunRequest, request));
+}
+
+/** A frame that answers a service call. */
+export function encodeReply({ status, outputs }: ServiceReply): Uint8Array {
+  const given = status === 0 ? outputs : [];
+  const body = new Uint8Array(4 + given.reduce((sum, { length }) => sum + 4 + length, 0));
+  const view = new DataView(body.buffer);
+  view.setUint32(0, status, true);
+  let at = 4;
+  for (const output of given) {
+    view.setUint32(at, output.length, true);
+    body.set(output, at + 4);
+    at += 4 + output.length;
+  }
+  return frame(REQUEST.REPLY, body);
+}
+
+function frame(type: number, body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(5 + body.length);
+  new DataView(bytes.buffer).setUint32(0, 1 + body.length, true);
+  bytes[4] = type;
+  bytes.set(body, 5);
+  return bytes;
+}
+
+/** What a frame's body says. Throws {@link TrustvisorError} with code `protocol`, or a `WireError`. */
+export function decodeAnswer(body: Uint8Array): MonitorAnswer {
+  const content = body.subarray(1);
+  switch (body[0]) {
+    case ANSWER.READY:
+      return { type: 'ready' };
+    case ANSWER.FAILED: {
+      const { errno, step } = decode(Failed, content);
+      return { type: 'failed', errno, step: new TextDecoder().decode(step) };
+    }
+    case ANSWER.SERVICE:
+      return { type: 'service', call: decodeCall(content) };
+    case ANSWER.RETURNED:
+      return { type: 'returned', ...decode(Returned, content) };
+    case ANSWER.FAULT:
+      return { type: 'fault', fault: decode(Fault, content) };
+    default:
+      throw new TrustvisorError('protocol', `read the monitor: expected an answer of type 1 to 5, got ${body[0]}`);
+  }
+}
+
+/** A slot is an octet (0 a number, 1 bytes, 2 an output, which carries nothing) and what belongs to it. */
+function decodeCall(content: Uint8Array): ServiceCall {
+  const name = NAMES[(content[0] ?? 0) - 1];
+  if (name === undefined) throw new TrustvisorError('protocol', `read the monitor: no service ${content[0]}`);
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const values: number[] = [];
+  const inputs: Uint8Array[] = [];
+  let at = 1;
+  for (const _slot of SERVICE_SLOTS[name]) {
+    const kind = content[at++];
+    if (kind === 2) continue;
+    const number = view.getUint32(at, true);
+    at += 4;
+    if (kind === 0) values.push(number);
+    else {
+      inputs.push(content.slice(at, at + number));
+      at += number;
+    }
+  }
+  return { name, values, inputs };
+}
