@@ -14,14 +14,14 @@ export interface PictureNode {
   readonly kind: 'root' | 'ca' | 'leaf' | 'problem';
 }
 
-const BOX = { width: 300, line: 17, padding: 12, gapX: 56, gapY: 18 } as const;
+const BOX = { width: 380, line: 17, padding: 12, gapX: 56, gapY: 18 } as const;
 const COLOURS = {
   root: { fill: '#fdf3d8', stroke: '#a87400' },
   ca: { fill: '#e3eefb', stroke: '#2f6db3' },
   leaf: { fill: '#e6f4e6', stroke: '#3a8344' },
   problem: { fill: '#fde4e1', stroke: '#b3261e' },
 } as const;
-const MAX_TEXT = 46;
+const MAX_TEXT = 48;
 
 interface Placed extends PictureNode {
   readonly x: number;
