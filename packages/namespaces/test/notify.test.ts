@@ -1,5 +1,8 @@
 /** System calls that wait for a callback, in real sandboxes. */
+import { execFile } from 'node:child_process';
 import { openSync, readdirSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   defaultSeccompProfile,
@@ -51,6 +54,11 @@ describe('planning', () => {
 
 describe.each(launchers)('%s', (_, launcher) => {
   const itRuns = itNeeds(!hindrance && launcher !== undefined, hindrance ?? 'the compiler has no sanitizers');
+
+  const itRoot = itNeeds(
+    !hindrance && launcher !== undefined && process.geteuid?.() === 0,
+    hindrance ?? 'it needs root',
+  );
 
   beforeAll(() => {
     process.env.CASEMATE_LAUNCHER = launcher;
@@ -239,6 +247,30 @@ describe.each(launchers)('%s', (_, launcher) => {
     for await (const chunk of later.stdout ?? []) all += new TextDecoder().decode(chunk);
     for await (const chunk of denied.stdout ?? []) all += new TextDecoder().decode(chunk);
     expect(all).toBe('31\n-13\n');
+  });
+
+  itRoot('works for an ordinary user', async () => {
+    writeFileSync(`${workspace}/public`, 'for all\n');
+    const outfile = `${workspace}/ask.mjs`;
+    await build({
+      entryPoints: [`${import.meta.dirname}/programs/ask.ts`],
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      outfile,
+      logLevel: 'error',
+      alias: {
+        '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts`,
+        '@casemate/cgroups': `${import.meta.dirname}/../../cgroups/src/index.ts`,
+      },
+    });
+    const { stdout } = await promisify(execFile)(process.execPath, [outfile, image, `${workspace}/public`], {
+      uid: 65534,
+      gid: 65534,
+      env: { CASEMATE_LAUNCHER: launcher },
+    });
+    expect(JSON.parse(stdout)).toEqual({ all: '3\nfor all\n', exit: { code: 0, signal: null } });
   });
 
   itRuns('works beside an init, and after the filter the command has no descriptor of it', async () => {
