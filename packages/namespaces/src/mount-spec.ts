@@ -142,7 +142,7 @@ export type ImageFileSystem = 'squashfs' | 'erofs' | 'ext4';
 /**
  * A file with a file system in it. It is opened once, before the sandbox exists: what happens to the path later changes nothing.
  * It is mounted by the kernel in the name of the caller, which must be root, so it must come from someone whom you trust that far: a
- * file system image can attack the kernel. While it is mounted it is locked (flock(2)): any number may read it, one alone write it.
+ * file system image can attack the kernel. While it is mounted it is locked (F_OFD_SETLK of fcntl(2)): any number may read it, one alone write it.
  */
 export interface ImageSource {
   /** Tag. */

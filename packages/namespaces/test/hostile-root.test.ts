@@ -146,7 +146,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       }
     };
     const naive = await racing(image, async () => {
-      for (let i = 0; i < 150 || (tally.mounts < 3000 && i < 1500); i++)
+      for (let i = 0; i < 60 || (tally.mounts < 3000 && i < 1500); i++)
         await Promise.all([attempt(), attempt(), attempt(), attempt()]);
       // The race is real: who follows paths as they come ends up outside.
       for (let i = 0; i < 20_000 && readdirSync(`${outside}/deep`).length === 0; i++)
@@ -163,6 +163,32 @@ describe.each(launchers)('%s', (_, launcher) => {
     console.log(
       `${tally.mounts} mounts: ${tally.started} sandboxes started, refused ${JSON.stringify([...tally.refused])}`,
     );
+  });
+
+  itRaces('a mount whose place is moved away meanwhile is noticed', async () => {
+    const image = makeRoot(`moved-${Math.random()}`);
+    for (const twin of ['swap', 'link']) mkdirSync(`${image}/${twin}/deep`, { recursive: true });
+    const spec: SandboxSpec = {
+      root: { type: 'bind', source: image, readOnly: false },
+      systemMounts: false,
+      mounts: Array.from(
+        { length: 40 },
+        (_m, i): MountSpec => ({ type: 'tmpfs', target: `/swap/deep/m${i}`, size: 4096 }),
+      ),
+      command: ['/bin/true'],
+    };
+    const refused = new Map<unknown, number>();
+    await racing(image, async () => {
+      for (let i = 0; i < 100 && !(refused.has('ESTALE') && i > 20); i++) {
+        const failures = await Promise.all(Array.from({ length: 4 }, () => failureOf(spec)));
+        for (const failure of failures) {
+          const errno = failure instanceof NamespaceError ? failure.errno : failure;
+          refused.set(errno, (refused.get(errno) ?? 0) + 1);
+        }
+      }
+    });
+    expect([...refused.keys()].filter((errno) => !/^(ESTALE|ENOENT|undefined)$/.test(String(errno)))).toEqual([]);
+    expect(refused.get('ESTALE') ?? 0).toBeGreaterThan(0);
   });
 
   itRaces('nor does a subpath lead out of its source while it is swapped for a link', async () => {
@@ -182,7 +208,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     };
     const seen = new Map<string, number>();
     await racing(source, async () => {
-      for (let i = 0; i < 150; i++) {
+      for (let i = 0; i < 60; i++) {
         const outcomes = await Promise.all(
           Array.from({ length: 4 }, () =>
             startSandbox(spec).then(
