@@ -155,7 +155,7 @@ async function bundle(directory: string): Promise<void> {
   });
   writeFileSync(
     join(directory, 'package.json'),
-    JSON.stringify({ type: 'module', imports: { '#launcher': './launcher' } }),
+    JSON.stringify({ type: 'module', imports: { '#launcher/*': './launcher' } }),
   );
   copyFileSync(launcher, join(directory, 'launcher'));
   chmodSync(join(directory, 'launcher'), 0o755);

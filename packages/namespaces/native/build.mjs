@@ -1,4 +1,5 @@
-// Builds the launcher as a static executable: musl-gcc if it is there, else gcc with a static C library.
+// Builds the launcher as static executables: for this machine by musl-gcc if it is there, else gcc with a static C library, and for
+// arm64 where its cross compiler is there.
 // `node native/build.mjs [--sanitize OUTPUT]`; the latter is a dynamic build under AddressSanitizer and UBSan for the tests.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
@@ -31,29 +32,34 @@ const SANITIZE = [
   '-static-libubsan',
 ];
 
+const STATIC = [...HARDENING, '-static', '-s'];
+
+/** The compilers for each machine that a launcher is built for, the best one first. */
+const TARGETS = {
+  x64: { 'musl-gcc': [...HARDENING, ...MUSL], ...(process.arch === 'x64' ? { gcc: STATIC } : {}) },
+  arm64: { 'aarch64-linux-gnu-gcc': STATIC, ...(process.arch === 'arm64' ? { gcc: STATIC } : {}) },
+};
+
+if (process.platform !== 'linux') fail(`it is built on Linux, not on ${process.platform}`);
 const sanitize = process.argv.indexOf('--sanitize');
-const [compilers, output] =
-  sanitize > 0
-    ? [[['gcc', SANITIZE]], process.argv[sanitize + 1]]
-    : [
-        [
-          ['musl-gcc', [...HARDENING, ...MUSL]],
-          ['gcc', [...HARDENING, '-static', '-s']],
-        ],
-        `${here}/../dist/bin/linux-x64/casemate-launcher`,
-      ];
+if (sanitize > 0)
+  build({ gcc: SANITIZE }, process.argv[sanitize + 1] ?? fail('--sanitize needs the path of the output'));
+else for (const [arch, compilers] of Object.entries(TARGETS)) build(compilers, outputFor(arch), arch !== process.arch);
 
-const compiler = compilers.find(([name]) => spawnSync(name, ['--version']).status === 0);
-if (process.platform !== 'linux' || process.arch !== 'x64')
-  fail(`no launcher for ${process.platform}-${process.arch}: it is built on linux-x64`);
-if (!output) fail('--sanitize needs the path of the output');
-if (!compiler) fail('no C compiler: install musl-tools or gcc (apt-get install musl-tools)');
+function outputFor(arch) {
+  return `${here}/../dist/bin/linux-${arch}/casemate-launcher`;
+}
 
-const [name, flags] = compiler;
-mkdirSync(dirname(output), { recursive: true });
-const built = spawnSync(name, [...WARNINGS, ...flags, ...sources, '-o', output], { stdio: 'inherit' });
-if (built.status !== 0) fail(`${name} failed on native/*.c`);
-console.log(`launcher: ${relative(process.cwd(), output)}, ${statSync(output).size} bytes, by ${name}`);
+/** Compiles and links with the first of `compilers` that is there; without one it fails unless the output is `optional`. */
+function build(compilers, output, optional = false) {
+  const name = Object.keys(compilers).find((command) => spawnSync(command, ['--version']).status === 0);
+  if (!name && optional) return;
+  if (!name) fail('no C compiler: install musl-tools or gcc (apt-get install musl-tools)');
+  mkdirSync(dirname(output), { recursive: true });
+  const built = spawnSync(name, [...WARNINGS, ...compilers[name], ...sources, '-o', output], { stdio: 'inherit' });
+  if (built.status !== 0) fail(`${name} failed on native/*.c`);
+  console.log(`launcher: ${relative(process.cwd(), output)}, ${statSync(output).size} bytes, by ${name}`);
+}
 
 function fail(reason) {
   console.error(`launcher not built: ${reason}`);

@@ -254,8 +254,9 @@ __attribute__((noreturn)) void serve(void)
 	keep_own_descriptors();
 	default_signals();
 	int signals = block_signals();
-	if (signals < 0 || prctl(PR_SET_NAME, "casemate") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir("/") < 0)
+	if (signals < 0 || prctl(PR_SET_NAME, "casemate") < 0 || chdir("/") < 0)
 		_exit(FAILED_STATUS);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* each watcher asks for it too, and does not go on without */
 	struct pollfd polls[2] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 	for (;;) {
 		if (poll(polls, 2, -1) < 0 && errno != EINTR)

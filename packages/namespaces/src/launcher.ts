@@ -192,7 +192,7 @@ function launcherPath(): string {
   const chosen = process.env.CASEMATE_LAUNCHER;
   if (chosen?.startsWith('/')) return chosen;
   try {
-    return createRequire(import.meta.url).resolve('#launcher');
+    return createRequire(import.meta.url).resolve(`#launcher/${process.platform}-${process.arch}`);
   } catch (cause) {
     throw missing(`expected it beside the package for ${process.platform}-${process.arch}, got none`, cause);
   }
@@ -208,7 +208,7 @@ function failed(problem: string, cause?: unknown): NamespaceError {
 
 function missing(problem: string, cause: unknown): NamespaceError {
   return new NamespaceError('launcher-missing', `run launcher: ${problem}`, {
-    remedy: 'build the package (its build needs musl-gcc or gcc), or install it for linux-x64',
+    remedy: 'build the package (its build needs musl-gcc or gcc), or install it on linux-x64 or linux-arm64',
     cause,
   });
 }
