@@ -13,6 +13,8 @@ import type { TpmtPublic } from './structures/public.js';
 import { signingKeyTemplate } from './templates.js';
 import type { Tpm } from './tpm.js';
 
+export { type CoseOptions, signCose } from './cose.js';
+
 /** An algorithm by its name in WebCrypto, with its parameters. */
 export interface KeyAlgorithmInput {
   /** Such as `ECDSA` or `RSA-PSS`. */

@@ -1,6 +1,6 @@
 /** Keys of swtpm behind WebCrypto's interface, and in libraries that take an engine; the platform, jose and OpenSSL judge. */
 import { execFileSync } from 'node:child_process';
-import { createPublicKey, verify, type webcrypto } from 'node:crypto';
+import { constants, createPublicKey, verify, type webcrypto } from 'node:crypto';
 import 'reflect-metadata'; // @peculiar/x509 wants it first
 import * as x509 from '@peculiar/x509';
 import { compactVerify, importSPKI } from 'jose';
@@ -33,7 +33,7 @@ import {
 } from '../../src/index.js';
 import { nodeCrypto, publicKeyObject } from '../../src/node-crypto.js';
 import { connectSwtpm } from '../../src/swtpm.js';
-import { signJws, type TpmCryptoKeyPair, tpmHmacKey, tpmKeyPair, tpmSubtle } from '../../src/webcrypto.js';
+import { signCose, signJws, type TpmCryptoKeyPair, tpmHmacKey, tpmKeyPair, tpmSubtle } from '../../src/webcrypto.js';
 import { describeWith, type SwtpmServer, startSwtpm } from '../client/swtpm-server.js';
 
 const text = (value: string): Uint8Array<ArrayBuffer> => new Uint8Array(new TextEncoder().encode(value));
@@ -249,6 +249,36 @@ describeWith(['swtpm', 'openssl'], 'keys of swtpm in WebCrypto', () => {
       const result = await compactVerify(jws, await importSPKI(publicKeyPem(key.public), alg));
       expect(result).toMatchObject({ protectedHeader: { alg, typ: 'JWT' }, payload: text('{"sub":"device"}') });
     });
+  });
+
+  // ToBeSigned of the COSE working group's examples sign1-tests/sign-pass-01 and -02, which have the algorithm ES256.
+  it.each([
+    ['', '846a5369676e61747572653143a101264054546869732069732074686520636f6e74656e742e'],
+    [
+      '11aa22bb33cc44dd55006699',
+      '846a5369676e61747572653143a101264c11aa22bb33cc44dd5500669954546869732069732074686520636f6e74656e742e',
+    ],
+  ])('sign what COSE_Sign1 has to be signed, with external data %j', async (external, toBeSigned) => {
+    await using key = await createPrimary(tpm, { template: signingKeyTemplate('ecc-p256') });
+    const externalAad = new Uint8Array(Buffer.from(external, 'hex'));
+    const options = { externalAad, keyId: text('11') };
+    const message = Buffer.from(await signCose(tpm, key, text('This is the content.'), options)).toString('hex');
+    const start = 'd28443a10126a10442313154546869732069732074686520636f6e74656e742e5840';
+    expect(message.slice(0, start.length)).toBe(start);
+    const signature = Buffer.from(message.slice(start.length), 'hex');
+    const publicKey = { key: publicKeyObject(key.public), dsaEncoding: 'ieee-p1363' } as const;
+    expect(verify('sha256', Buffer.from(toBeSigned, 'hex'), publicKey, signature)).toBe(true);
+    const detached = await signCose(tpm, key, text('x'), { detached: true });
+    expect(Buffer.from(detached).toString('hex')).toMatch(/^d28443a10126a0f65840/);
+  });
+
+  it('sign COSE_Sign1 by RSA keys of any size of signature', async () => {
+    await using key = await createPrimary(tpm, { template: openTemplate('rsa-2048') });
+    const message = Buffer.from(await signCose(tpm, key, text('x'), { scheme: 'rsapss', hash: 'sha384' }));
+    expect(message.subarray(0, 13).toString('hex')).toBe('d28444a1013825a04178590100');
+    const structure = Buffer.from('846a5369676e61747572653144a1013825404178', 'hex');
+    const publicKey = { key: publicKeyObject(key.public), padding: constants.RSA_PKCS1_PSS_PADDING };
+    expect(verify('sha384', structure, publicKey, message.subarray(13))).toBe(true);
   });
 
   it('public halves are the same in every form', async () => {
