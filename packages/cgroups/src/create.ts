@@ -2,7 +2,7 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { applyLimits } from './apply.js';
 import { Cgroup, type CgroupDirectory, type DeviceAttacher, type MissingLimit } from './cgroup.js';
-import { codeOf, readControl, writeControl } from './control-file.js';
+import { codeOf, exists, readControl, writeControl } from './control-file.js';
 import { readOwnMembers, removeHome, removeTree } from './directory.js';
 import { CgroupError } from './error.js';
 import { readHierarchies } from './hierarchies.js';
@@ -146,14 +146,26 @@ async function enableControllers(path: string, controllers: readonly string[], m
   const value = absent.map((c) => `+${c}`).join(' ');
   for (let tries = 0; ; tries++) {
     try {
+      await refuseThreads(path, absent);
       return await writeControl(`${path}/cgroup.subtree_control`, value);
     } catch (error) {
-      if (!(error instanceof CgroupError) || codeOf(error.cause) !== 'EBUSY') throw error;
+      if (codeOf(error instanceof CgroupError ? error.cause : error) !== 'EBUSY') throw error;
       // Some cannot be moved: those outside our pid namespace, and those of somebody who forks faster than we move.
       if (!moveProgram || tries === MAX_TRIES) throw internalProcesses(path, absent, error);
       await vacate(path);
     }
   }
+}
+
+/**
+ * Some controllers (pids, cpu, cpuset) the kernel does hand down from a cgroup with processes: it then makes it the root of a tree for threads,
+ * in which no cgroup for processes can be. That is refused here as the kernel refuses it for the other controllers. Only the root of the
+ * hierarchy, which has no type, may have both.
+ */
+async function refuseThreads(path: string, controllers: readonly string[]): Promise<void> {
+  if (!(await exists(`${path}/cgroup.type`)) || (await readOwnMembers(path)).length === 0) return;
+  const cause = Object.assign(new Error('the cgroup has processes'), { code: 'EBUSY' });
+  throw new CgroupError('io', `enable ${controllers.join(', ')} below ${path}: got EBUSY`, { cause });
 }
 
 function internalProcesses(path: string, controllers: readonly string[], cause: unknown): CgroupError {
