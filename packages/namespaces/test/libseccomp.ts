@@ -12,7 +12,7 @@ export interface OciProfile {
 }
 
 /** One rule of it. */
-export interface OciRule {
+interface OciRule {
   readonly names: readonly string[];
   readonly action: string;
   readonly errnoRet?: number;
