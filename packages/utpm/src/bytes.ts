@@ -24,7 +24,7 @@ export function u16Bytes(value: number): Uint8Array {
 
 /** `value` as a big-endian u32. */
 export function u32Bytes(value: number): Uint8Array {
-  // of() would take three times as long, and digests are full of these.
+  // of() would take twice as long, and digests are full of these.
   const bytes = new Uint8Array(4);
   bytes[0] = value >>> 24;
   bytes[1] = value >>> 16;

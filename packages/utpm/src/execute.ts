@@ -235,7 +235,8 @@ function respond(
   const result = entry.run(tpm, request, { locality, authorizations, cpHash: digest });
   try {
     const size = encodeResponse(entry, result, sessions !== undefined);
-    const encoded = (): Uint8Array => answer.lend().subarray(answer.position - size, answer.position);
+    const start = answer.offset - size;
+    const encoded = (): Uint8Array => answered(start, size);
     updateAudit(tpm, entry, audited, auditCpHash, encoded);
     if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded()));
     if (sessions) addAuthorizations(tpm, code, sessions, encoded);
@@ -245,6 +246,12 @@ function respond(
     dropAnswer();
     throw error;
   }
+}
+
+/** Bytes of the response that is being made. */
+function answered(start: number, size: number): Uint8Array {
+  const at = answer.position - answer.offset + start;
+  return answer.lend().subarray(at, at + size);
 }
 
 // Those that were cut off before are somebody else's.
@@ -292,12 +299,11 @@ function addAuthorizations(
     acknowledgePasswords(authorizations.length);
     return;
   }
-  const parameters = encoded();
   for (const { session } of authorizations) {
     if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
   }
-  encryptFirst(tpm, authorizations, parameters);
-  for (const entry of authorizations) writeAuthorization(tpm, code, entry, parameters);
+  encryptFirst(tpm, authorizations, encoded);
+  for (const entry of authorizations) writeAuthorization(tpm, code, entry, encoded);
   for (const { session, attributes } of authorizations) {
     if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);
   }
@@ -314,21 +320,22 @@ function acknowledgePasswords(count: number): void {
   }
 }
 
-function encryptFirst(tpm: Tpm, authorizations: readonly Authorization[], parameters: Uint8Array): void {
+function encryptFirst(tpm: Tpm, authorizations: readonly Authorization[], encoded: () => Uint8Array): void {
   const entry = authorizations.find(isEncrypting);
   if (entry === undefined) return;
+  const parameters = encoded();
   const size = ((parameters[0] ?? 0) << 8) | (parameters[1] ?? 0);
   cryptParameter(tpm, entry, 'response', parameters.subarray(2, 2 + size));
 }
 
-function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, parameters: Uint8Array): void {
+function writeAuthorization(tpm: Tpm, code: number, entry: Authorization, encoded: () => Uint8Array): void {
   const { session } = entry;
   const attributes = responseAttributes(tpm, entry);
   const nonce = session?.nonceTpm ?? EMPTY;
   const hmac =
     session === undefined
       ? EMPTY
-      : responseHmac(tpm, entry, () => rpHash(tpm, session.authHash, code, parameters), attributes);
+      : responseHmac(tpm, entry, () => rpHash(tpm, session.authHash, code, encoded()), attributes);
   answer.u16(nonce.length, 'size');
   if (nonce.length > 0) answer.put(nonce, 'nonce');
   answer.u8(attributes, 'sessionAttributes');

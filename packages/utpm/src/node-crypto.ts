@@ -63,6 +63,8 @@ function bytesOfText(text: string): Uint8Array {
 
 // Longer than what most commands hash. Memory for more than 64 bytes costs more to allocate than to hash.
 const JOINED = new Uint8Array(1024);
+/** The first bytes of it, by how many. */
+const STARTS: Uint8Array[] = [];
 
 // Each part that is handed over by itself is a call into OpenSSL more. What may be secret does not stay.
 function withJoined<T>(parts: readonly Uint8Array[], use: (bytes: Uint8Array) => T): T {
@@ -73,11 +75,14 @@ function withJoined<T>(parts: readonly Uint8Array[], use: (bytes: Uint8Array) =>
   if (length > JOINED.length) return use(concat(...parts));
   let at = 0;
   for (const part of parts) {
-    JOINED.set(part, at);
+    if (part.length > 8) JOINED.set(part, at);
+    else for (let i = 0; i < part.length; i++) JOINED[at + i] = part[i] ?? 0;
     at += part.length;
   }
+  const joined = STARTS[length] ?? JOINED.subarray(0, length);
+  STARTS[length] = joined;
   try {
-    return use(JOINED.subarray(0, length));
+    return use(joined);
   } finally {
     JOINED.fill(0, 0, length);
   }

@@ -30,8 +30,10 @@ export function withOneBuffer(accepted: Socket): Socket {
   if (typeof handle !== 'object' || handle === null || !('useUserBuffer' in handle)) return accepted;
   const buffer = new Uint8Array(BUFFER);
   const direct: Direct = { take: () => undefined, fd: descriptorOf(handle) };
+  const views: Uint8Array[] = []; // of the first bytes, by how many: commands have few lengths
   const callback = (length: number): boolean => {
-    direct.take(buffer.subarray(0, length));
+    views[length] ??= buffer.subarray(0, length);
+    direct.take(views[length]);
     return true;
   };
   Reflect.set(accepted, '_handle', null);
