@@ -1,4 +1,5 @@
 /** Templates: the default tree, its chains by OpenSSL, JSON with mistakes, explanations. */
+import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -22,7 +23,7 @@ import {
   TRUSTME_PROFILES,
   trustmeTemplate,
 } from '../src/template.js';
-import { opensslMissing, openWorkshop } from './openssl.js';
+import { opensslMissing, openWorkshop, programMissing } from './openssl.js';
 
 const template = trustmeTemplate({
   subject: { countryName: 'DE', organizationName: 'Maker' },
@@ -111,6 +112,22 @@ describe("trust|me's template", () => {
         'own.pem',
       );
       expect(output, name).toContain('OK');
+    }
+  });
+
+  it.skipIf(programMissing('certtool') !== undefined)('is accepted by GnuTLS', () => {
+    using work = openWorkshop();
+    for (const name of ['image-signing', 'module-signing', 'backend', 'device-ca-ocsp']) {
+      const { chain, root } = hierarchy.get(name);
+      work.certificates('root.pem', root);
+      work.certificates('chain.pem', ...chain);
+      const verify = ['--verify', '--load-ca-certificate', 'root.pem', '--infile', 'chain.pem'];
+      const output = execFileSync('certtool', verify, {
+        cwd: work.path,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      expect(output, name).toContain('Verified. The certificate is trusted.');
     }
   });
 });

@@ -60,11 +60,6 @@ export function table(
   return lines.map((line) => line.trimEnd()).join('\n');
 }
 
-/** A number and what it counts. */
-export function counted(number: number, one: string, many = `${one}s`): string {
-  return `${number} ${number === 1 ? one : many}`;
-}
-
 /** How wide text may be: the terminal, or a page where it goes elsewhere. */
 export function pageWidth({ isTerminal, columns }: Surroundings): number {
   return isTerminal.out ? columns : 100;
