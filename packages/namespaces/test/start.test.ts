@@ -113,7 +113,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       const spec = { root, env: { A: '1', B: 'x y' } };
       const { stdout } = await script(
         spec,
-        'tr "\\0" "\\n" < /proc/self/environ; ls /proc/$$/fd | tr "\\n" " "; cut -d" " -f6 /proc/$$/stat',
+        'tr "\\0" "\\n" < /proc/self/environ; { sleep 0.3; ls /proc/$$/fd; } | tr "\\n" " "; cut -d" " -f6 /proc/$$/stat',
       );
       const lines = stdout.split('\n');
       expect(lines.filter((l) => /^[AB]=/.test(l)).sort()).toEqual(['A=1', 'B=x y']);
