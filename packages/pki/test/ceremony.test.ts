@@ -76,7 +76,7 @@ describe('a ceremony', () => {
     const again = await prepareCeremony(path, template, options);
     const response = await signCeremony(first, { rootKey });
     expect(await finishCeremony(path, response, options)).toBeDefined();
-    expect(Object.keys(again.requests)).toEqual(Object.keys(first.requests));
+    expect(again).toEqual(first);
   });
 
   it('tells a step, a certificate, a CRL and a request that was changed, left out or put in', async () => {
