@@ -106,15 +106,21 @@ function originOf(text: string, file: string): string {
 
 /** Appends an event and signs the new head. */
 export async function recordEvent(path: string, passphrase: string | undefined, event: AuditEvent): Promise<void> {
-  const text = await readFile(join(path, KEY_FILE), 'utf8');
-  const signer = await auditKey(text, passphrase);
   await using log = await openAuditLog({
     store: await openWhenFree(join(path, 'audit')),
-    origin: originOf(text, KEY_FILE),
-    signer,
+    ...(await auditSigner(path, passphrase)),
   });
   await log.append(event);
   await log.sign();
+}
+
+/** The name of an authority's audit log, and the key that signs its checkpoints. */
+export async function auditSigner(
+  path: string,
+  passphrase: string | undefined,
+): Promise<{ readonly origin: string; readonly signer: SoftwareKey }> {
+  const text = await readFile(join(path, KEY_FILE), 'utf8');
+  return { origin: originOf(text, KEY_FILE), signer: await auditKey(text, passphrase) };
 }
 
 async function auditKey(text: string, passphrase: string | undefined): Promise<SoftwareKey> {

@@ -5,6 +5,7 @@ import { initCommand } from './commands/init.js';
 import { inspectCommand } from './commands/inspect.js';
 import { issueCommand } from './commands/issue.js';
 import { crlCommand, revokeCommand } from './commands/revoke.js';
+import { serveCommand } from './commands/serve.js';
 import { signCommand, verifyCommand } from './commands/sign.js';
 import type { CommandDefinition } from './definition.js';
 
@@ -17,6 +18,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   revokeCommand,
   crlCommand,
   inspectCommand,
+  serveCommand,
   ...AUDIT_COMMANDS,
   ...CEREMONY_COMMANDS,
 ];
