@@ -1,12 +1,12 @@
 /** The micro-TPM: its numbers, its commands beside those of the whole TPM and of swtpm, the client's tasks on it, its state. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as T from '@casemate/tpm';
 import { build } from 'esbuild';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openUtpm } from '../src/index-node.js';
 import * as constants from '../src/micro/constants.js';
 import { openMicroUtpm } from '../src/micro.js';
@@ -402,6 +402,7 @@ describe('the state of the micro-TPM', () => {
 
   it('is kept in a directory, locked and durable', async () => {
     const path = mkdtempSync(join(tmpdir(), 'utpm-micro-'));
+    onTestFinished(() => rmSync(path, { recursive: true }));
     const write = async (bytes: Uint8Array): Promise<void> => {
       await using tpm = await client({ state: directoryState(path) });
       const found = await T.listHandles(tpm, 'nv');

@@ -199,7 +199,7 @@ function fail(tpm: Micro, { session, target }: Entry): never {
 }
 
 /** Refuses where too many authorizations have failed; otherwise notes that a protected one is about to be checked. */
-export function assertNotLockedOut(tpm: Micro): void {
+function assertNotLockedOut(tpm: Micro): void {
   if (tpm.permanent.failedTries >= LOCKOUT.tries) refuse(TPM_RC.LOCKOUT);
   // An attacker who cuts the power before a failure is stored would try for free: this mark makes the next start count it.
   if (tpm.permanent.isTried) return;
