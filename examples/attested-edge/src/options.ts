@@ -47,7 +47,7 @@ usage: npm run demo -- [options] [-- CMD…]
 
   --rootfs DIR|TAR   the GuestOS's root filesystem (default: one made from busybox)
   --tpm WHERE        embedded (default), swtpm:host=H,port=P, swtpm:path=SOCKET or device:/dev/tpmrm0
-  --engine NAME      wasm (default); kvm is not built yet and is refused
+  --engine NAME      wasm (default); the PAL of this program is WebAssembly
   --state DIR        where keys, images and sealed state are kept
                      (default: ${defaultState().replace(homedir(), '~')})
   --json             one JSON object a line instead of text
@@ -116,7 +116,7 @@ function parseTpm(text: string): TpmChoice {
 
 function parseEngine(text: string): 'wasm' {
   if (text === 'wasm') return text;
-  if (text === 'kvm') throw new UsageError('--engine kvm: the kvm engine is not built yet; use --engine wasm');
+  if (text === 'kvm') throw new UsageError('--engine kvm: the PAL of this program is WebAssembly, which the engine wasm runs');
   throw new UsageError(`--engine: expected wasm or kvm, got ${text}`);
 }
 

@@ -115,7 +115,7 @@ describe.skipIf(!able)('the main job (needs root, or user namespaces for ordinar
 
   it('refuses what it cannot do with a sentence and another exit status', () => {
     expect(run('--engine', 'kvm')).toMatchObject({ status: 2, stdout: '' });
-    expect(run('--engine', 'kvm').stderr).toContain('not built yet');
+    expect(run('--engine', 'kvm').stderr).toContain('is WebAssembly');
     expect(run('--tamper', 'nothing').stderr).toContain('expected one of image');
     expect(run('--tpm', 'swtpm:port=x').status).toBe(2);
     expect(run('--tpm', 'device:/dev/null-tpm').status).toBe(1);
