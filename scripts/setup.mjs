@@ -48,6 +48,17 @@ export const testTools = [
     found: () => isLibrary('ossl-modules/tpm2.so') && existsSync('/usr/lib/python3/dist-packages/tpm2_pytss'),
   },
   { what: 'ssh-keygen', debian: ['openssh-client'], found: () => isCommand('ssh-keygen') },
+  { what: 'curl', debian: ['curl'], found: () => isCommand('curl') },
+  {
+    what: 'PostgreSQL',
+    debian: ['postgresql'],
+    found: () => existsSync('/usr/lib/postgresql') && isCommand('setpriv'),
+  },
+  {
+    what: 'the ACME clients lego and certbot',
+    debian: ['lego', 'certbot'],
+    found: () => isCommand('lego') && isCommand('certbot'),
+  },
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'softhsm2, a PKCS#11 token', debian: ['softhsm2'], found: () => isCommand('softhsm2-util') },
   { what: "Java's keytool", debian: ['default-jre-headless'], found: () => isCommand('keytool') },
