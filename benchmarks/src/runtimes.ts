@@ -95,7 +95,6 @@ function bundle(root: string, command: readonly string[], limits: boolean): unkn
       uidMappings: ids,
       gidMappings: ids,
       namespaces: kinds.map((type) => ({ type })),
-      cgroupsPath: `/casemate-bench-${process.pid}`,
       resources: limits ? resources() : {},
       seccomp: seccomp(),
       maskedPaths: ['/proc/acpi', '/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/scsi', '/sys/firmware'],
