@@ -15,12 +15,14 @@ const controller = ['pids', 'hugetlb'].find((c) => v2?.controllers.includes(c));
 const limits = controller === 'pids' ? { pidsMax: 20 } : { hugetlbMax: { '2MB': 0 } };
 const itDelegates = itNeeds(isRoot && controller !== undefined, 'it needs root, and a v2 hierarchy with a controller');
 
-const temporary = mkdtempSync(`${tmpdir()}/casemate-delegation-`);
-const program = `${temporary}/program.mjs`;
+let temporary = '';
+let program = '';
 const scope = `${v2?.mountpoint}/casemate-user.slice`;
 
 beforeAll(async () => {
   if (!isRoot || controller === undefined) return;
+  temporary = mkdtempSync(`${tmpdir()}/casemate-delegation-`);
+  program = `${temporary}/program.mjs`;
   chmodSync(temporary, 0o755);
   await build({
     stdin: { resolveDir: import.meta.dirname, contents: PROGRAM },
@@ -33,7 +35,9 @@ beforeAll(async () => {
   });
 });
 
-afterAll(() => rmSync(temporary, { recursive: true }));
+afterAll(() => {
+  if (temporary !== '') rmSync(temporary, { recursive: true });
+});
 
 const PROGRAM = `import { createCgroup, listCgroups } from '../src/index.js';
 import { readFileSync } from 'node:fs';
