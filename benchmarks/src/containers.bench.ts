@@ -27,9 +27,6 @@ const TRUE = ['/bin/true'] as const;
 const SLEEP = ['/bin/sleep', '1000'] as const;
 const AT_ONCE = 20;
 
-if (process.argv[2] === 'with-heap') await serveStarts(process.argv[3] ?? '');
-else await main();
-
 async function main(): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), 'casemate-bench-'));
   chmodSync(work, 0o755); // who is root inside is somebody else outside
@@ -209,3 +206,6 @@ function ask(child: ChildProcess): Promise<number> {
     child.send('start');
   });
 }
+
+if (process.argv[2] === 'with-heap') await serveStarts(process.argv[3] ?? '');
+else await main();

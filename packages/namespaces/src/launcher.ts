@@ -94,6 +94,8 @@ export class ServerProcess implements LauncherServer {
   /** {@inheritDoc LauncherServer.close} */
   async close(): Promise<void> {
     this.#isAlive = false;
+    this.#process.ref(); // whoever waits for the end keeps the program alive for that long
+    this.#control.ref();
     this.#control.end();
     await this.#closed;
   }
