@@ -25,13 +25,13 @@ const rounds = flags.quick ? 3 : 9;
 const { pkijs, asn1, x509, forge } = await loadPeers();
 const OID = { country: '2.5.4.6', organization: '2.5.4.10', commonName: '2.5.4.3' } as const;
 
+/** Operations that the engine has compiled for speed by now. */
+const warmed = new WeakSet<() => unknown>();
+
 for (const kind of ['P-256', 'RSA-2048'] as const) await issuing(kind);
 await chains();
 await lists();
 await documents();
-
-/** Operations that the engine has compiled for speed by now. */
-const warmed = new WeakSet<() => unknown>();
 
 /** Operations per second of processor time, over about `milliseconds`; the first time it runs ten times as long before. */
 async function perSecond(operation: () => unknown, milliseconds = flags.quick ? 200 : 600): Promise<number> {
