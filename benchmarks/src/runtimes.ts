@@ -1,6 +1,6 @@
 /** The peers of `@casemate/namespaces`, each made to run a static `true` with the same isolation: bubblewrap, crun, runc. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileSeccomp, defaultSeccompProfile } from '@casemate/namespaces';
 
@@ -44,7 +44,7 @@ export class OciRuntime {
 
   /** Starts a container with `run`. */
   run(): ChildProcess {
-    const id = `casemate-bench-${process.pid}-${this.#count++}`;
+    const id = `casemate-bench-${this.#name}-${process.pid}-${this.#count++}`;
     const own = this.#name === 'crun' ? ['--cgroup-manager', 'cgroupfs'] : [];
     const args = ['--root', this.#state, ...own, 'run', '--bundle', this.#bundle, id];
     return spawn(this.#name, args, { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -174,10 +174,8 @@ export function privateKilobytes(pids: readonly number[]): number {
 
 /** The process and all below it but those at the end of the chain, which are the program itself. */
 export function processesAbove(pid: number): readonly number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter(Boolean)
-    .map(Number);
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
+  );
   return children.length === 0 ? [] : [pid, ...children.flatMap(processesAbove)];
 }
