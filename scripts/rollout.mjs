@@ -26,7 +26,7 @@ await build({
       name: 'node-crypto',
       setup: ({ onResolve }) =>
         onResolve({ filter: /^\.\/default-crypto\.js$/ }, () => ({
-          path: join(root, 'packages', 'pki', 'rollout', 'default-crypto.ts'),
+          path: join(root, 'packages', 'tpm', 'src', 'default-crypto-node.ts'),
         })),
     },
   ],

@@ -116,7 +116,8 @@ function parseTpm(text: string): TpmChoice {
 
 function parseEngine(text: string): 'wasm' {
   if (text === 'wasm') return text;
-  if (text === 'kvm') throw new UsageError('--engine kvm: the PAL of this program is WebAssembly, which the engine wasm runs');
+  if (text === 'kvm')
+    throw new UsageError('--engine kvm: the PAL of this program is WebAssembly, which the engine wasm runs');
   throw new UsageError(`--engine: expected wasm or kvm, got ${text}`);
 }
 

@@ -72,7 +72,7 @@ const PROTECTION: Readonly<Record<number, number>> = {
 };
 
 /** An image in the form that `load-pal` reads. */
-export function loadable(image: Uint8Array): Uint8Array {
+function loadable(image: Uint8Array): Uint8Array {
   const { entryAddress, sections } = parsePalImage(image);
   const words = (...values: (number | bigint)[]) => new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
   const parts = sections.flatMap(({ type, address, memorySize, content }) => [

@@ -25,7 +25,7 @@ import {
 } from '../src/service.js';
 import { openSqliteStore } from '../src/sqlite.js';
 
-export const SERVER_PROFILE: CertificateProfile = {
+const SERVER_PROFILE: CertificateProfile = {
   name: 'server',
   validityDays: 90,
   keyUsage: ['digitalSignature', 'keyEncipherment'],
@@ -35,7 +35,7 @@ export const SERVER_PROFILE: CertificateProfile = {
   keys: ['P-256', 'P-384', 'rsa'],
 };
 /** Of devices that attest: named by a permanent identifier or a hardware module. */
-export const ATTESTED_PROFILE: CertificateProfile = {
+const ATTESTED_PROFILE: CertificateProfile = {
   name: 'attested-device',
   validityDays: 30,
   keyUsage: ['digitalSignature'],

@@ -7,18 +7,23 @@ import { toBytes, toInteger } from './integer.js';
 import { isProbablePrime } from './prime.js';
 import { rsaPrivate } from './rsa.js';
 
+/** Of the platform, and not of {@link nobleCrypto}: on Node that loads a file of its own, which a bundle may lack. */
+function random(length: number): Uint8Array {
+  return globalThis.crypto.getRandomValues(new Uint8Array(length));
+}
+
 /** The default provider in a browser. RSA runs in BigInt, whose time depends on the values: see LIMITATIONS. */
 export const nobleUtpmCrypto: UtpmCrypto = {
   ...nobleCrypto,
   ciphers: [TPM_ALG.AES],
   cipher: aes,
-  isProbablePrime: (candidate) => isProbablePrime(candidate, nobleCrypto.random),
-  rsaPrivate: (key, input) => rsaPrivate(key, input, nobleCrypto.random),
+  isProbablePrime: (candidate) => isProbablePrime(candidate, random),
+  rsaPrivate: (key, input) => rsaPrivate(key, input, random),
   eccMultiply,
   eccAdd,
   ecdsaSign(key, input) {
     const { noble, size } = needCurve(key.curve);
-    const options = { prehash: false, lowS: false, format: 'compact', extraEntropy: nobleCrypto.random(size) } as const;
+    const options = { prehash: false, lowS: false, format: 'compact', extraEntropy: random(size) } as const;
     const signature = noble.sign(input.digest, key.d, options);
     return { r: signature.slice(0, size), s: signature.slice(size) };
   },

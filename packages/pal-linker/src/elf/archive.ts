@@ -12,7 +12,7 @@ export interface Archive {
 }
 
 /** One file in an archive. */
-export interface ArchiveMember {
+interface ArchiveMember {
   /** Such as `memcpy.o`. */
   readonly name: string;
   /** Where its header lies in the archive. */

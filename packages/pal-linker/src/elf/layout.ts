@@ -1,7 +1,7 @@
 /** Where everything lies: the kept sections of all objects, merged into the sections of a PAL, each on pages of its own. */
 import { PalLinkerError } from '../error.js';
 import { MAX_SECTION_BYTES } from '../image.js';
-import { SHF, SHN, SHT } from './constants.js';
+import { SHF, SHT } from './constants.js';
 import type { Live } from './liveness.js';
 import type { ElfSection } from './object.js';
 import type { LinkedObject, SharedSymbol } from './symbols.js';
@@ -10,7 +10,7 @@ import type { LinkedObject, SharedSymbol } from './symbols.js';
 export const PAGE = 4096;
 
 /** The sections that are made of the objects' sections, in their order in memory. */
-export type MergedName = 'CODE' | 'RODATA' | 'DATA' | 'BSS';
+type MergedName = 'CODE' | 'RODATA' | 'DATA' | 'BSS';
 
 /** A section of the PAL. */
 export interface MergedSection {
@@ -53,7 +53,7 @@ export interface Layout {
 }
 
 /** A stretch of memory, in bytes; both are multiples of a page. */
-export interface Region {
+interface Region {
   /** Where it begins. */
   readonly address: number;
   /** Its length. */
@@ -115,7 +115,7 @@ export function planLayout(live: Live, sizes: LayoutSizes): Layout {
 }
 
 /** The next multiple of `alignment`, a power of two. */
-export function alignUp(value: number, alignment: number): number {
+function alignUp(value: number, alignment: number): number {
   return Math.ceil(value / alignment) * alignment;
 }
 
@@ -248,9 +248,4 @@ function boundOf(symbol: string, { merged }: Omit<Layout, 'provided'>): number {
   const first = found[0]?.address ?? 0;
   if (side === 'start') return first;
   return found.reduce((end, { address, section }) => Math.max(end, address + section.size), first);
-}
-
-/** Where a section number says "no section" or a value of its own, for symbols. */
-export function isRegular(section: number): boolean {
-  return section !== SHN.UNDEF && section < SHN.LORESERVE;
 }

@@ -43,7 +43,7 @@ export interface ElfSymbol {
 }
 
 /** Sections of which, over all objects, one set with the same signature is kept. gABI, "Section Groups". */
-export interface ElfGroup {
+interface ElfGroup {
   /** The name of the symbol that tells which groups are the same. */
   readonly signature: string;
   /** The numbers of its sections. */

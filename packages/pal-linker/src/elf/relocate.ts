@@ -24,7 +24,7 @@ export interface Relocation {
 }
 
 /** What a relocation refers to. */
-export interface RelocationTarget {
+interface RelocationTarget {
   /** The symbol's address: S. */
   readonly symbol: number;
   /** A. */
@@ -70,7 +70,7 @@ export function planGot(inputs: Iterable<Omit<PlacedSection, 'address'>>, machin
 }
 
 /** The address of a symbol; 0 for one that is weak and that nobody defines. */
-export function addressOf(layout: Layout, object: LinkedObject, index: number): number {
+function addressOf(layout: Layout, object: LinkedObject, index: number): number {
   const shared = object.shared[index];
   if (shared) return sharedAddress(layout, shared);
   const symbol = object.elf.symbols[index];
@@ -159,7 +159,7 @@ const FORMS: Readonly<Record<NumberForm, { readonly bits: number; readonly least
 };
 
 /** Writes the results of relocations into one input section, and checks that they fit. */
-export class RelocationWriter {
+class RelocationWriter {
   readonly #view: DataView;
   readonly #length: number;
   readonly #place: PalLinkerPlace;

@@ -15,7 +15,7 @@ export interface SharedSymbol {
 }
 
 /** A definition in a section, or of a number. */
-export interface Definition {
+interface Definition {
   /** Where. */
   readonly from: LinkedObject;
   /** What. */
@@ -111,7 +111,7 @@ export function sharedSymbol({ symbols }: Pick<Linkage, 'symbols'>, name: string
 }
 
 /** Whether somebody defines it. */
-export function isDefined({ definition, common }: SharedSymbol): boolean {
+function isDefined({ definition, common }: SharedSymbol): boolean {
   return definition !== undefined || common !== undefined;
 }
 

@@ -3,7 +3,7 @@ import { PkiError } from '../error.js';
 import type { Change, StoredDocument } from './authority-store.js';
 
 /** A commit that waits. */
-export interface WaitingCommit {
+interface WaitingCommit {
   /** What to change. */
   readonly changes: readonly Change[];
   /** Told when all is durable, or why nothing of it was done. */

@@ -303,7 +303,7 @@ function unauthorized(service: EstService): HttpResponse {
 }
 
 /** A CMS SignedData that signs nothing and carries certificates (RFC 5272 section 4.1). */
-export function certsOnly(certificates: readonly Uint8Array[]): Uint8Array {
+function certsOnly(certificates: readonly Uint8Array[]): Uint8Array {
   const data = sequence(integer(1), setOf(), sequence(oid(ID_DATA)), tlv(constructed(0), ...certificates), setOf());
   return sequence(oid(SIGNED_DATA), tlv(constructed(0), data));
 }

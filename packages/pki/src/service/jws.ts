@@ -26,7 +26,7 @@ export interface AccountKey {
 }
 
 /** The signature algorithms that are taken. */
-export const JWS_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'EdDSA', 'RS256'] as const;
+const JWS_ALGORITHMS = ['ES256', 'ES384', 'ES512', 'EdDSA', 'RS256'] as const;
 
 const MAX_JWS = 128 << 10;
 
