@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { readHierarchies } from '../src/index.js';
-import { itNeeds } from './requirement.js';
+import { itElsewhere } from './requirement.js';
 
 const NOBODY = 65_534;
 const isRoot = process.geteuid?.() === 0;
@@ -13,7 +13,10 @@ const v2 = (await readHierarchies()).find((h) => h.version === 2);
 // Any controller will do; hybrid machines often leave one to v2.
 const controller = ['pids', 'hugetlb'].find((c) => v2?.controllers.includes(c));
 const limits = controller === 'pids' ? { pidsMax: 20 } : { hugetlbMax: { '2MB': 0 } };
-const itDelegates = itNeeds(isRoot && controller !== undefined, 'it needs root, and a v2 hierarchy with a controller');
+const itDelegates = itElsewhere(
+  isRoot && controller !== undefined,
+  'it needs root, and a v2 hierarchy with a controller',
+);
 
 let temporary = '';
 let program = '';

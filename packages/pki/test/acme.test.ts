@@ -87,7 +87,8 @@ describe('ACME', () => {
       },
       attestation: { anchors: [root], intermediates: [certificate] },
     };
-    server = await fixture.serve([acmeRoute({ ...options, network })]);
+    const accountLimit = { burst: 1000, perSecond: 100 };
+    server = await fixture.serve([acmeRoute({ ...options, network, accountLimit })]);
     strict = await fixture.serve([
       acmeRoute({
         ...options,
@@ -117,6 +118,7 @@ describe('ACME', () => {
     new acme.Client({
       directoryUrl,
       accountKey: await acme.crypto.createPrivateEcdsaKey(),
+      backoffAttempts: 40, // longer than the authority tries
       backoffMin: 100,
       backoffMax: 500,
       ...options,
