@@ -1,7 +1,8 @@
 // The layer picture of the README as rules. `npm run check` runs them and proves that every module was seen.
 import { layers } from './scripts/workspace.mjs';
 
-const entryPoints = '(index|device|swtpm|mssim|recorder|tpm12|webcrypto|node|node-crypto|micro|server|assembly|audit|ml-dsa|timestamp|pkcs12|pkcs11|template|service|sqlite|postgres)\\.ts$';
+const entryPoints =
+  '(index|device|swtpm|mssim|recorder|tpm12|webcrypto|node|node-crypto|micro|server|assembly|audit|ml-dsa|timestamp|pkcs12|pkcs11|template|service|sqlite|postgres)\\.ts$';
 
 export default {
   forbidden: [
