@@ -80,7 +80,11 @@ function underCrun(capabilities: readonly string[], input: string): string {
   const root = `${workspace}/crun`;
   const args = ['--root', root, '--cgroup-manager=disabled', 'run', '--bundle', bundle, `casemate-${process.pid}`];
   try {
-    const run = spawnSync('crun', args, { input, encoding: 'utf8', timeout: 30_000 });
+    // It refuses a hybrid hierarchy whose second version has controllers; it needs none here, so that one is hidden from it.
+    const hide =
+      'if [ -d /sys/fs/cgroup/unified ]; then mount -t tmpfs none /sys/fs/cgroup/unified; fi; exec crun "$@"';
+    const hidden = ['--mount', 'sh', '-c', hide, 'crun', ...args];
+    const run = spawnSync('unshare', hidden, { input, encoding: 'utf8', timeout: 30_000 });
     if (run.status !== 0) throw new Error(`crun: status ${run.status}, signal ${run.signal}: ${run.stderr}`);
     return run.stdout;
   } finally {
