@@ -30,14 +30,12 @@ function errorOf(act: () => unknown): PalLinkerError {
 }
 
 describe.skipIf(!isReady)(`what the linker refuses${why}`, () => {
-  using place = workplace();
   const objectOf = (source: string, flags: readonly string[] = ['-O1']): ObjectFile => {
     using inner = workplace();
     return compile(inner.path, 'some.c', source, [...PAL_CFLAGS, ...flags]);
   };
   const named = (name: string, file: ObjectFile): ObjectFile => ({ ...file, name });
   const plain = objectOf(`${ENTRY} { *rv = c; }`);
-  void place;
 
   it('names an undefined symbol and who wants it', () => {
     const object = objectOf(`int lost(void); int gone(void); ${ENTRY} { *rv = lost() + gone(); }`);

@@ -1,13 +1,13 @@
 /** The engine kvm: a C PAL in a virtual machine of its own, its services and its faults. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, createPublicKey, diffieHellman, generateKeyPairSync, verify } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, chmodSync, constants, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type LinkElfPalOptions, linkElfPal, linkPal } from '@casemate/pal-linker';
 import { openUtpm } from '@casemate/utpm';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { memoryStore, openTrustvisor, type Pal, type Trustvisor } from '../src/index.js';
 
 const NO_KVM = '/dev/kvm is not there or may not be used';
@@ -174,6 +174,33 @@ describe.skipIf(missing !== '')(`a PAL in a virtual machine${missing === '' ? ''
     },
   );
 });
+
+const isRoot = process.getuid?.() === 0;
+
+describe.skipIf(!isBuilt || !isRoot)(
+  `the monitor${isRoot ? '' : ' (skipped: only root can start it as somebody else)'}`,
+  () => {
+    it('cannot be looked into by another process of its user, which can look into others', async () => {
+      const place = mkdtempSync(join(tmpdir(), 'casemate-kvm-'));
+      chmodSync(place, 0o755);
+      const program = join(place, 'monitor');
+      copyFileSync(join(root, 'dist', 'bin', 'linux-x64', 'casemate-pal-monitor'), program);
+      const nobody = { uid: 65534, gid: 65534, cwd: '/' };
+      const monitor = spawn(program, [], { ...nobody, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+      const other = spawn('/bin/sleep', ['60'], { ...nobody, stdio: 'ignore' });
+      try {
+        const seen = (pid = 0) => spawnSync('cat', [`/proc/${pid}/maps`], { ...nobody, encoding: 'utf8' });
+        await vi.waitFor(() => expect(seen(monitor.pid).stderr).toContain('Permission denied'), { timeout: 5000 });
+        expect(monitor.exitCode).toBeNull();
+        expect(seen(other.pid).stdout).toContain('stack');
+      } finally {
+        monitor.kill('SIGKILL');
+        other.kill('SIGKILL');
+        rmSync(place, { recursive: true });
+      }
+    });
+  },
+);
 
 describe.skipIf(!isBuilt)('without /dev/kvm', () => {
   it.skipIf(missing === '' && process.getuid?.() !== 0)(
