@@ -167,12 +167,16 @@ function placeRegion(cursor: Cursor, bytes: number): Region {
   return region;
 }
 
+/** The objects of which something is kept, in the order of the inputs, and in archives that of the members. */
+export function objectsInOrder({ sections }: Live): readonly LinkedObject[] {
+  return [...sections.keys()].sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
+}
+
 type Inputs = Record<MergedName, Omit<PlacedSection, 'address'>[]>;
 
 function sortInputs(live: Live): Inputs {
   const inputs: Inputs = { CODE: [], RODATA: [], DATA: [], BSS: [] };
-  const objects = [...live.sections.keys()].sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
-  for (const object of objects) {
+  for (const object of objectsInOrder(live)) {
     const kept = [...(live.sections.get(object) ?? [])].sort((a, b) => a - b);
     for (const index of kept) {
       const section = object.elf.sections[index];

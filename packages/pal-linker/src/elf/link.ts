@@ -9,7 +9,7 @@ import {
   parameterBytes,
   readLimits,
 } from '../parameters.js';
-import { isProvidedName, type Layout, MAX_REGION, PAGE, planLayout } from './layout.js';
+import { isProvidedName, type Layout, MAX_REGION, objectsInOrder, PAGE, planLayout } from './layout.js';
 import { findLive, type Live } from './liveness.js';
 import type { ElfMachine } from './object.js';
 import { fillSection, planGot, sharedAddress } from './relocate.js';
@@ -116,8 +116,7 @@ function readSizes(options: LinkElfPalOptions, limits: PalLimits) {
 }
 
 function* keptSections(live: Live) {
-  const objects = [...live.sections.keys()].sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
-  for (const object of objects) yield* sectionsOf(object, live.sections.get(object) ?? new Set());
+  for (const object of objectsInOrder(live)) yield* sectionsOf(object, live.sections.get(object) ?? new Set());
 }
 
 function* sectionsOf(object: LinkedObject, kept: ReadonlySet<number>) {
