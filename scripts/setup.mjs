@@ -62,7 +62,6 @@ export const testTools = [
   { what: 'GnuTLS certtool', debian: ['gnutls-bin'], found: () => isCommand('certtool') },
   { what: 'softhsm2, a PKCS#11 token', debian: ['softhsm2'], found: () => isCommand('softhsm2-util') },
   { what: "Java's keytool", debian: ['default-jre-headless'], found: () => isCommand('keytool') },
-  { what: 'curl', debian: ['curl'], found: () => isCommand('curl') },
   { what: 'bubblewrap', debian: ['bubblewrap'], found: () => isCommand('bwrap') },
   { what: 'crun and runc', debian: ['crun', 'runc'], found: () => isCommand('crun') && isCommand('runc') },
   {
@@ -91,9 +90,9 @@ export const testTools = [
     found: () => existsSync('/usr/lib/x86_64-linux-gnu/libmbedcrypto.a'),
   },
   {
-    what: 'the compiler and emulator for AArch64',
-    debian: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'qemu-user-static'],
-    found: () => isCommand('aarch64-linux-gnu-gcc') && isCommand('qemu-aarch64-static'),
+    what: 'clang and lld, which make WebAssembly, and wabt, which makes C of it',
+    debian: ['clang', 'lld', 'wabt'],
+    found: () => isCommand('clang') && isCommand('wasm-ld') && isCommand('wasm2c'),
   },
   {
     what: 'tools that make squashfs, erofs and ext4 images',
