@@ -29,10 +29,31 @@ export async function joinChunks(entry, joined = 'joined.js') {
     logLevel: 'warning',
     logOverride: { 'ignored-bare-import': 'silent' }, // a part without side effects need not be loaded
   });
+  const nameOf = await exportOnce(join(directory, joined));
   for (const { file, names, prefix } of parts) {
-    const list = names.map((name) => `${prefix}${name} as ${name}`).join(', ');
+    const list = names.map((name) => `${nameOf.get(prefix + name)} as ${name}`).join(', ');
     await writeFile(join(directory, file), `export { ${list} } from './${joined}';\n`);
   }
+}
+
+/**
+ * Leaves one export of each binding in the file `path`, where the entry and a part both export it: each costs Node time.
+ * Gives for every name that was exported the one that is left.
+ */
+async function exportOnce(path) {
+  const code = await readFile(path, 'utf8');
+  const start = code.lastIndexOf('\nexport {');
+  const kept = new Map();
+  const nameOf = new Map();
+  for (const [, local, alias = local] of code
+    .slice(start + '\nexport {'.length)
+    .matchAll(/([\w$]+)(?: as ([\w$]+))?/g)) {
+    if (!kept.has(local)) kept.set(local, alias);
+    nameOf.set(alias, kept.get(local));
+  }
+  const list = [...kept].map(([local, alias]) => `${local} as ${alias}`).join(',\n  ');
+  await writeFile(path, `${code.slice(0, start)}\nexport {\n  ${list}\n};\n`);
+  return nameOf;
 }
 
 /** The entry and the files beside it that it imports, whatever the depth, each with the names that it exports. */

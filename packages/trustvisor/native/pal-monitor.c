@@ -426,26 +426,41 @@ static void load(void)
 
 /* ---- services: the slots of each as in src/service-plan.ts ---- */
 
-enum slot { END, VALUE, INPUT, DIGEST, FILL, OUTPUT, EXACTLY_8, EXACTLY_32, PERHAPS_8, PERHAPS_32 };
+enum slot_kind { END, VALUE, INPUT, GIVEN, FILL, OUTPUT, EXACTLY, PERHAPS };
 #define MAX_DATA (1u << 20)
 #define MAX_SLOTS 4
 
-static const struct service {
-	uint8_t slots[MAX_SLOTS];
-	uint32_t inputs[2]; /* the largest of each INPUT; of FILL */
-} services[] = {
-	{{END}, {0}},
-	{{VALUE, EXACTLY_32}, {0}},		      /* utpm_pcr_read */
-	{{VALUE, DIGEST}, {0}},			      /* utpm_pcr_extend */
-	{{INPUT, INPUT, OUTPUT}, {MAX_DATA / 2, 36}}, /* utpm_seal */
-	{{INPUT, OUTPUT, PERHAPS_32}, {MAX_DATA}},    /* utpm_unseal */
-	{{INPUT, VALUE, OUTPUT, OUTPUT}, {64}},	      /* utpm_quote */
-	{{FILL}, {4096}},			      /* utpm_rand */
-	{{OUTPUT}, {0}},			      /* utpm_id_getpub */
-	{{PERHAPS_8, EXACTLY_8}, {0}},		      /* time_elapsed */
-	{{INPUT}, {4096}},			      /* print */
-	{{OUTPUT}, {0}},			      /* state_read */
-	{{INPUT}, {MAX_DATA}},			      /* state_write */
+/* `size`: the largest of INPUT and FILL, the only one of the others. */
+struct slot {
+	uint32_t kind, size;
+};
+static const struct slot services[][MAX_SLOTS] = {
+	{{END, 0}},
+	{{VALUE, 0}, {EXACTLY, 32}},						 /* utpm_pcr_read */
+	{{VALUE, 0}, {GIVEN, 32}},						 /* utpm_pcr_extend */
+	{{INPUT, MAX_DATA / 2}, {INPUT, 36}, {OUTPUT, 0}},			 /* utpm_seal */
+	{{INPUT, MAX_DATA}, {OUTPUT, 0}, {PERHAPS, 32}},			 /* utpm_unseal */
+	{{INPUT, 64}, {VALUE, 0}, {OUTPUT, 0}, {OUTPUT, 0}},			 /* utpm_quote */
+	{{FILL, 4096}},								 /* utpm_rand */
+	{{OUTPUT, 0}},								 /* utpm_id_getpub */
+	{{PERHAPS, 8}, {EXACTLY, 8}},						 /* time_elapsed */
+	{{INPUT, 4096}},							 /* print */
+	{{OUTPUT, 0}},								 /* state_read */
+	{{INPUT, MAX_DATA}},							 /* state_write */
+	{{VALUE, 0}, {EXACTLY, 24}},						 /* memory_lent */
+	{{VALUE, 0}, {EXACTLY, 20}},						 /* tv_pcr_read */
+	{{VALUE, 0}, {GIVEN, 20}},						 /* tv_pcr_extend */
+	{{INPUT, MAX_DATA / 2}, {INPUT, 43}, {OUTPUT, 0}},			 /* tv_seal */
+	{{INPUT, MAX_DATA}, {OUTPUT, 0}, {PERHAPS, 20}},			 /* tv_unseal */
+	{{INPUT, 3}, {GIVEN, 20}, {OUTPUT, 0}, {OUTPUT, 0}},			 /* tv_quote */
+	{{OUTPUT, 0}},								 /* tv_id_getpub */
+	{{EXACTLY, 8}},								 /* counter_read */
+	{{EXACTLY, 8}},								 /* counter_increment */
+	{{EXACTLY, 4}},								 /* tpmnvram_getsize */
+	{{EXACTLY, 32}},							 /* tpmnvram_readall */
+	{{GIVEN, 32}},								 /* tpmnvram_writeall */
+	{{GIVEN, 80}, {INPUT, MAX_DATA / 2}, {INPUT, 4096}, {OUTPUT, 0}},	 /* seal_data */
+	{{INPUT, MAX_DATA}, {INPUT, 4096}, {OUTPUT, 0}, {PERHAPS, 80}},	 /* unseal_data */
 };
 enum {
 	SERVICE_COUNT = sizeof services / sizeof *services,
@@ -501,29 +516,29 @@ static int add_sized_target(uint64_t address, uint64_t length_address)
 }
 
 /* Puts the call into the frame, or tells that a parameter is wrong. */
-static int take_parameters(const struct service *service, const struct kvm_regs *r)
+static int take_parameters(const struct slot slots[MAX_SLOTS], const struct kvm_regs *r)
 {
-	uint32_t next = 0, input = 0;
+	uint32_t next = 0;
 	target_count = 0;
-	for (uint32_t i = 0; i < MAX_SLOTS && service->slots[i] != END; i++) {
+	for (uint32_t i = 0; i < MAX_SLOTS && slots[i].kind != END; i++) {
 		uint64_t first = parameter(r, next++);
-		uint8_t slot = service->slots[i];
-		put_u8(slot == VALUE || slot == FILL ? 0 : slot == INPUT || slot == DIGEST ? 1 : 2);
-		switch (slot) {
+		uint32_t kind = slots[i].kind, size = slots[i].size;
+		put_u8(kind == VALUE || kind == FILL ? 0 : kind == INPUT || kind == GIVEN ? 1 : 2);
+		switch (kind) {
 		case VALUE:
 			put_u32((uint32_t)first);
 			break;
 		case INPUT:
-			if (!add_input(first, parameter(r, next++), service->inputs[input++]))
+			if (!add_input(first, parameter(r, next++), size))
 				return 0;
 			break;
-		case DIGEST:
-			if (!add_input(first, 32, 32))
+		case GIVEN:
+			if (!add_input(first, size, size))
 				return 0;
 			break;
 		case FILL: {
 			uint64_t capacity = parameter(r, next++);
-			if (capacity > service->inputs[input++] || !add_target(first, capacity, NULL))
+			if (capacity > size || !add_target(first, capacity, NULL))
 				return 0;
 			put_u32((uint32_t)capacity);
 			break;
@@ -532,20 +547,12 @@ static int take_parameters(const struct service *service, const struct kvm_regs 
 			if (!add_sized_target(first, parameter(r, next++)))
 				return 0;
 			break;
-		case EXACTLY_8:
-			if (!add_target(first, 8, NULL))
+		case EXACTLY:
+			if (!add_target(first, size, NULL))
 				return 0;
 			break;
-		case EXACTLY_32:
-			if (!add_target(first, 32, NULL))
-				return 0;
-			break;
-		case PERHAPS_8:
-			if (!add_target(first, first ? 8 : 0, NULL))
-				return 0;
-			break;
-		case PERHAPS_32:
-			if (!add_target(first, first ? 32 : 0, NULL))
+		case PERHAPS:
+			if (!add_target(first, first ? size : 0, NULL))
 				return 0;
 			break;
 		}
@@ -587,7 +594,7 @@ static int serve(struct kvm_regs *r)
 		return 0;
 	begin(ANSWER_SERVICE);
 	put_u8((uint8_t)number);
-	if (!take_parameters(&services[number], r)) {
+	if (!take_parameters(services[number], r)) {
 		r->rax = STATUS_BAD_PARAM;
 		return 1;
 	}

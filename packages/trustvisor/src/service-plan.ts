@@ -21,14 +21,14 @@ export type Slot =
 const value: Slot = { kind: 'value' };
 const output: Slot = { kind: 'output' };
 const input = (max: number): Slot => ({ kind: 'input', max });
-const digest: Slot = { kind: 'fixed-input', size: 32 };
+const given = (size: number): Slot => ({ kind: 'fixed-input', size });
 const exactly = (size: number): Slot => ({ kind: 'fixed-output', size, optional: false });
 const perhaps = (size: number): Slot => ({ kind: 'fixed-output', size, optional: true });
 
 /** The slots of each service in order; the parameters of `PAL_SERVICES` are these, pairs counted twice. */
 export const SERVICE_SLOTS: Readonly<Record<PalServiceName, readonly Slot[]>> = {
   utpm_pcr_read: [value, exactly(32)],
-  utpm_pcr_extend: [value, digest],
+  utpm_pcr_extend: [value, given(32)],
   utpm_seal: [input(MAX_DATA / 2), input(36), output],
   utpm_unseal: [input(MAX_DATA), output, perhaps(32)],
   utpm_quote: [input(64), value, output, output],
@@ -38,6 +38,20 @@ export const SERVICE_SLOTS: Readonly<Record<PalServiceName, readonly Slot[]>> = 
   print: [input(4096)],
   state_read: [output],
   state_write: [input(MAX_DATA)],
+  memory_lent: [value, exactly(24)],
+  tv_pcr_read: [value, exactly(20)],
+  tv_pcr_extend: [value, given(20)],
+  tv_seal: [input(MAX_DATA / 2), input(43), output],
+  tv_unseal: [input(MAX_DATA), output, perhaps(20)],
+  tv_quote: [input(3), given(20), output, output],
+  tv_id_getpub: [output],
+  counter_read: [exactly(8)],
+  counter_increment: [exactly(8)],
+  tpmnvram_getsize: [exactly(4)],
+  tpmnvram_readall: [exactly(32)],
+  tpmnvram_writeall: [given(32)],
+  seal_data: [given(80), input(MAX_DATA / 2), input(4096), output],
+  unseal_data: [input(MAX_DATA), input(4096), output, perhaps(80)],
 };
 
 /** A service call without pointers: what crosses the wall. `values` holds numbers, and the lengths of `fill` outputs. */

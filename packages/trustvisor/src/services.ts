@@ -67,6 +67,7 @@ async function perform(call: ServiceCall, context: ServiceContext, run: RunConte
     case 'print':
     case 'state_read':
     case 'state_write':
+    default:
       return statusOnly(PAL_STATUS.UNAVAILABLE);
   }
 }
