@@ -64,9 +64,6 @@ async function perform(call: ServiceCall, context: ServiceContext, run: RunConte
       return success(micro.identity);
     case 'time_elapsed':
       return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : success(context.epoch, elapsed(context.started));
-    case 'print':
-    case 'state_read':
-    case 'state_write':
     default:
       return statusOnly(PAL_STATUS.UNAVAILABLE);
   }
