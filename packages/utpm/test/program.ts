@@ -1,13 +1,12 @@
 /** The program as a child process, bundled from the sources, so that no build is needed. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { temporaryDirectory } from './temporary.js';
 
 /** Bundles one source file for Node; returns the path of the bundle. */
 export async function bundle(source: string): Promise<string> {
-  const outfile = join(mkdtempSync(join(tmpdir(), 'utpm-')), 'program.mjs');
+  const outfile = join(temporaryDirectory('program'), 'program.mjs');
   await build({
     entryPoints: [join(import.meta.dirname, source)],
     outfile,

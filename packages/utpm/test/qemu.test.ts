@@ -1,7 +1,6 @@
 /** Machines with our TPM: the firmware measures into it, a Linux kernel reads it, and it moves with its machine to another host. */
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { readPcrs, Tpm } from '@casemate/tpm';
@@ -10,6 +9,7 @@ import { directoryState } from '../src/node.js';
 import { serve, type UtpmServer } from '../src/server.js';
 import { buildInitramfs, guestKernel, hasOvmf, Machine, type MachineOptions } from './machine.js';
 import { itWith } from './requirement.js';
+import { temporaryDirectory } from './temporary.js';
 
 const run = promisify(execFile);
 const BANKS = ['sha1', 'sha256', 'sha384', 'sha512'] as const;
@@ -27,7 +27,7 @@ function initramfs(): string {
   return packed;
 }
 
-const directory = (): string => mkdtempSync(join(tmpdir(), 'utpm-qemu-'));
+const directory = (): string => temporaryDirectory('qemu');
 
 function serveAt(path: string): Promise<UtpmServer> {
   const control = { type: 'unix', path: join(path, 'control') } as const;

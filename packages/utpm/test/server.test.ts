@@ -1,6 +1,4 @@
-import { mkdtempSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GetRandom, PcrExtend, PcrRead } from '@casemate/tpm';
 import fc from 'fast-check';
@@ -9,6 +7,7 @@ import { memoryState } from '../src/index-node.js';
 import { parseArguments } from '../src/server/arguments.js';
 import { type ListenAddress, serve, type UtpmServer } from '../src/server.js';
 import { commandBytes, openChannel } from './raw.js';
+import { temporaryDirectory } from './temporary.js';
 
 const local = { type: 'tcp', port: 0 } as const;
 const getRandom = commandBytes(GetRandom, [], { bytesRequested: 8 });
@@ -135,7 +134,7 @@ describe('the server', () => {
   });
 
   it('ends in order when the control channel shuts it down, and lets go of its Unix sockets', async () => {
-    const path = join(mkdtempSync(join(tmpdir(), 'utpm-')), 's');
+    const path = join(temporaryDirectory('server'), 's');
     const server = await serve({ data: { type: 'unix', path }, control: { type: 'unix', path: `${path}.ctrl` } });
     expect(await ask(await connect(`${path}.ctrl`), hex('00000003'), 4)).toBe('00000000');
     await server.ended;
@@ -150,7 +149,7 @@ describe('the server', () => {
 
   describe.each([
     ['TCP', (): ListenAddress => local],
-    ['a Unix socket', (): ListenAddress => ({ type: 'unix', path: join(mkdtempSync(join(tmpdir(), 'utpm-')), 's') })],
+    ['a Unix socket', (): ListenAddress => ({ type: 'unix', path: join(temporaryDirectory('server'), 's') })],
   ])('over %s', (_, address) => {
     const open = (server: UtpmServer): Promise<Socket> =>
       connect(server.data?.type === 'unix' ? server.data.path : portOf(server.data));

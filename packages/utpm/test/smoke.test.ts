@@ -1,19 +1,19 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect } from 'vitest';
 import { bundle, start, stop } from './program.js';
 import { freePorts } from './raw.js';
 import { itWith } from './requirement.js';
+import { temporaryDirectory } from './temporary.js';
 
 const judge = join(import.meta.dirname, '../../../../shared/judges/tpm2-smoke.sh');
 const run = promisify(execFile);
 
 /** Runs the judge against a server that was started with `args`; returns the last line that it prints. */
 async function judgeServer(args: readonly string[], tcti: string): Promise<string> {
-  const state = mkdtempSync(join(tmpdir(), 'utpm-state-'));
+  const state = temporaryDirectory('smoke');
   const program = await bundle('../src/cli.ts');
   const common = ['socket', '--tpm2', '--tpmstate', `dir=${state}`, '--flags', 'not-need-init,startup-clear'];
   const { child } = await start(program, [...common, ...args]);
@@ -40,7 +40,7 @@ describe('71 operations of tpm2-tools', () => {
   });
 
   itWithJudge('pass over the swtpm protocol on Unix sockets', async () => {
-    const path = join(mkdtempSync(join(tmpdir(), 'utpm-socket-')), 's');
+    const path = join(temporaryDirectory('socket'), 's');
     const args = ['--server', `type=unixio,path=${path}`, '--ctrl', `type=unixio,path=${path}.ctrl`];
     expect(await judgeServer(args, `swtpm:path=${path}`)).toBe('PASS 71 FAIL 0');
   });

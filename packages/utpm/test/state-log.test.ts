@@ -1,10 +1,10 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { directoryState } from '../src/node.js';
 import { nextRecord, readLog, startLog } from '../src/state-log.js';
+import { temporaryDirectory } from './temporary.js';
 
 /** A file with `states` in it, one after another; and where the last record starts and ends. */
 function fileOf(states: readonly Uint8Array[]): { file: Uint8Array; last: number; end: number } {
@@ -82,7 +82,7 @@ describe('a state directory', () => {
   it.each(['power-failure', 'process-crash'] as const)(
     'keeps what was saved last, at durability %s',
     async (durability) => {
-      const path = mkdtempSync(join(tmpdir(), 'utpm-log-'));
+      const path = temporaryDirectory('log');
       const state = directoryState(path, { durability });
       for (let i = 0; i < 1000; i++) await state.save(bytes(200 + (i % 50), i));
       await state.close();
@@ -93,7 +93,7 @@ describe('a state directory', () => {
   );
 
   it('goes on with a new file after a record that was cut off', async () => {
-    const path = mkdtempSync(join(tmpdir(), 'utpm-log-'));
+    const path = temporaryDirectory('log');
     const { file, last } = fileOf(twoStates);
     file.fill(0, last + 40);
     writeFileSync(join(path, 'utpm.state'), file);

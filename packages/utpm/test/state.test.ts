@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   ClockRateAdjust,
@@ -39,6 +38,7 @@ import { directoryState } from '../src/node.js';
 import { decodePermanent } from '../src/permanent.js';
 import { fromStored } from '../src/tpm.js';
 import { decodeVolatile } from '../src/volatile.js';
+import { temporaryDirectory } from './temporary.js';
 
 // A key that agrees on secrets with any other.
 const EXCHANGE = {
@@ -55,7 +55,7 @@ const EXCHANGE = {
   },
 } as const;
 
-const directory = (): string => mkdtempSync(join(tmpdir(), 'utpm-state-'));
+const directory = (): string => temporaryDirectory('state');
 
 async function storedBlob(): Promise<Uint8Array> {
   const state = memoryState();

@@ -1,16 +1,16 @@
 /** Our server where swtpm is expected: the same control messages to both, and swtpm's own tools on ours. */
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bundle, stop } from './program.js';
 import { itWith } from './requirement.js';
+import { temporaryDirectory } from './temporary.js';
 
 const run = promisify(execFile);
-const directory = (): string => mkdtempSync(join(tmpdir(), 'utpm-swtpm-'));
+const directory = (): string => temporaryDirectory('swtpm');
 
 /** A program named swtpm, and the directory that is to come first in PATH for those who start it by that name. */
 async function shim(): Promise<{ readonly program: string; readonly path: string }> {
