@@ -17,6 +17,7 @@
  * - `relocation`: of a type that a PAL cannot have, or the value does not fit
  * - `thread-local`: code that is kept uses thread-local storage
  * - `constructor`: there are constructors, and the options refuse them
+ * - `signature`: the image's signature block is missing, malformed, for another image, or not authentic
  */
 export type PalLinkerErrorCode =
   | 'input'
@@ -32,7 +33,8 @@ export type PalLinkerErrorCode =
   | 'duplicate-symbol'
   | 'relocation'
   | 'thread-local'
-  | 'constructor';
+  | 'constructor'
+  | 'signature';
 
 /** Where something was refused; what does not apply is left out. */
 export interface PalLinkerPlace {

@@ -9,6 +9,7 @@ import {
   flags,
   type Infer,
   oneOf,
+  rest,
   sizedBytes,
   struct,
   text,
@@ -20,6 +21,12 @@ import {
 } from '@casemate/wire';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { PalLinkerError } from './error.js';
+import {
+  isSignatureBlock,
+  MAX_SIGNATURE_BLOCK,
+  type PalSignatureBlock,
+  parseSignatureBlock,
+} from './signature-block.js';
 
 /** Bytes in a page of WebAssembly memory. */
 export const WASM_PAGE = 65536;
@@ -27,8 +34,8 @@ export const WASM_PAGE = 65536;
 /** The largest section content, in bytes. */
 export const MAX_SECTION_BYTES = 16 * 1024 * 1024;
 
-/** The largest image, in bytes: what {@link parsePalImage} looks at. */
-export const MAX_IMAGE_BYTES = MAX_SECTION_BYTES + 65536;
+/** The largest image, in bytes, with its signature block: what {@link parsePalImage} looks at. */
+export const MAX_IMAGE_BYTES = MAX_SECTION_BYTES + 65536 + MAX_SIGNATURE_BLOCK;
 
 /** What runs the image: 1 a WebAssembly module; 2 and 3 are kept for ELF on x86-64 and aarch64. */
 export const PAL_KIND = { WASM: 1, ELF_X86_64: 2, ELF_AARCH64: 3 } as const;
@@ -78,14 +85,20 @@ export const PalSection = struct('PAL_SECTION', {
 /** The value of the codec of the same name. */
 export type PalSection = Infer<typeof PalSection>;
 
+/** A PAL's name: letters, digits and `._+-`. */
+export const PalName = named('PAL_NAME', 64);
+
+/** A PAL's version: the same characters. */
+export const PalVersion = named('PAL_VERSION', 64);
+
 /** The whole image; big-endian, no padding, no optional field: one value has one encoding. */
 export const PalImage = struct('PAL_IMAGE', {
   magic: constant('PAL_MAGIC', u32, 0x43504131),
   format: constant('PAL_FORMAT', u16, 1),
   kind: oneOf('PAL_KIND', u8, [1, 2, 3]),
   flags: flags('PAL_FLAGS', u32, 3),
-  name: named('PAL_NAME', 64),
-  version: named('PAL_VERSION', 64),
+  name: PalName,
+  version: PalVersion,
   entry: named('PAL_ENTRY', 64),
   entryAddress: u64,
   parameters: array('PAL_PARAMETERS', u8, PalParameter, { max: 10 }),
@@ -95,17 +108,47 @@ export const PalImage = struct('PAL_IMAGE', {
 /** The value of the codec of the same name. */
 export type PalImage = Infer<typeof PalImage>;
 
-/** Parses an image and checks each section against its digest. Throws {@link PalLinkerError} with code `image`. */
+/** A file that holds an image, and behind it at most a signature block. */
+const PalFile = struct('PAL_FILE', { value: PalImage, trailer: rest('PAL_TRAILER', MAX_SIGNATURE_BLOCK) });
+
+/** An image, taken apart. */
+export interface OpenedPalFile {
+  /** What the image says. */
+  readonly value: PalImage;
+  /** The image itself, which is measured. */
+  readonly image: Uint8Array;
+  /** The signature block, where there is one; its measurement is that of the image. */
+  readonly block: PalSignatureBlock | undefined;
+}
+
+/**
+ * Parses an image, with or without a signature block, and checks each section against its digest. Throws
+ * {@link PalLinkerError} with code `image`, or `signature` where the block is malformed or belongs to another image.
+ */
 export function parsePalImage(image: Uint8Array): PalImage {
-  if (image.length > MAX_IMAGE_BYTES) {
-    throw new PalLinkerError(
-      'image',
-      `parse PAL image: expected at most ${MAX_IMAGE_BYTES} bytes, got ${image.length}`,
-    );
+  return openPalFile(image).value;
+}
+
+/** Takes a file apart. Throws {@link PalLinkerError} with code `image` or `signature`. */
+export function openPalFile(file: Uint8Array): OpenedPalFile {
+  if (file.length > MAX_IMAGE_BYTES) {
+    throw new PalLinkerError('image', `parse PAL image: expected at most ${MAX_IMAGE_BYTES} bytes, got ${file.length}`);
   }
-  const value = decodeImage(image);
+  const { value, trailer } = decodeFile(file);
   value.sections.forEach(assertDigest);
-  return value;
+  const image = file.subarray(0, file.length - trailer.length);
+  return { value, image, block: blockBehind(image, trailer) };
+}
+
+function blockBehind(image: Uint8Array, trailer: Uint8Array): PalSignatureBlock | undefined {
+  if (trailer.length === 0) return undefined;
+  if (!isSignatureBlock(trailer)) {
+    const problem = `parse PAL image: expected its end or a signature block, got ${trailer.length} other bytes`;
+    throw new PalLinkerError('image', problem, { offset: image.length });
+  }
+  const block = parseSignatureBlock(trailer);
+  if (sha256(image).every((byte, i) => byte === block.measurement[i])) return block;
+  throw new PalLinkerError('signature', 'parse PAL signature: expected that of this image, got that of another');
 }
 
 /** Encodes an image, computing the digest of each section. Throws {@link PalLinkerError} with code `image`. */
@@ -122,16 +165,16 @@ export function buildPalImage(
 
 /**
  * The measurement of a PAL: SHA-256 over its whole image, so that name, version, entry, parameters, memory limits, flags
- * and every byte of every section count. Throws {@link PalLinkerError} with code `image` where it is no image.
+ * and every byte of every section count; a signature block behind it does not. Throws {@link PalLinkerError} with code
+ * `image` where it is no image, `signature` where the block is malformed or belongs to another.
  */
 export function measurePal(image: Uint8Array): Uint8Array {
-  parsePalImage(image);
-  return sha256(image);
+  return sha256(openPalFile(image).image);
 }
 
-function decodeImage(image: Uint8Array): PalImage {
+function decodeFile(file: Uint8Array): { readonly value: PalImage; readonly trailer: Uint8Array } {
   try {
-    return decode(PalImage, image);
+    return decode(PalFile, file);
   } catch (error) {
     throw asImageError('parse PAL image', error);
   }

@@ -17,7 +17,7 @@ export {
   parsePalImage,
   WASM_PAGE,
 } from './image.js';
-export { inspectPal, type PalDescription, type SectionDescription } from './inspect.js';
+export { inspectPal, type PalDescription, type SectionDescription, type SignatureDescription } from './inspect.js';
 export { type LinkPalOptions, linkPal } from './link.js';
 export { PAL_BUFFER_HEADER, type PalLimitOptions } from './parameters.js';
 export {
@@ -28,3 +28,15 @@ export {
   type PalServiceName,
   type PalStatus,
 } from './services.js';
+export {
+  type PalSignature,
+  type PalSignatureCheck,
+  type PalSignatureVerifier,
+  type PalSignedFields,
+  type PalSigner,
+  palSignedMessage,
+  parsePalSignature,
+  signPal,
+  unsignedPal,
+  verifyPalSignature,
+} from './signature.js';

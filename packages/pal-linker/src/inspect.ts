@@ -1,7 +1,8 @@
 /** A readable description of a PAL image, for people and for reports. */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
-import { PAL_FLAGS, type PalImage, type PalParameter, type PalSection, parsePalImage } from './image.js';
+import { openPalFile, PAL_FLAGS, type PalImage, type PalParameter, type PalSection } from './image.js';
+import type { PalSignatureBlock } from './signature-block.js';
 
 /** One section of {@link PalDescription}. */
 export interface SectionDescription {
@@ -17,6 +18,16 @@ export interface SectionDescription {
   readonly digest: string;
 }
 
+/** The signature block of {@link PalDescription}. */
+export interface SignatureDescription {
+  /** The key type and scheme, for example `ecdsa-p256-sha256`. */
+  readonly algorithm: string;
+  /** SHA-256 of the signer's public key (SubjectPublicKeyInfo), hexadecimal. */
+  readonly signer: string;
+  /** The security version. */
+  readonly securityVersion: number;
+}
+
 /** What {@link inspectPal} returns; it can be printed as JSON. */
 export interface PalDescription {
   /** `wasm`, `elf-x86-64` or `elf-aarch64`. */
@@ -25,10 +36,12 @@ export interface PalDescription {
   readonly name: string;
   /** The PAL's version. */
   readonly version: string;
-  /** SHA-256 of the whole image, hexadecimal. */
+  /** SHA-256 of the whole image without its signature block, hexadecimal. */
   readonly measurement: string;
-  /** Bytes of the whole image. */
+  /** Bytes of the image without its signature block. */
   readonly size: number;
+  /** What its signature block claims, which nobody has verified here; `null` where it has none. */
+  readonly signature: SignatureDescription | null;
   /** The entry's name and its address (for WebAssembly its function index). */
   readonly entry: { readonly name: string; readonly address: string };
   /** The entry's parameters in order; sizes in bytes. */
@@ -43,15 +56,16 @@ export interface PalDescription {
   readonly sections: readonly SectionDescription[];
 }
 
-/** Describes an image. Throws {@link PalLinkerError} with code `image`. */
-export function inspectPal(image: Uint8Array): PalDescription {
-  const value = parsePalImage(image);
+/** Describes an image. Throws {@link PalLinkerError} with code `image`, or `signature` where its block is malformed. */
+export function inspectPal(file: Uint8Array): PalDescription {
+  const { value, image, block } = openPalFile(file);
   return {
     kind: KINDS[value.kind],
     name: value.name,
     version: value.version,
     measurement: bytesToHex(sha256(image)),
     size: image.length,
+    signature: block ? describeSignature(block) : null,
     entry: { name: value.entry, address: hex(value.entryAddress) },
     parameters: value.parameters.map(describeParameter),
     memory: value.memory,
@@ -68,6 +82,10 @@ const ACCESS = { 1: 'in', 2: 'out', 3: 'inout' } as const;
 
 function describeParameter(parameter: PalParameter): PalDescription['parameters'][number] {
   return { type: PARAMETERS[parameter.type], access: ACCESS[parameter.access], size: parameter.size };
+}
+
+function describeSignature({ algorithm, publicKey, securityVersion }: PalSignatureBlock): SignatureDescription {
+  return { algorithm, signer: bytesToHex(sha256(publicKey)), securityVersion };
 }
 
 function describeSection(section: PalSection): SectionDescription {
