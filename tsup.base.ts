@@ -15,6 +15,8 @@ export function library(entry: string[], more: Options = {}) {
     sourcemap: false,
     treeshake: true,
     splitting: true,
+    // Private, so it travels inside of what uses it.
+    noExternal: ['@casemate/command-line'],
     ...more,
   });
 }

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { bin, root, run } from './setup.mjs';
-import { layers, packages } from './workspace.mjs';
+import { allPackages, layers } from './workspace.mjs';
 
 /** Returns a summary line; throws with one line a violation. */
 export async function checkLayers() {
@@ -31,13 +31,13 @@ function parse(output) {
 }
 
 function assertListed() {
-  const unlisted = packages().filter(({ name }) => !layers.includes(name));
+  const unlisted = allPackages().filter(({ name }) => !layers.includes(name));
   if (unlisted.length > 0)
     throw new Error(`not in scripts/workspace.mjs layers: ${unlisted.map((p) => p.name).join(', ')}`);
 }
 
 function sources() {
-  return packages().flatMap(({ name, dir }) =>
+  return allPackages().flatMap(({ name, dir }) =>
     readdirSync(join(dir, 'src'), { recursive: true })
       .filter((file) => file.endsWith('.ts'))
       .map((file) => join('packages', name, 'src', file)),

@@ -16,3 +16,4 @@ export interface Package {
 export declare const layers: readonly string[];
 export declare const pureEntries: Readonly<Record<string, number>>;
 export declare function packages(): readonly Package[];
+export declare function allPackages(): readonly Package[];

@@ -17,6 +17,7 @@ export const layers = [
   'pal-linker',
   'firmware',
   'wire',
+  'command-line',
 ];
 
 /** Entry points that run in a browser: no `node:` import may be reachable from them. The budget is bytes, minified and gzipped. */
@@ -40,6 +41,11 @@ export const pureEntries = {
 
 /** Every package that is published: directory, manifest and entry points with their sources and declarations. */
 export function packages() {
+  return allPackages().filter(({ manifest }) => manifest.private !== true);
+}
+
+/** Those, and the private ones that are bundled into them. */
+export function allPackages() {
   return readdirSync(join(root, 'packages'))
     .filter((name) => existsSync(join(root, 'packages', name, 'package.json')))
     .map((name) => {

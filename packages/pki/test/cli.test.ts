@@ -6,9 +6,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { runProgram, type Surroundings } from '@casemate/command-line';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { main } from '../src/cli/program.js';
-import type { Surroundings } from '../src/cli/terminal.js';
+import { PROGRAM } from '../src/cli/program.js';
 import { opensslMissing, programMissing } from './openssl.js';
 
 let path: string;
@@ -33,7 +33,7 @@ async function run(
     askSecret: async () => undefined,
     onInterrupt: () => () => undefined,
   };
-  return { exit: await main(args, surroundings), out, err };
+  return { exit: await runProgram(PROGRAM, args, surroundings), out, err };
 }
 
 const openssl = (...args: readonly string[]) => {

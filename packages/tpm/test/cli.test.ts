@@ -5,14 +5,13 @@ import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EXIT, runProgram, type Surroundings } from '@casemate/command-line';
 import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseAddress } from '../src/cli/address.js';
 import { COMMANDS } from '../src/cli/commands.js';
-import { EXIT } from '../src/cli/failure.js';
-import { main } from '../src/cli/program.js';
-import type { Surroundings } from '../src/cli/terminal.js';
+import { PROGRAM } from '../src/cli/program.js';
 import { parsePcrs } from '../src/cli/values.js';
 import { VERSION } from '../src/cli/version.js';
 import { TPM_CC } from '../src/constants/commands.js';
@@ -57,7 +56,7 @@ async function run(args: readonly string[], options: RunOptions = {}): Promise<R
     askSecret: async () => answer,
     onInterrupt: () => () => undefined,
   };
-  const code = await main(args, surroundings);
+  const code = await runProgram(PROGRAM, args, surroundings);
   const all = Buffer.concat(out);
   const text = all.toString();
   return { code, out: all, text, err, json: args.includes('--json') && text !== '' ? JSON.parse(text) : undefined };

@@ -1,6 +1,8 @@
 /** The authority in a directory as commands use it: its hierarchy, and its audit log, whose key stands beside it. */
+
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EXIT, Failure, writeOutputFile } from '@casemate/command-line';
 import { openAuditFile } from '../audit-file.js';
 import { type AuditEvent, type AuditStore, openAuditLog } from '../audit-log.js';
 import { decryptKey, encryptKey } from '../encrypted-key.js';
@@ -10,8 +12,6 @@ import { generateKey, importKey, type SoftwareKey } from '../key.js';
 import { decodePem, encodePem } from '../pem.js';
 import { openStore, type PkiStore } from '../store.js';
 import type { Context } from './definition.js';
-import { EXIT, Failure } from './failure.js';
-import { writeOutputFile } from './files.js';
 
 const KEY_FILE = 'audit-key.pem';
 const PUBLIC_FILE = 'audit-key.pub';
@@ -35,7 +35,7 @@ export interface OpenAuthority {
 export async function openAuthority(context: Context, name: string): Promise<OpenAuthority> {
   const path = storePath(context);
   await assertStore(path);
-  const passphrase = await context.secret('passphrase');
+  const passphrase = await context.secretText('passphrase');
   const store = await openStore(path, passphrase === undefined ? {} : { passphrase });
   const hierarchy = await context.during(() => 'opening the key', store.load([name]));
   return {

@@ -1,4 +1,5 @@
 /** Certificates and what belongs to them, in words. */
+import { type Json, type Style, table } from '@casemate/command-line';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { type PublicKeyInfo, parsePublicKey, parseSignatureIdentifier, type SignatureScheme } from '../algorithm.js';
 import { toHex } from '../bytes.js';
@@ -9,8 +10,6 @@ import { PkiError } from '../error.js';
 import type { GeneralName } from '../general-name.js';
 import { nameText } from '../name.js';
 import { EXTENDED_KEY_USAGE } from '../oid.js';
-import type { Json } from './definition.js';
-import { type Style, table } from './terminal.js';
 
 /** A thing in words and for programs. */
 export interface Description {

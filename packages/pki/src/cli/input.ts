@@ -1,5 +1,6 @@
 /** Inputs that commands have in common: certificates, CRLs, moments, profiles. */
 
+import { EXIT, Failure, readInputFile, usage } from '@casemate/command-line';
 import { berToDer } from '../ber.js';
 import { type Certificate, parseCertificate } from '../certificate.js';
 import { type OpenedKey, openKey } from '../key-uri.js';
@@ -8,8 +9,6 @@ import { parsePem } from '../pem.js';
 import { type CertificateProfile, PROFILES } from '../profile.js';
 import { TRUSTME_PROFILES } from '../trustme-template.js';
 import type { Context } from './definition.js';
-import { EXIT, Failure, usage } from './failure.js';
-import { readInputFile } from './files.js';
 
 /** Every block with `label` in a PEM file, or the file itself where it is DER. */
 export async function readBlocks(path: string, label: string, context: Context): Promise<readonly Uint8Array[]> {
@@ -79,7 +78,7 @@ export async function keyOf(context: Context, option = 'key'): Promise<OpenedKey
   return openKey(uri, {
     legacy: legacyCiphers,
     secret: async ({ name }) =>
-      (await context.secret('secret')) ?? (await context.surroundings.askSecret(`passphrase or PIN of ${name}: `)),
+      (await context.secretText('secret')) ?? (await context.surroundings.askSecret(`passphrase or PIN of ${name}: `)),
     ...(module === undefined ? {} : { pkcs11Module: module }),
   });
 }

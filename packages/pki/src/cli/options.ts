@@ -1,11 +1,5 @@
 /** Options that commands have in common. */
-import type { OptionDefinitions } from './definition.js';
-
-/** The options that every command takes. */
-export const PROGRAM_OPTIONS: OptionDefinitions = {
-  json: { type: 'boolean', help: 'print JSON' },
-  help: { type: 'boolean', short: 'h', help: 'this text' },
-};
+import type { OptionDefinitions } from '@casemate/command-line';
 
 /** The directory of an authority. */
 export const STORE_OPTIONS: OptionDefinitions = {

@@ -1,14 +1,15 @@
 /** Which TPM to talk to: a device, a simulator, a uTPM; TCTI strings of tpm2-tools are understood too. */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EXIT, Failure, usage } from '@casemate/command-line';
 import { openDevice } from '../device.js';
 import { connectMssim } from '../mssim.js';
 import { TpmError } from '../response-code.js';
 import { connectSwtpm } from '../swtpm.js';
 import type { TpmTransport } from '../transport.js';
-import { EXIT, Failure, usage } from './failure.js';
 
 /** Where a TPM is. */
 export type TpmAddress =

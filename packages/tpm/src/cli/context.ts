@@ -1,5 +1,5 @@
-/** The surroundings of one command: options as they were given, and the way to the TPM. */
-
+/** The way of a command to its TPM. */
+import { type BaseContext, EXIT, Failure, type Surroundings, usage } from '@casemate/command-line';
 import { TPM_CC } from '../constants/commands.js';
 import { openRecordingFile, record } from '../recorder.js';
 import { TpmError } from '../response-code.js';
@@ -7,42 +7,17 @@ import { Tpm } from '../tpm.js';
 import type { TpmTransport } from '../transport.js';
 import { connectTpm, parseAddress } from './address.js';
 import type { Context } from './definition.js';
-import { EXIT, Failure, usage } from './failure.js';
-import { readSecret } from './secret-source.js';
-import type { Style, Surroundings } from './terminal.js';
 
-/** Option values as node:util's parseArgs gives them, `multiple` for all of them. */
-export type OptionValues = Readonly<Record<string, readonly (string | boolean)[] | undefined>>;
-
-/** Makes the context of a command. */
-export function makeContext(
-  surroundings: Surroundings,
-  style: Style,
-  positionals: readonly string[],
-  values: OptionValues,
-): Context {
-  const texts = (name: string): readonly string[] => (values[name] ?? []).filter((value) => typeof value === 'string');
-  const text = (name: string): string | undefined => texts(name).at(-1);
+/** Adds the way to the TPM to what every command gets. */
+export function withWayToTpm(context: BaseContext): Context {
+  const { surroundings, text } = context;
   const { env } = surroundings;
   return {
-    surroundings,
-    style,
-    positionals,
-    text,
-    texts,
-    has: (name) => values[name] !== undefined,
-    async secret(name) {
-      const file = text(`${name}-file`);
-      const source = text(name);
-      if (file !== undefined && source !== undefined) throw usage(`give one of --${name} and --${name}-file`);
-      const from = source ?? (file === undefined ? undefined : file === '-' ? '-' : `file:${file}`);
-      return from === undefined ? undefined : await readSecret(from, name, surroundings);
-    },
+    ...context,
     withTpm: (work) => {
       const address = text('tpm') ?? env.CASEMATE_TPM ?? env.TPM2TOOLS_TCTI ?? 'device:/dev/tpmrm0';
       return withTpm(surroundings, address, text('record'), timeoutOf(text('timeout')), work);
     },
-    during: (what, work) => during(surroundings, what, work),
   };
 }
 
@@ -106,21 +81,4 @@ function interruptible(transport: TpmTransport): Interruptible {
 
 function codeOf(command: Uint8Array): number {
   return new DataView(command.buffer, command.byteOffset).getUint32(6);
-}
-
-/** A line on standard error that counts the seconds, once half a second has passed; only where that is a terminal. */
-async function during<T>(surroundings: Surroundings, what: string, work: Promise<T>): Promise<T> {
-  if (!surroundings.isTerminal.err) return await work;
-  const start = Date.now();
-  let shown = false;
-  const timer = setInterval(() => {
-    shown = true;
-    surroundings.err(`\r${what} … ${Math.floor((Date.now() - start) / 1000)} s`);
-  }, 500);
-  try {
-    return await work;
-  } finally {
-    clearInterval(timer);
-    if (shown) surroundings.err(`\r\u001b[K`);
-  }
 }

@@ -1,82 +1,26 @@
-/** What can go wrong in the program, as exit codes and with what to do about it. */
+/** This package's errors as exit codes, and what to do about them. */
+import { EXIT, type ExitCode, kindOf, type ToldFailure } from '@casemate/command-line';
 import { WireError } from '@casemate/wire';
 import { TPM_RC } from '../constants/responses.js';
 import { type ResponseCode, TpmError } from '../response-code.js';
 
-/** The program's exit codes; part of its contract. */
-export const EXIT = {
-  /** Done. */
-  OK: 0,
-  /** Failed in a way that none of the others names. */
-  FAILED: 1,
-  /** The command line is wrong. */
-  USAGE: 2,
-  /** The TPM cannot be reached, or does not answer. */
-  UNREACHABLE: 3,
-  /** The TPM refused the command. */
-  REFUSED: 4,
-  /** A password is wrong, a policy is not met, or the TPM is in lockout. */
-  UNAUTHORISED: 5,
-  /** A check said no: a signature, a nonce or a value is not what it must be. */
-  CHECK_FAILED: 6,
-  /** A file or other input is malformed. */
-  MALFORMED: 7,
-  /** Interrupted from the keyboard. */
-  INTERRUPTED: 130,
-} as const;
-
-/** One of the exit codes. */
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
-
-/** A failure that the program itself found. */
-export class Failure extends Error {
-  readonly exit: ExitCode;
-  readonly remedy: string | undefined;
-
-  constructor(exit: ExitCode, message: string, remedy?: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.exit = exit;
-    this.remedy = remedy;
-  }
+/** Says what an error of this package is; `undefined` for any other. */
+export function tellTpmError(error: unknown): ToldFailure | undefined {
+  if (error instanceof TpmError) return toldOf(error);
+  if (!(error instanceof WireError)) return undefined;
+  const exit = error.code === 'bad-input' ? EXIT.USAGE : EXIT.MALFORMED;
+  return { exit, kind: kindOf(exit), message: error.message, remedy: undefined };
 }
 
-/** The failure for a command line that is wrong. */
-export function usage(message: string, remedy?: string): Failure {
-  return new Failure(EXIT.USAGE, message, remedy);
-}
-
-/** A failure as it is told to people and programs. */
-export interface ToldFailure {
-  readonly exit: ExitCode;
-  /** A word for programs. */
-  readonly kind: string;
-  readonly message: string;
-  readonly remedy: string | undefined;
-  readonly response: ResponseCode | undefined;
-}
-
-/** Says what an error is; `undefined` for one that is a defect of the program. */
-export function tell(error: unknown): ToldFailure | undefined {
-  if (error instanceof Failure) {
-    const { exit, message, remedy } = error;
-    return { exit, kind: KINDS[exit] ?? 'failed', message, remedy, response: undefined };
-  }
-  if (error instanceof TpmError) return tellTpmError(error);
-  if (error instanceof WireError) {
-    const exit = error.code === 'bad-input' ? EXIT.USAGE : EXIT.MALFORMED;
-    return { exit, kind: KINDS[exit] ?? 'failed', message: error.message, remedy: undefined, response: undefined };
-  }
-  return undefined;
-}
-
-function tellTpmError(error: TpmError): ToldFailure {
+function toldOf(error: TpmError): ToldFailure {
   const { code, message, response } = error;
   // Of all policy commands this one says so in a way of its own, where a value is not the one that it must be.
   const isOtherPcrs = message.startsWith('TPM2_PolicyPCR:') && response?.number === TPM_RC.VALUE;
   const answer = isOtherPcrs ? { ...response, number: TPM_RC.POLICY_FAIL } : response;
   const exit = code === 'response' && answer ? exitOfResponse(answer) : EXITS[code];
   const remedy = code === 'response' && answer ? remedyOf(answer) : undefined;
-  return { exit, kind: KINDS[exit] ?? 'failed', message, remedy, response };
+  const told = response && { code: `0x${response.code.toString(16).padStart(8, '0')}`, name: response.name };
+  return { exit, kind: kindOf(exit), message, remedy, ...(told && { details: { response: told } }) };
 }
 
 function exitOfResponse({ number }: ResponseCode): ExitCode {
@@ -96,17 +40,6 @@ const EXITS: Readonly<Record<TpmError['code'], ExitCode>> = {
   decode: EXIT.MALFORMED,
   integrity: EXIT.CHECK_FAILED,
   usage: EXIT.USAGE,
-};
-
-const KINDS: Readonly<Record<number, string>> = {
-  [EXIT.FAILED]: 'failed',
-  [EXIT.USAGE]: 'usage',
-  [EXIT.UNREACHABLE]: 'unreachable',
-  [EXIT.REFUSED]: 'refused',
-  [EXIT.UNAUTHORISED]: 'unauthorised',
-  [EXIT.CHECK_FAILED]: 'check-failed',
-  [EXIT.MALFORMED]: 'malformed',
-  [EXIT.INTERRUPTED]: 'interrupted',
 };
 
 const UNAUTHORISED: ReadonlySet<number> = new Set([

@@ -1,7 +1,7 @@
 /** Options that commands have in common. */
-import type { OptionDefinitions } from './definition.js';
+import type { OptionDefinitions } from '@casemate/command-line';
 
-/** The options that every command takes. */
+/** The options that every command takes, beside `--json` and `--help`. */
 export const PROGRAM_OPTIONS: OptionDefinitions = {
   tpm: {
     type: 'string',
@@ -9,14 +9,12 @@ export const PROGRAM_OPTIONS: OptionDefinitions = {
     value: 'ADDRESS',
     help: 'which TPM; default $CASEMATE_TPM, $TPM2TOOLS_TCTI, else device:/dev/tpmrm0',
   },
-  json: { type: 'boolean', help: 'print JSON' },
   record: {
     type: 'string',
     value: 'FILE',
     help: 'write what passes to FILE (pcapng), with all the secrets in it; "decode" reads it',
   },
   timeout: { type: 'string', value: 'SECONDS', help: 'how long one command of the TPM may take; default 300' },
-  help: { type: 'boolean', short: 'h', help: 'this text' },
 };
 
 /** Where bytes go, for commands whose output is bytes. */

@@ -1,130 +1,37 @@
-/** `casemate-tpm`: from the command line to a command, and from its result to output and exit code. */
-import { parseArgs } from 'node:util';
-import { COMMANDS, commandNamed } from './commands.js';
-import { makeContext, type OptionValues } from './context.js';
-import type { CommandDefinition, Json, Result } from './definition.js';
-import { EXIT, type ToldFailure, tell, usage } from './failure.js';
-import { writeOutputFile } from './files.js';
-import { commandHelp, programHelp } from './help.js';
+/** `casemate-tpm`: what people do with a TPM 2.0, on the command line. */
+import { EXIT, type ProgramDefinition, SOURCES } from '@casemate/command-line';
+import { COMMANDS } from './commands.js';
+import { withWayToTpm } from './context.js';
+import type { Context } from './definition.js';
+import { tellTpmError } from './failure.js';
 import { PROGRAM_OPTIONS } from './options.js';
-import { pageWidth, type Style, type Surroundings, styleFor, wrap } from './terminal.js';
 import { VERSION } from './version.js';
 
-/** Runs the program and gives its exit code. */
-export async function main(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const json = args.includes('--json');
-  try {
-    return await run(args, surroundings);
-  } catch (error) {
-    const told = tell(error);
-    if (!told) throw error;
-    surroundings.err(json ? `${JSON.stringify(failureJson(told))}\n` : failureText(told, surroundings));
-    return told.exit;
-  }
-}
-
-async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
-  const style = styleFor(surroundings.isTerminal.out, surroundings.env);
-  const { command, rest, group } = commandNamed(args);
-  if (!command) {
-    const [first, second] = args.filter((arg) => !arg.startsWith('-'));
-    if (args.includes('--version')) return await printed(surroundings, `casemate-tpm ${VERSION}\n`);
-    if (group && second !== undefined) throw unknownCommand(`${group} ${second}`);
-    if (first !== undefined && first !== 'help' && !group) throw unknownCommand(first);
-    const isHelp = args.length === 0 || first === 'help' || args.includes('--help') || args.includes('-h');
-    if (!isHelp && !group) throw usage('there is no command on the command line', '"casemate-tpm --help" lists them.');
-    await surroundings.out(programHelp(style, pageWidth(surroundings), group));
-    return isHelp ? EXIT.OK : EXIT.USAGE;
-  }
-  const { values, positionals } = parsed(command, rest);
-  if (values.help) return await printed(surroundings, commandHelp(command, style, pageWidth(surroundings)));
-  assertCount(command, positionals);
-  const result = await command.run(makeContext(surroundings, style, positionals, values));
-  await print(result, values, surroundings);
-  return result.exit ?? EXIT.OK;
-}
-
-function parsed(
-  command: CommandDefinition,
-  args: readonly string[],
-): { readonly values: OptionValues; readonly positionals: readonly string[] } {
-  const definitions = { ...PROGRAM_OPTIONS, ...command.options };
-  const options = Object.fromEntries(
-    Object.entries(definitions).map(([name, { type, short }]) => [
-      name,
-      { type, multiple: true, ...(short && { short }) },
-    ]),
-  );
-  try {
-    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-    const repeated = Object.entries(values).find(
-      ([name, given]) =>
-        Array.isArray(given) &&
-        given.length > 1 &&
-        !definitions[name]?.multiple &&
-        definitions[name]?.type === 'string',
-    );
-    if (repeated) throw usage(`--${repeated[0]} is given more than once`);
-    return { values: values as OptionValues, positionals }; // every option is `multiple`, so every value is an array
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw usage(
-      error.message.split('. ')[0] ?? error.message,
-      `"casemate-tpm ${command.name} --help" lists its options.`,
-    );
-  }
-}
-
-function assertCount(command: CommandDefinition, positionals: readonly string[]): void {
-  const { min, max } = command.positionals ?? { min: 0, max: 0 };
-  const remedy = `Usage: casemate-tpm ${command.name} ${command.usage ?? ''}`.trimEnd();
-  if (positionals.length < min) throw usage(`${command.name}: something is missing`, remedy);
-  if (positionals.length > max) throw usage(`${command.name}: "${positionals[max]}" is one argument too many`, remedy);
-}
-
-async function print(result: Result, values: OptionValues, surroundings: Surroundings): Promise<void> {
-  if (values.json) return await surroundings.out(`${JSON.stringify(result.json, null, 2)}\n`);
-  if (result.bytes) return await printBytes(result.bytes, values, surroundings);
-  if (result.text !== undefined && result.text !== '') await surroundings.out(`${result.text}\n`);
-}
-
-/** Raw bytes would garble a terminal, so there they become hexadecimal. */
-async function printBytes(bytes: Uint8Array, values: OptionValues, surroundings: Surroundings): Promise<void> {
-  const out = values.out?.at(-1);
-  const isFile = typeof out === 'string' && out !== '-';
-  const format = values.format?.at(-1) ?? (surroundings.isTerminal.out && !isFile ? 'hex' : 'raw');
-  const data = formatted(bytes, String(format));
-  if (isFile) return await writeOutputFile(out, data, { secret: true });
-  await surroundings.out(data);
-}
-
-function formatted(bytes: Uint8Array, format: string): Uint8Array | string {
-  if (format === 'raw') return bytes;
-  if (format === 'hex' || format === 'base64') return `${Buffer.from(bytes).toString(format)}\n`;
-  throw usage(`--format: expected raw, hex or base64, got "${format}"`);
-}
-
-async function printed(surroundings: Surroundings, text: string): Promise<number> {
-  await surroundings.out(text);
-  return EXIT.OK;
-}
-
-function unknownCommand(name: string): Error {
-  const near = COMMANDS.find((command) => command.name.startsWith(name.slice(0, name.includes(' ') ? 5 : 3)));
-  return usage(
-    `there is no command "${name}"`,
-    near ? `Did you mean "${near.name}"? "casemate-tpm --help" lists all.` : '"casemate-tpm --help" lists them.',
-  );
-}
-
-function failureText(told: ToldFailure, surroundings: Surroundings): string {
-  const style: Style = styleFor(surroundings.isTerminal.err, surroundings.env);
-  const lines = [`${style.bad('casemate-tpm:')} ${told.message}`];
-  if (told.remedy) lines.push(...wrap(told.remedy, pageWidth(surroundings) - 2).map((line) => `  ${line}`));
-  return `${lines.join('\n')}\n`;
-}
-
-function failureJson({ exit, kind, message, remedy, response }: ToldFailure): Json {
-  const answer = response && { code: `0x${response.code.toString(16).padStart(8, '0')}`, name: response.name };
-  return { error: { kind, exit, message, remedy: remedy ?? null, response: answer ?? null } };
-}
+/** The program. */
+export const PROGRAM: ProgramDefinition<Context> = {
+  name: 'casemate-tpm',
+  summary: 'what people do with a TPM 2.0',
+  version: VERSION,
+  commands: COMMANDS,
+  options: PROGRAM_OPTIONS,
+  sections: [
+    {
+      title: 'addresses',
+      rows: [
+        ['device:/dev/tpmrm0', 'a device of the Linux kernel; a bare path will do'],
+        ['swtpm:host=H,port=N', 'swtpm or utpm over TCP; swtpm:path=P over a Unix socket'],
+        ['mssim:host=H,port=N', "Microsoft's simulator, and whatever speaks its protocol"],
+        ['utpm:DIRECTORY', 'a software TPM of our own with its state in DIRECTORY; needs @casemate/utpm'],
+      ],
+    },
+    { title: 'passwords come from a SOURCE', rows: [[SOURCES]] },
+  ],
+  exitCodes: {
+    [EXIT.UNREACHABLE]: 'the TPM cannot be reached or does not answer',
+    [EXIT.REFUSED]: 'the TPM refused the command',
+    [EXIT.UNAUTHORISED]: 'a password is wrong, a policy is not met, or the TPM is in lockout',
+  },
+  tell: tellTpmError,
+  failureDetails: { response: null },
+  extend: withWayToTpm,
+};

@@ -1,6 +1,6 @@
 /** Values on the command line: numbers, handles, bytes, PCR selections. */
+import { usage } from '@casemate/command-line';
 import type { PcrBank, PcrIndexes } from '../pcr.js';
-import { usage } from './failure.js';
 
 /** A whole number, decimal or hexadecimal with `0x`. */
 export function parseNumber(text: string, what: string, range: { readonly min: number; readonly max: number }): number {

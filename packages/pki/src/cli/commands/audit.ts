@@ -1,14 +1,13 @@
 /** `audit`: what an authority did, and whether its log is whole. */
+
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EXIT, Failure, type Json, readInputFile, table, usage, writeOutputFile } from '@casemate/command-line';
 import { readAuditFile } from '../../audit-file.js';
 import { parseAuditEntry, verifyAuditLog } from '../../audit-log.js';
 import { toHex } from '../../bytes.js';
 import { auditIdentity, auditKeyFile, storePath } from '../authority.js';
-import type { CommandDefinition, Context, Json } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
-import { table } from '../terminal.js';
+import type { CommandDefinition, Context } from '../definition.js';
 
 const OPTIONS = {
   store: { type: 'string', short: 's', value: 'DIRECTORY', help: 'the authority; default $CASEMATE_PKI, else ./pki' },

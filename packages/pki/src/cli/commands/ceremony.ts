@@ -1,6 +1,8 @@
 /** `ceremony`: roots whose keys never see a network. */
+
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EXIT, Failure, readInputFile, usage, writeOutputFile } from '@casemate/command-line';
 import {
   type CeremonyRequests,
   type CeremonyResponse,
@@ -16,8 +18,6 @@ import { legacyCiphers } from '../../legacy-ciphers.js';
 import { encodePem } from '../../pem.js';
 import { createAuditKey, hasAuditKey, recordEvent, storePath } from '../authority.js';
 import type { CommandDefinition, Context } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
 import { KEY_OPTIONS, STORE_OPTIONS } from '../options.js';
 import { passphraseOf, TEMPLATE_OPTIONS, templateOf } from './init.js';
 
@@ -57,7 +57,7 @@ const prepare: CommandDefinition = {
       await passphraseOf(context),
     ];
     const options = passphrase === undefined ? {} : { passphrase };
-    const requests = await context.during(() => 'making keys', prepareCeremony(storePath(context), template, options));
+    const requests = await context.during('making keys', prepareCeremony(storePath(context), template, options));
     await write(file, requests);
     const names = Object.keys(requests.requests);
     return {
@@ -120,7 +120,7 @@ const sign: CommandDefinition = {
 };
 
 async function newRoot(context: Context, name: string, algorithm: Parameters<typeof generateKey>[0]): Promise<Signer> {
-  const [directory, passphrase] = [fileOf(context, 'keys'), await context.secret('passphrase')];
+  const [directory, passphrase] = [fileOf(context, 'keys'), await context.secretText('passphrase')];
   if (passphrase === undefined) throw usage('--passphrase is missing', 'Root keys are never written unencrypted.');
   const key = await generateKey(algorithm);
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -139,7 +139,7 @@ function existing(context: Context, uri: string): Promise<Signer & AsyncDisposab
   return openKey(uri, {
     legacy: legacyCiphers,
     secret: async ({ name }) =>
-      (await context.secret('secret')) ?? (await context.surroundings.askSecret(`passphrase or PIN of ${name}: `)),
+      (await context.secretText('secret')) ?? (await context.surroundings.askSecret(`passphrase or PIN of ${name}: `)),
   });
 }
 
@@ -162,7 +162,7 @@ const finish: CommandDefinition = {
     const response = (await readJson(fileOf(context, 'response'), context)) as CeremonyResponse; // finishCeremony checks it
     const roots = context.texts('fingerprint').map((text) => text.replaceAll(':', '').toLowerCase());
     const options = { ...(passphrase === undefined ? {} : { passphrase }), ...(roots.length === 0 ? {} : { roots }) };
-    const hierarchy = await context.during(() => 'making the hierarchy', finishCeremony(path, response, options));
+    const hierarchy = await context.during('making the hierarchy', finishCeremony(path, response, options));
     if (!(await hasAuditKey(path))) await createAuditKey(path, passphrase, `${hierarchy.template.name}/offline-root`);
     await recordEvent(path, passphrase, {
       event: 'ceremony',

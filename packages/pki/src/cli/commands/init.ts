@@ -1,6 +1,8 @@
 /** `init`: a hierarchy from a template. */
+
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { EXIT, Failure, type Result, readInputFile, table, usage, writeOutputFile } from '@casemate/command-line';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { toHex } from '../../bytes.js';
 import { parseCertificate } from '../../certificate.js';
@@ -9,11 +11,8 @@ import { nameText } from '../../name.js';
 import { openStore } from '../../store.js';
 import { drawTemplate, explainTemplate, parseTemplate, trustmeTemplate } from '../../template.js';
 import { createAuditKey, hasAuditKey, recordEvent, storePath } from '../authority.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { STORE_OPTIONS } from '../options.js';
-import { table } from '../terminal.js';
 
 /** What a template is chosen by. */
 export const TEMPLATE_OPTIONS = {
@@ -114,7 +113,7 @@ function originWord(template: HierarchyTemplate): string {
 
 /** Keys without a passphrase only where that is asked for by a name that says so. */
 export async function passphraseOf(context: Context): Promise<string | undefined> {
-  const passphrase = await context.secret('passphrase');
+  const passphrase = await context.secretText('passphrase');
   if (passphrase !== undefined || context.has('insecure-no-passphrase')) return passphrase;
   const first = await context.surroundings.askSecret('passphrase for the new keys: ');
   if (first === undefined || first === '')

@@ -1,4 +1,5 @@
 /** `inspect`: what is in a file, in words, and a chain as a picture. */
+import { EXIT, Failure, readInputFile, type Style, writeOutputFile } from '@casemate/command-line';
 import { type Certificate, parseCertificate } from '../../certificate.js';
 import { parseSignedData } from '../../cms.js';
 import { parseCrl } from '../../crl.js';
@@ -12,10 +13,7 @@ import { parsePkcs12 } from '../../pkcs12.js';
 import { parseTimestamp } from '../../timestamp.js';
 import type { CommandDefinition, Context } from '../definition.js';
 import { type Description, describeCertificate, describeCrl, describeCsr, keyText, titled } from '../describe.js';
-import { EXIT, Failure } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
 import { asDer, momentOf } from '../input.js';
-import type { Style } from '../terminal.js';
 
 interface Found {
   readonly descriptions: Description[];
@@ -168,7 +166,8 @@ function isPkcs12(der: Uint8Array): boolean {
 }
 
 async function inspectPkcs12(der: Uint8Array, path: string, context: Context, found: Found): Promise<void> {
-  const secret = (await context.secret('secret')) ?? (await context.surroundings.askSecret(`passphrase of ${path}: `));
+  const secret =
+    (await context.secretText('secret')) ?? (await context.surroundings.askSecret(`passphrase of ${path}: `));
   if (secret === undefined)
     throw new Failure(EXIT.UNAUTHORISED, `${path} is a PKCS#12 file`, 'Give its passphrase with --secret SOURCE.');
   const { keys, certificates } = await context.during(

@@ -1,5 +1,6 @@
 /** `issue`: a certificate for a request, or for a fresh key. */
 
+import { type Result, usage, writeOutputFile } from '@casemate/command-line';
 import { type SignatureAlgorithm, schemeOf } from '../../algorithm.js';
 import type { AlternativeNames } from '../../alternative-name.js';
 import { parseCertificate } from '../../certificate.js';
@@ -10,10 +11,8 @@ import type { NameInput } from '../../name.js';
 import { encodePem } from '../../pem.js';
 import { buildPkcs12 } from '../../pkcs12.js';
 import { type OpenAuthority, openAuthority } from '../authority.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { describeCertificate } from '../describe.js';
-import { usage } from '../failure.js';
-import { writeOutputFile } from '../files.js';
 import { profileOf, readBlocks } from '../input.js';
 import { OUT_OPTIONS, STORE_OPTIONS } from '../options.js';
 
@@ -65,7 +64,7 @@ export const issueCommand: CommandDefinition = {
 
 async function issueWithKey(context: Context, authority: OpenAuthority, name: string): Promise<Result> {
   const [commonName, serialNumber, p12] = ['common-name', 'serial', 'p12'].map(context.text);
-  const passphrase = await context.secret('p12-passphrase');
+  const passphrase = await context.secretText('p12-passphrase');
   if (commonName === undefined || p12 === undefined || passphrase === undefined) {
     throw usage('--csr is missing', 'Give a request, or --common-name, --p12 and --p12-passphrase for a fresh key.');
   }

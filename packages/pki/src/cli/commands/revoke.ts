@@ -1,4 +1,5 @@
 /** `revoke` and `crl`: taking certificates back. */
+import { EXIT, Failure, usage, writeOutputFile } from '@casemate/command-line';
 import { parseCertificate } from '../../certificate.js';
 import { createCrl } from '../../crl-build.js';
 import { CRL_REASONS, type CrlReason } from '../../crl-entries.js';
@@ -6,8 +7,6 @@ import { encodePem } from '../../pem.js';
 import { readRevocations, recordRevocation, takeCrlNumber } from '../../store-revocation.js';
 import { openAuthority } from '../authority.js';
 import type { CommandDefinition, Context } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { writeOutputFile } from '../files.js';
 import { readBlocks } from '../input.js';
 import { OUT_OPTIONS, STORE_OPTIONS } from '../options.js';
 

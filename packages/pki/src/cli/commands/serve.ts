@@ -1,7 +1,9 @@
 /** `serve`: the authority over HTTPS: TPM enrolment, renewal over EST, OCSP, CRLs. */
+
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { usage } from '@casemate/command-line';
 import { parseCertificatePem } from '../../certificate.js';
 import { PROFILES } from '../../profile.js';
 import { openAuthority as openEngine } from '../../service/authority.js';
@@ -13,7 +15,6 @@ import { openTpmEnrolment } from '../../service/tpm-enrolment.js';
 import { openStore } from '../../store.js';
 import { auditSigner, storePath } from '../authority.js';
 import type { CommandDefinition, Context } from '../definition.js';
-import { usage } from '../failure.js';
 
 const MINUTE = 60_000;
 
@@ -28,7 +29,7 @@ async function openDatabase(context: Context): Promise<AuthorityStore> {
 async function entries(context: Context, passphrase: string | undefined) {
   const names = { 'device-ca': PROFILES.device, 'attestation-ca': PROFILES.attestationKey } as const;
   const store = await openStore(storePath(context), passphrase === undefined ? {} : { passphrase });
-  const hierarchy = await context.during(() => 'opening the keys', store.load(Object.keys(names)));
+  const hierarchy = await context.during('opening the keys', store.load(Object.keys(names)));
   return Object.entries(names).map(([name, profile]) => {
     const { issuer, certificate, chain, root } = hierarchy.get(name);
     const crl = { every: 24 * 60 * MINUTE, deltaEvery: 60 * MINUTE };
@@ -69,7 +70,7 @@ export const serveCommand: CommandDefinition = {
     if (certificate === undefined || key === undefined) throw usage('serve: expected --tls-certificate and --tls-key');
     const port = Number(context.text('port') ?? 8443);
     if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage('--port: expected a number from 0 to 65535');
-    const passphrase = await context.secret('passphrase');
+    const passphrase = await context.secretText('passphrase');
     const anchors = await Promise.all(
       context.texts('ek-anchor').map(async (file) => parseCertificatePem(await readFile(file, 'utf8'))),
     );

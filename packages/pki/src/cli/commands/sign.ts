@@ -1,4 +1,5 @@
 /** `sign` and `verify`: documents, and the paths of certificates. */
+import { EXIT, Failure, type Result, readInputFile, usage, writeOutputFile } from '@casemate/command-line';
 import { parseCertificate } from '../../certificate.js';
 import { type DocumentResult, signDocument, verifyDocument } from '../../document.js';
 import { nameText } from '../../name.js';
@@ -8,9 +9,7 @@ import type { Purpose } from '../../purpose.js';
 import { signRawDocument, verifyRawDocument } from '../../raw-document.js';
 import { signatureOf, timestampOf, verifyTimestamp } from '../../timestamp.js';
 import { openAuthority } from '../authority.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { asDer, keyOf, momentOf, readBlocks, readCertificates } from '../input.js';
 import { KEY_OPTIONS, STORE_OPTIONS } from '../options.js';
 

@@ -1,7 +1,7 @@
 /** `decode`: what a recording says. */
+import { type Result, readInputFile } from '@casemate/command-line';
 import { exchangeJson, exchangeText, explainRecording, parseRecording } from '../../recorder.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { readInputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 
 /** The command. */
 export const decodeCommand: CommandDefinition = {

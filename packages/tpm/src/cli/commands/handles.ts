@@ -1,4 +1,5 @@
 /** `handles` and `flush`: what is in the TPM, and freeing its slots (TPM 2.0 Part 3, chapters 28 and 30). */
+import { type Result, table, usage } from '@casemate/command-line';
 import { FlushContext } from '../../commands/context.js';
 import { openObject } from '../../object.js';
 import { type HandleKind, listHandles } from '../../persistent.js';
@@ -6,9 +7,7 @@ import { flagNames, handleName } from '../../recorder/names.js';
 import { hexNumber } from '../../recorder/spelled.js';
 import type { TpmtPublic } from '../../structures/public.js';
 import type { Tpm } from '../../tpm.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { usage } from '../failure.js';
-import { table } from '../terminal.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { parseHandle } from '../values.js';
 import { publicJson } from './key.js';
 

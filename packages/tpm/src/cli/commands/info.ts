@@ -1,4 +1,5 @@
 /** `info` and `getcap`: what the TPM says of itself (TPM 2.0 Part 3, section 30.2). */
+import { counted, type Json, pageWidth, type Result, table, usage } from '@casemate/command-line';
 import { GetCapability } from '../../commands/capability.js';
 import { ReadClock } from '../../commands/clock.js';
 import { TPM_CAP, TPM_PT } from '../../constants/capabilities.js';
@@ -12,9 +13,7 @@ import { spelledText } from '../../recorder/text.js';
 import { TpmError } from '../../response-code.js';
 import { TpmsCapabilityData } from '../../structures/capabilities.js';
 import type { Tpm } from '../../tpm.js';
-import type { CommandDefinition, Context, Json, Result } from '../definition.js';
-import { usage } from '../failure.js';
-import { counted, pageWidth, table } from '../terminal.js';
+import type { CommandDefinition, Context } from '../definition.js';
 
 /** Who made it and what state it is in. */
 export const infoCommand: CommandDefinition = {

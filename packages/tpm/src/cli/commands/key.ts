@@ -1,4 +1,5 @@
 /** `key …`: keys of the TPM, as TSS2 PRIVATE KEY files or at persistent handles. */
+import { type Json, type Result, readInputFile, usage, writeOutputFile } from '@casemate/command-line';
 import { encode } from '@casemate/wire';
 import { TPMA_OBJECT } from '../../constants/attributes.js';
 import { TPM_HC } from '../../constants/handles.js';
@@ -15,9 +16,7 @@ import { hexBytes, hexNumber } from '../../recorder/spelled.js';
 import { tpmSigner } from '../../signer.js';
 import { Tpm2bPublic, type TpmtPublic } from '../../structures/public.js';
 import { akTemplate, signingKeyTemplate } from '../../templates.js';
-import type { CommandDefinition, Context, Json, Result } from '../definition.js';
-import { usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { KEY_FILE_OPTIONS, OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
 import { BANKS, parseHandle } from '../values.js';
 import { hierarchyAuth, isHandle, KEY_KINDS, keyKind, readKeyFile, withKey } from './keys-in-use.js';

@@ -1,4 +1,5 @@
 /** Objects that commands use: where they come from, and how they are authorised. */
+import { readInputFile, usage } from '@casemate/command-line';
 import { type Authorization, type Entity, password } from '../../authorization.js';
 import { type KeyFile, parseKeyFile } from '../../key-file.js';
 import { loadKeyFile } from '../../key-file-load.js';
@@ -10,8 +11,6 @@ import { startSession } from '../../start-session.js';
 import type { KeyKind } from '../../templates.js';
 import type { Tpm } from '../../tpm.js';
 import type { Context } from '../definition.js';
-import { usage } from '../failure.js';
-import { readInputFile } from '../files.js';
 import { BANKS, parseHandle } from '../values.js';
 
 /** How a hierarchy authorises: by the password that an option names, else by the empty one. */

@@ -1,4 +1,5 @@
 /** `nv …`: NV indexes (TPM 2.0 Part 1, section 37). */
+import { type Json, type OptionDefinitions, type Result, readInputFile, table, usage } from '@casemate/command-line';
 import { TPM_RH } from '../../constants/handles.js';
 import { TPM_NT, TPMA_NV } from '../../constants/nv.js';
 import {
@@ -26,11 +27,8 @@ import { hexBytes, hexNumber } from '../../recorder/spelled.js';
 import { startSession } from '../../start-session.js';
 import type { TpmsNvPublic } from '../../structures/nv.js';
 import type { Tpm } from '../../tpm.js';
-import type { CommandDefinition, Context, Json, OptionDefinitions, Result } from '../definition.js';
-import { usage } from '../failure.js';
-import { readInputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
-import { table } from '../terminal.js';
 import { parseHandle, parseHex, parseNumber } from '../values.js';
 import { hierarchyAuth, proved } from './keys-in-use.js';
 import { chosenPcrs } from './pcrs.js';

@@ -1,4 +1,14 @@
 /** `pcrs` and `extend`: reading PCRs and extending them (TPM 2.0 Part 3, chapter 22; TCG PC Client Platform Firmware Profile, table 1). */
+import {
+  EXIT,
+  Failure,
+  type Json,
+  type Result,
+  readInputFile,
+  type Style,
+  type Surroundings,
+  usage,
+} from '@casemate/command-line';
 import { defaultHashes } from '../../default-crypto.js';
 import {
   extendPcr,
@@ -11,10 +21,7 @@ import {
   readPcrs,
 } from '../../pcr.js';
 import { hexBytes } from '../../recorder/spelled.js';
-import type { CommandDefinition, Context, Json, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile } from '../files.js';
-import type { Style, Surroundings } from '../terminal.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { BANKS, parseHex, parseNumber, parsePcrs } from '../values.js';
 
 /** Reads PCRs. */

@@ -1,4 +1,5 @@
 /** Small commands: random numbers, start-up, lockout, EK certificates, bare bytes. */
+import { EXIT, Failure, type Result, usage } from '@casemate/command-line';
 import { password } from '../../authorization.js';
 import { concat, hex } from '../../bytes.js';
 import { DictionaryAttackLockReset, DictionaryAttackParameters } from '../../commands/dictionary-attack.js';
@@ -11,8 +12,7 @@ import { readEkCertificate } from '../../ek-certificate.js';
 import { encodePem } from '../../pem.js';
 import { TpmError } from '../../response-code.js';
 import type { EkKind } from '../../templates.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { OUTPUT_OPTIONS } from '../options.js';
 import { parseNumber } from '../values.js';
 

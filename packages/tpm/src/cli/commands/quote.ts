@@ -1,4 +1,14 @@
 /** `quote` and `checkquote`: PCRs signed by the TPM, and the check of that without a TPM (TPM 2.0 Part 3, section 18.4). */
+import {
+  EXIT,
+  Failure,
+  type Json,
+  type Result,
+  readInputFile,
+  table,
+  usage,
+  writeOutputFile,
+} from '@casemate/command-line';
 import { decode } from '@casemate/wire';
 import { quote } from '../../attestation.js';
 import { equalBytes } from '../../bytes.js';
@@ -20,11 +30,8 @@ import { Tpm2bPublic, TpmtPublic } from '../../structures/public.js';
 import { TpmtSignature } from '../../structures/signatures.js';
 import { akTemplate } from '../../templates.js';
 import type { Tpm } from '../../tpm.js';
-import type { CommandDefinition, Context, Json, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { ENDORSEMENT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS } from '../options.js';
-import { table } from '../terminal.js';
 import { BANKS, parseHex, parsePcrs, pcrsText } from '../values.js';
 import { hierarchyAuth, keyKind, withKey } from './keys-in-use.js';
 import { pcrsJson, pcrsTable } from './pcrs.js';

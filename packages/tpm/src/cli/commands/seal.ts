@@ -1,4 +1,5 @@
 /** `seal` and `unseal`: data that only this TPM gives back, under PCRs or a password. */
+import { EXIT, Failure, type Result, readInputFile, usage, writeOutputFile } from '@casemate/command-line';
 import { encode } from '@casemate/wire';
 import { TPM_ALG } from '../../constants/algorithms.js';
 import { TPMA_OBJECT } from '../../constants/attributes.js';
@@ -14,9 +15,7 @@ import { seal } from '../../seal.js';
 import { Tpm2bPrivate } from '../../structures/private.js';
 import { Tpm2bPublic } from '../../structures/public.js';
 import type { Tpm } from '../../tpm.js';
-import type { CommandDefinition, Context, Result } from '../definition.js';
-import { EXIT, Failure, usage } from '../failure.js';
-import { readInputFile, writeOutputFile } from '../files.js';
+import type { CommandDefinition, Context } from '../definition.js';
 import { KEY_FILE_OPTIONS, OUTPUT_OPTIONS, OWNER_OPTIONS, PASSWORD_OPTIONS, PCR_POLICY_OPTIONS } from '../options.js';
 import { parseHandle, pcrsText } from '../values.js';
 import { hierarchyAuth, readKeyFile } from './keys-in-use.js';

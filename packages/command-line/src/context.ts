@@ -1,5 +1,6 @@
 /** The surroundings of one command: options as they were given. */
-import type { Context } from './definition.js';
+import type { BaseContext } from './definition.js';
+import { usage } from './failure.js';
 import { readSecret } from './secret-source.js';
 import type { Style, Surroundings } from './terminal.js';
 
@@ -12,9 +13,16 @@ export function makeContext(
   style: Style,
   positionals: readonly string[],
   values: OptionValues,
-): Context {
+): BaseContext {
   const texts = (name: string): readonly string[] => (values[name] ?? []).filter((value) => typeof value === 'string');
   const text = (name: string): string | undefined => texts(name).at(-1);
+  const secret = async (name: string): Promise<Uint8Array | undefined> => {
+    const file = text(`${name}-file`);
+    const source = text(name);
+    if (file !== undefined && source !== undefined) throw usage(`give one of --${name} and --${name}-file`);
+    const from = source ?? (file === undefined ? undefined : file === '-' ? '-' : `file:${file}`);
+    return from === undefined ? undefined : await readSecret(from, name, surroundings);
+  };
   return {
     surroundings,
     style,
@@ -22,11 +30,12 @@ export function makeContext(
     text,
     texts,
     has: (name) => values[name] !== undefined,
-    async secret(name) {
-      const source = text(name);
-      return source === undefined ? undefined : new TextDecoder().decode(await readSecret(source, name, surroundings));
+    secret,
+    async secretText(name) {
+      const bytes = await secret(name);
+      return bytes && new TextDecoder().decode(bytes);
     },
-    during: (what, work) => during(surroundings, what, work),
+    during: (what, work) => during(surroundings, typeof what === 'string' ? () => what : what, work),
   };
 }
 
