@@ -46,6 +46,8 @@ export const PAL_FLAGS = {
   replayProtected: 1,
   /** The code contains floating-point instructions, whose NaN payloads may differ between processors. */
   floatingPoint: 2,
+  /** The entry takes the parameters that the image describes, as a function of C does, instead of two buffers. */
+  marshalled: 4,
 } as const;
 
 /** Section types; 1 to 4 are TrustVisor's numbers (trustvisor.h), 5 to 7 are taken there. */
@@ -96,7 +98,7 @@ export const PalImage = struct('PAL_IMAGE', {
   magic: constant('PAL_MAGIC', u32, 0x43504131),
   format: constant('PAL_FORMAT', u16, 1),
   kind: oneOf('PAL_KIND', u8, [1, 2, 3]),
-  flags: flags('PAL_FLAGS', u32, 3),
+  flags: flags('PAL_FLAGS', u32, 7),
   name: PalName,
   version: PalVersion,
   entry: named('PAL_ENTRY', 64),

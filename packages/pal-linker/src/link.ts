@@ -1,7 +1,7 @@
 /** Linking: a finished WebAssembly module in, a measured PAL image out. */
 import { Writer } from '@casemate/wire';
 import { PalLinkerError, type PalLinkerErrorCode } from './error.js';
-import { buildPalImage, PAL_FLAGS, PAL_KIND, PAL_SECTION, WASM_PAGE } from './image.js';
+import { buildPalImage, PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, WASM_PAGE } from './image.js';
 import { type Instruction, isFloatingPoint } from './instructions.js';
 import { varu32, writeVars32 } from './leb128.js';
 import {
@@ -15,6 +15,7 @@ import {
 } from './module.js';
 import {
   integerWithin,
+  limitFlags,
   type PalLimitOptions,
   type PalLimits,
   palParameters,
@@ -53,8 +54,7 @@ export function linkPal(options: LinkPalOptions): Uint8Array {
   const code = writeModule(module, plan);
   return buildPalImage({
     kind: PAL_KIND.WASM,
-    flags:
-      (limits.replayProtected ? PAL_FLAGS.replayProtected : 0) | (plan.floatingPoint ? PAL_FLAGS.floatingPoint : 0),
+    flags: limitFlags(limits) | (plan.floatingPoint ? PAL_FLAGS.floatingPoint : 0),
     name: options.name,
     version: options.version,
     entry: 'pal',
@@ -87,6 +87,7 @@ interface Plan {
   readonly initialisers: readonly number[];
   readonly growType: number;
   readonly entryType: number;
+  readonly entryParameters: number;
   readonly types: readonly FunctionType[];
   readonly growFunction: number;
   readonly pagesGlobal: number;
@@ -95,14 +96,16 @@ interface Plan {
 }
 
 const MAX_MEMORY_PAGES = 16384;
+const WASM_MAX_PAGES = 65536;
 const DEFAULT_GROWTH = 256;
 const I32 = 0x7f;
+const I64 = 0x7e;
 const GROW: FunctionType = { parameters: [I32], results: [I32] };
 
 function planModule(module: WasmModule, options: LinkPalOptions, limits: PalLimits): Plan {
   for (const imported of module.imports) assertImport(module, imported);
   const memory = planMemory(module, options);
-  const inner = findEntry(module, options.entry ?? 'pal');
+  const inner = findEntry(module, options.entry ?? 'pal', limits);
   const initialisers = findInitialisers(module);
   const bodies = module.bodies.map((body) => instructionsOf(module, body));
   const defined = module.imports.length + module.functionTypes.length;
@@ -117,6 +120,7 @@ function planModule(module: WasmModule, options: LinkPalOptions, limits: PalLimi
     types,
     growType,
     entryType,
+    entryParameters: entryTypes(limits)[0].parameters.length,
     growFunction: defined,
     pagesGlobal: module.globals.count,
     startedGlobal: module.globals.count + 1,
@@ -154,17 +158,27 @@ function allowsFloatingPoint({ floatingPoint }: LinkPalOptions, { replayProtecte
   return (floatingPoint ?? (replayProtected ? 'refuse' : 'allow')) === 'allow';
 }
 
-function findEntry(module: WasmModule, name: string): number {
+function findEntry(module: WasmModule, name: string, limits: PalLimits): number {
   const found = module.exports.find((item) => item.name === name && item.kind === 0);
   if (found === undefined) {
     const functions = module.exports.filter((item) => item.kind === 0).map((item) => item.name);
     return refuse('entry', `expected the export ${name}, got ${functions.join(', ') || 'no function'}`, 'export');
   }
   const type = typeOfFunction(module, found.index);
-  const expected = { parameters: [I32, I32, I32, I32], results: [] };
-  if (type !== undefined && sameType(type, expected)) return found.index;
+  const [expected, ...others] = entryTypes(limits);
+  if (type !== undefined && [expected, ...others].some((each) => sameType(type, each))) return found.index;
   const got = type === undefined ? 'no function' : describeType(type);
   return refuse('entry', `entry ${name}: expected ${describeType(expected)}, got ${got}`, 'export');
+}
+
+/** What the entry's type may be. One with parameters of its own may return a number. */
+function entryTypes({ parameters }: PalLimits): readonly [FunctionType, ...FunctionType[]] {
+  if (parameters.length === 0) return [{ parameters: [I32, I32, I32, I32], results: [] }];
+  const types = parameters.map(({ type, size }) => (type === PAL_PARAMETER.INTEGER && size === 8 ? I64 : I32));
+  return [
+    { parameters: types, results: [I32] },
+    { parameters: types, results: [] },
+  ];
 }
 
 function findInitialisers(module: WasmModule): readonly number[] {
@@ -300,11 +314,12 @@ function slice(module: WasmModule, span: Span): Uint8Array {
   return module.bytes.subarray(span.start, span.end);
 }
 
+/** The limit is WebAssembly's own: above the parameters the isolate may put what the caller lends. The PAL itself cannot grow it. */
 function writeMemory(w: Writer, pages: number): void {
   varu32.write(w, 1);
   w.u8(1, 'limits');
   varu32.write(w, pages);
-  varu32.write(w, pages);
+  varu32.write(w, WASM_MAX_PAGES);
 }
 
 function writeGlobals(w: Writer, module: WasmModule, plan: Plan): void {
@@ -385,7 +400,7 @@ function entryBody(plan: Plan): Uint8Array {
   withIndex(w, OP.globalSet, plan.startedGlobal);
   for (const index of plan.initialisers) withIndex(w, OP.call, index);
   w.u8(OP.end, 'end');
-  for (let parameter = 0; parameter < 4; parameter++) withIndex(w, OP.localGet, parameter);
+  for (let parameter = 0; parameter < plan.entryParameters; parameter++) withIndex(w, OP.localGet, parameter);
   withIndex(w, OP.call, plan.inner);
   w.u8(OP.end, 'end');
   return w.finish();
