@@ -29,6 +29,8 @@ export class MicroTpm {
   #utpm: MicroUtpm;
   #tpm: Tpm;
   #key: TpmObject;
+  /** What its uPCRs hold; nobody but this class extends them, and a command to ask for them costs more than a seal. */
+  #pcrs: Uint8Array[];
   #dirty = false;
 
   private constructor(master: Uint8Array, measurement: Uint8Array, made: Made) {
@@ -37,6 +39,7 @@ export class MicroTpm {
     this.#utpm = made.utpm;
     this.#tpm = made.tpm;
     this.#key = made.key;
+    this.#pcrs = made.pcrs;
   }
 
   /** Makes the micro-TPM and measures the PAL into uPCR 0. */
@@ -51,21 +54,19 @@ export class MicroTpm {
 
   /** The 32 bytes of a uPCR. */
   async pcrRead(index: number): Promise<Uint8Array> {
-    const { sha256: values } = await readPcrs(this.#tpm, { sha256: [index] });
-    return values?.[index] ?? new Uint8Array(32);
+    return this.#pcrs[index]?.slice() ?? new Uint8Array(32);
   }
 
   /** Extends a uPCR. */
   async pcrExtend(index: number, digest: Uint8Array): Promise<void> {
     this.#dirty = true;
     await extendPcr(this.#tpm, index, { sha256: digest });
+    this.#pcrs[index] = sha256(this.#pcrs[index] ?? new Uint8Array(32), digest);
   }
 
   /** SHA-256 over the selected uPCRs in order: the pcrDigest of TPM2_PolicyPCR and TPM2_Quote. */
   async pcrDigest(mask: number): Promise<Uint8Array> {
-    const indexes = indexesOf(mask);
-    const { sha256: values } = await readPcrs(this.#tpm, { sha256: indexes });
-    return sha256(...indexes.map((index) => values?.[index] ?? new Uint8Array(0)));
+    return sha256(...indexesOf(mask).map((index) => this.#pcrs[index] ?? new Uint8Array(0)));
   }
 
   /** TPM2_Quote over the uPCRs of `mask`. */
@@ -87,6 +88,7 @@ export class MicroTpm {
     this.#utpm = made.utpm;
     this.#tpm = made.tpm;
     this.#key = made.key;
+    this.#pcrs = made.pcrs;
     this.#dirty = false;
   }
 
@@ -100,6 +102,7 @@ interface Made {
   readonly utpm: MicroUtpm;
   readonly tpm: Tpm;
   readonly key: TpmObject;
+  readonly pcrs: Uint8Array[];
 }
 
 async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> {
@@ -113,7 +116,8 @@ async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> 
     const tpm = new Tpm(utpm, { crypto: nodeCrypto });
     await extendPcr(tpm, 0, { sha256: measurement });
     const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
-    return { utpm, tpm, key };
+    const { sha256: pcrs = {} } = await readPcrs(tpm, { sha256: [...Array(UPCRS).keys()] });
+    return { utpm, tpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
   } finally {
     for (const seed of Object.values(seeds)) seed.fill(0);
   }

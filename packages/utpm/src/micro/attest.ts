@@ -1,5 +1,6 @@
 /** Quotes, certificates, signatures and hashes: Part 3, clauses 15.4, 18 and 20; Part 1, clause 31. */
 import { concat, EMPTY, isEqual, readU32, readU64, u16Bytes, u32Bytes, u64Bytes } from '../bytes.js';
+import type { EccPrivateKey } from '../crypto.js';
 import { FIRMWARE_VERSION } from '../version.js';
 import { type Answer, answer, type Call, type Command } from './command.js';
 import {
@@ -32,9 +33,20 @@ function signerAt(tpm: Micro, handle: number, isAsked: boolean, places: { readon
 /** TPMT_SIGNATURE over `digest`, which is of `message` where the TPM has that. */
 function sign(tpm: Micro, { area, secret }: MicroObject, digest: Uint8Array, message?: Uint8Array): Uint8Array {
   const input = { hash: TPM_ALG.SHA256, digest, ...(message && { message }) };
-  const { r, s } = tpm.crypto.ecdsaSign({ curve: NIST_P256, d: secret, ...pointOf(area) }, input);
+  const { r, s } = tpm.crypto.ecdsaSign(signingKey(area, secret), input);
   return concat(u16Bytes(TPM_ALG.ECDSA), u16Bytes(TPM_ALG.SHA256), sized(r), sized(s));
 }
+
+/** One object for each key: a provider keeps what it made of a key by that, and OpenSSL takes longer to read a key than to sign. */
+function signingKey(area: MicroObject['area'], secret: Uint8Array): EccPrivateKey {
+  const known = signingKeys.get(secret);
+  if (known !== undefined) return known;
+  const key = { curve: NIST_P256, d: secret, ...pointOf(area) };
+  signingKeys.set(secret, key);
+  return key;
+}
+
+const signingKeys = new WeakMap<Uint8Array, EccPrivateKey>();
 
 // TPMS_ATTEST up to what is attested (Part 2, 10.12.12).
 function attest(
