@@ -25,6 +25,7 @@ export const pureEntries = {
   '@casemate/wire': 6_500,
   '@casemate/firmware': 17_500,
   '@casemate/pal-linker': 25_500,
+  '@casemate/pal-linker/classic': 16_000,
   '@casemate/tpm': 84_000,
   '@casemate/tpm/tpm12': 42_000,
   '@casemate/pki': 90_000,

@@ -1,9 +1,20 @@
 /** The linker for the processor, against compilers, `ar` and GNU ld. */
 import { describe, expect, it } from 'vitest';
+import { linkClassic } from '../src/classic.js';
 import { linkElfPal } from '../src/elf/link.js';
 import { inspectPal } from '../src/inspect.js';
-import { type ProgramPart, randomProgram, seeded } from './elf-programs.js';
-import { archive, buildProgram, compile, has, PAL_CFLAGS, run, runImage, workplace } from './native.js';
+import { randomProgram, seeded } from './elf-programs.js';
+import {
+  buildProgram,
+  compile,
+  compileParts,
+  has,
+  intoApplication,
+  PAL_CFLAGS,
+  run,
+  runImage,
+  workplace,
+} from './native.js';
 
 const isReady = has('gcc') && has('ld') && has('ar');
 if (!isReady && process.env.MUST_RUN === '1') throw new Error('gcc and binutils are missing');
@@ -40,8 +51,10 @@ describe.skipIf(!isReady)(`linking objects${why}`, () => {
     expect(map.map(({ section, object }) => `${section} ${object}`)).toContain('DATA counter.o');
   });
 
-  it('gives programs made at random the results that GNU ld gives them', { timeout: 1_800_000 }, () => {
-    compareWithLd({ machine: 'x86', compiler: 'gcc', emulator: [], count: Number(process.env.LINK_PROGRAMS ?? 12) });
+  it('gives programs made at random the results that GNU ld gives them, as images and in an application', {
+    timeout: 1_800_000,
+  }, () => {
+    compareWithLd({ machine: 'x86', compiler: 'gcc', emulator: [], count: Number(process.env.LINK_PROGRAMS ?? 20) });
   });
 });
 
@@ -52,7 +65,9 @@ if (!isArmReady && process.env.MUST_RUN === '1')
 describe.skipIf(!isArmReady)(
   `linking for AArch64${isArmReady ? '' : ' (skipped: no cross compiler or emulator)'}`,
   () => {
-    it('gives programs made at random the results that GNU ld gives them', { timeout: 1_800_000 }, () => {
+    it('gives programs made at random the results that GNU ld gives them, as images and in an application', {
+      timeout: 1_800_000,
+    }, () => {
       const count = Number(process.env.LINK_PROGRAMS ?? 6);
       compareWithLd({ machine: 'arm', compiler: 'aarch64-linux-gnu-gcc', emulator: ['qemu-aarch64-static'], count });
     });
@@ -77,24 +92,19 @@ function compareWithLd({ machine, compiler, emulator, count }: Comparison): void
     const files = [...objects, ...libraries];
     const { image } = linkElfPal({ objects: files, name: 'random', version: '1' });
     const paths = files.map(({ name }) => `${place.path}/${name}`);
-    const [program = '', ...rest] = [...emulator, buildProgram(place.path, 'call-pal', paths, compiler)];
+    const theirs = buildProgram(place.path, 'call-pal', paths, compiler);
+    const classic = intoApplication(place.path, [linkClassic({ objects: files, name: 'random-pal' })]);
+    const withPal = buildProgram(place.path, 'call-pal', classic, compiler, 'with-pal');
     for (const command of [0, 7]) {
+      const [expected, application] = [theirs, withPal].map((program) => runWith(emulator, program, command));
       const ours = runImage(place.path, loader, image, { command, emulator });
-      expect(`seed ${seed}: ${ours}`).toBe(`seed ${seed}: ${run(program, [...rest, String(command)])}`);
+      expect(`seed ${seed}: ${ours}`).toBe(`seed ${seed}: ${expected}`);
+      expect(`seed ${seed}: ${application}`).toBe(`seed ${seed}: ${expected}`);
     }
   }
 }
 
-function compileParts(directory: string, parts: readonly ProgramPart[], compiler: string) {
-  const made = parts.map(({ name, source, flags, isArchived }) => {
-    return { object: compile(directory, name, source, [...flagsFor(compiler), ...flags], compiler), isArchived };
-  });
-  const archived = made.filter(({ isArchived }) => isArchived).map(({ object }) => object.name);
-  const objects = made.filter(({ isArchived }) => !isArchived).map(({ object }) => object);
-  return { objects, libraries: archived.length === 0 ? [] : [archive(directory, 'libparts.a', archived)] };
-}
-
-/** Control-flow protection is an option of x86 compilers. */
-function flagsFor(compiler: string): readonly string[] {
-  return compiler === 'gcc' ? PAL_CFLAGS : PAL_CFLAGS.filter((flag) => !flag.startsWith('-fcf-protection'));
+function runWith(emulator: readonly string[], program: string, command: number): string {
+  const [first = program, ...rest] = [...emulator, program, String(command)];
+  return run(first, rest);
 }

@@ -4,7 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type ClassicPal, classicScript } from '../src/classic.js';
 import { PAL_SECTION, parsePalImage } from '../src/image.js';
+import type { ProgramPart } from './elf-programs.js';
 
 const programs = fileURLToPath(new URL('programs', import.meta.url));
 
@@ -54,8 +56,9 @@ export function buildProgram(
   name: 'load-pal' | 'call-pal',
   more: readonly string[] = [],
   compiler = 'gcc',
+  file: string = name,
 ): string {
-  const output = join(directory, name);
+  const output = join(directory, file);
   // The loader must not lie where PALs lie; the other one is linked as they are, at a fixed address.
   const kind = name === 'load-pal' ? ['-static-pie'] : ['-static', '-no-pie', '-z', 'noexecstack'];
   run(compiler, ['-O1', ...kind, join(programs, `${name}.c`), ...more, '-o', output], directory);
@@ -93,4 +96,31 @@ export function runImage(
   writeFileSync(file, loadable(image));
   const [program = loader, ...rest] = [...emulator, loader, file, String(command)];
   return run(program, rest);
+}
+
+/** Compiles the parts of a program, and packs those that are to be in an archive. */
+export function compileParts(directory: string, parts: readonly ProgramPart[], compiler: string) {
+  const made = parts.map(({ name, source, flags, isArchived }) => {
+    return { object: compile(directory, name, source, [...flagsFor(compiler), ...flags], compiler), isArchived };
+  });
+  const archived = made.filter(({ isArchived }) => isArchived).map(({ object }) => object.name);
+  const objects = made.filter(({ isArchived }) => !isArchived).map(({ object }) => object);
+  return { objects, libraries: archived.length === 0 ? [] : [archive(directory, 'libparts.a', archived)] };
+}
+
+/** Control-flow protection is an option of x86 compilers. */
+function flagsFor(compiler: string): readonly string[] {
+  return compiler === 'gcc' ? PAL_CFLAGS : PAL_CFLAGS.filter((flag) => !flag.startsWith('-fcf-protection'));
+}
+
+/** Writes objects and script; gives what the application's linker is told. */
+export function intoApplication(directory: string, pals: readonly ClassicPal[]): readonly string[] {
+  const script = join(directory, 'pals.ld');
+  writeFileSync(script, pals.length === 1 ? (pals[0]?.script ?? '') : classicScript(pals));
+  const objects = pals.map(({ name, object }) => {
+    const path = join(directory, `${name}.pal.o`);
+    writeFileSync(path, object);
+    return path;
+  });
+  return [...objects, '-T', script];
 }

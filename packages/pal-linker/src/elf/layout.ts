@@ -67,6 +67,8 @@ export const MAX_REGION = 256 * 1024 * 1024;
 export interface LayoutSizes {
   /** Where the first page lies. */
   readonly base: number;
+  /** Bytes that stay free between the merged sections; 0 unless given. */
+  readonly gap?: number;
   /** Slots of the global offset table. */
   readonly gotSlots: number;
   /** Bytes for `__pal_heap_start` to `__pal_heap_end`. */
@@ -106,7 +108,7 @@ export function planLayout(live: Live, sizes: LayoutSizes): Layout {
     }
     assertFits(name, cursor.address - start);
     if (cursor.address > start) merged.push({ name, address: start, size: cursor.address - start, inputs: placed });
-    cursor.address = alignUp(cursor.address, PAGE);
+    cursor.address = alignUp(cursor.address, PAGE) + (sizes.gap ?? 0);
   }
   const stack = placeRegion(cursor, sizes.stackBytes);
   const parameters = placeRegion(cursor, sizes.parameterBytes);
@@ -170,6 +172,15 @@ function placeRegion(cursor: Cursor, bytes: number): Region {
 /** The objects of which something is kept, in the order of the inputs, and in archives that of the members. */
 export function objectsInOrder({ sections }: Live): readonly LinkedObject[] {
   return [...sections.keys()].sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
+}
+
+/** The sections that are kept, in the order of their objects. */
+export function* keptSections(live: Live) {
+  for (const object of objectsInOrder(live)) yield* sectionsOf(object, live.sections.get(object) ?? new Set());
+}
+
+function* sectionsOf(object: LinkedObject, kept: ReadonlySet<number>) {
+  for (const section of object.elf.sections) if (kept.has(section.index)) yield { object, section };
 }
 
 type Inputs = Record<MergedName, Omit<PlacedSection, 'address'>[]>;

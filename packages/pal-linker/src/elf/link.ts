@@ -3,17 +3,21 @@ import { PalLinkerError } from '../error.js';
 import { buildPalImage, PAL_KIND, PAL_SECTION, type PalSection } from '../image.js';
 import {
   integerWithin,
+  limitFlags,
   type PalLimitOptions,
   type PalLimits,
   palParameters,
   parameterBytes,
   readLimits,
 } from '../parameters.js';
-import { isProvidedName, type Layout, MAX_REGION, objectsInOrder, PAGE, planLayout } from './layout.js';
-import { findLive, type Live } from './liveness.js';
+import { isProvidedName, keptSections, type Layout, MAX_REGION, PAGE, planLayout } from './layout.js';
+import { findLive } from './liveness.js';
+import { type MapEntry, mapOf } from './map.js';
 import type { ElfMachine } from './object.js';
-import { fillSection, planGot, sharedAddress } from './relocate.js';
-import { type Linkage, type LinkedObject, machineOf, type ObjectFile, openLinkage, sharedSymbol } from './symbols.js';
+import { fillSection, planGot, sharedAddress, slotRuleOf } from './relocate.js';
+import { type Linkage, machineOf, type ObjectFile, openLinkage, sharedSymbol } from './symbols.js';
+
+export type { MapEntry } from './map.js';
 
 /** What {@link linkElfPal} makes an image from. */
 export interface LinkElfPalOptions extends PalLimitOptions {
@@ -39,20 +43,6 @@ export interface LinkedElfPal {
   readonly image: Uint8Array;
   /** What went where: every function and object that was kept, in the order of addresses. */
   readonly map: readonly MapEntry[];
-}
-
-/** A section of an object in the image. */
-export interface MapEntry {
-  /** CODE, RODATA, DATA or BSS. */
-  readonly section: string;
-  /** Its address. */
-  readonly address: number;
-  /** Bytes. */
-  readonly size: number;
-  /** The object, `libc.a(memcpy.o)` for a member. */
-  readonly object: string;
-  /** The section of the object. */
-  readonly input: string;
 }
 
 /** Where PALs lie in their own address space: above the first pages, so that a null pointer leads nowhere. */
@@ -83,7 +73,7 @@ export function linkElfPal(options: LinkElfPalOptions): LinkedElfPal {
   const machine = machineOf(linkage);
   if (machine === undefined) throw new PalLinkerError('input', 'link PAL: expected an object, got none');
   const live = findLive(linkage, { roots, isProvided: isProvidedName });
-  const got = planGot(keptSections(live), machine);
+  const got = planGot(keptSections(live), slotRuleOf(machine));
   const layout = planLayout(live, { ...sizes, gotSlots: got.owners.length });
   const sections = layout.merged.map((section): Omit<PalSection, 'digest'> => {
     const content = section.name === 'BSS' ? NOTHING : fillSection(section, layout, got, machine);
@@ -92,7 +82,7 @@ export function linkElfPal(options: LinkElfPalOptions): LinkedElfPal {
   const entryAddress = codeAddress(linkage, layout, roots[0] ?? entry);
   const image = buildPalImage({
     kind: KINDS[machine],
-    flags: limits.replayProtected ? 1 : 0,
+    flags: limitFlags(limits),
     name: options.name,
     version: options.version,
     entry,
@@ -113,14 +103,6 @@ function readSizes(options: LinkElfPalOptions, limits: PalLimits) {
     heapBytes: integerWithin('heapBytes', options.heapBytes ?? 0, MAX_REGION),
     parameterBytes: parameterBytes(limits),
   };
-}
-
-function* keptSections(live: Live) {
-  for (const object of objectsInOrder(live)) yield* sectionsOf(object, live.sections.get(object) ?? new Set());
-}
-
-function* sectionsOf(object: LinkedObject, kept: ReadonlySet<number>) {
-  for (const section of object.elf.sections) if (kept.has(section.index)) yield { object, section };
 }
 
 function pages(bytes: number): number {
@@ -146,16 +128,4 @@ function memoryOf({ merged, stack, parameters }: Layout): { initialBytes: number
   const sections = merged.reduce((sum, { size }) => sum + pages(size), 0);
   const bytes = sections + stack.size + parameters.size;
   return { initialBytes: bytes, maximumBytes: bytes };
-}
-
-function mapOf({ merged }: Layout): readonly MapEntry[] {
-  return merged.flatMap(({ name, inputs }) =>
-    inputs.map(({ object, section, address }) => ({
-      section: name,
-      address,
-      size: section.size,
-      object: object.elf.name,
-      input: section.name,
-    })),
-  );
 }

@@ -72,7 +72,7 @@ interface Relaxed {
  * `mov name@GOTPCREL(%rip), %reg` becomes `lea name(%rip), %reg`; `call *name@GOTPCREL(%rip)` becomes `addr32 call name`, and
  * `jmp *name@GOTPCREL(%rip)` `jmp name; nop`. Others keep their slot.
  */
-function relaxed(content: Uint8Array, offset: number): Relaxed | undefined {
+export function relaxed(content: Uint8Array, offset: number): Relaxed | undefined {
   const opcode = content[offset - 2];
   const modRm = content[offset - 1];
   if (opcode === 0x8b && modRm !== undefined) return { octets: [0x8d, modRm], back: 0 };

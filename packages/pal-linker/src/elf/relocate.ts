@@ -57,20 +57,33 @@ export class GlobalOffsetTable {
   }
 }
 
+/** Whether a relocation needs a slot in the global offset table. */
+export type SlotRule = (
+  type: number,
+  content: Uint8Array,
+  offset: number,
+  object: LinkedObject,
+  symbol: number,
+) => boolean;
+
+/** The rule for a machine where every address is known. */
+export function slotRuleOf(machine: ElfMachine): SlotRule {
+  return machine === 'x86-64' ? needsGotX86 : needsGotArm;
+}
+
 /** Finds the slots that the kept sections need. Sections in the order of their objects, so that slots have an order too. */
-export function planGot(inputs: Iterable<Omit<PlacedSection, 'address'>>, machine: ElfMachine): GlobalOffsetTable {
+export function planGot(inputs: Iterable<Omit<PlacedSection, 'address'>>, needsSlot: SlotRule): GlobalOffsetTable {
   const got = new GlobalOffsetTable();
   for (const { object, section } of inputs) {
     eachRelocation(object.elf, section, (type, offset, symbol) => {
-      const isNeeded = machine === 'x86-64' ? needsGotX86(type, section.content, offset) : needsGotArm(type);
-      if (isNeeded) got.slotOf(object, symbol);
+      if (needsSlot(type, section.content, offset, object, symbol)) got.slotOf(object, symbol);
     });
   }
   return got;
 }
 
 /** The address of a symbol; 0 for one that is weak and that nobody defines. */
-function addressOf(layout: Layout, object: LinkedObject, index: number): number {
+export function addressOf(layout: Layout, object: LinkedObject, index: number): number {
   const shared = object.shared[index];
   if (shared) return sharedAddress(layout, shared);
   const symbol = object.elf.symbols[index];
@@ -96,16 +109,24 @@ export function fillSection(
   got: GlobalOffsetTable,
   machine: ElfMachine,
 ): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(section.size);
-  if (section.name === 'CODE' && machine === 'x86-64') bytes.fill(INT3);
+  const bytes = baseSection(section, machine);
   if (section.name === 'RODATA') fillGot(bytes, section.address, layout, got);
   const apply = machine === 'x86-64' ? relocateX86 : relocateArm;
   for (const input of section.inputs) {
     const start = input.address - section.address;
-    const content = bytes.subarray(start, start + input.section.size);
-    content.set(input.section.content);
-    relocateSection(input, { content, layout, got, apply });
+    relocateSection(input, { content: bytes.subarray(start, start + input.section.size), layout, got, apply });
   }
+  return bytes;
+}
+
+/** The bytes of a merged section as the objects have them. */
+export function baseSection(
+  { name, size, address, inputs }: MergedSection,
+  machine: ElfMachine,
+): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  if (name === 'CODE' && machine === 'x86-64') bytes.fill(INT3);
+  for (const input of inputs) bytes.set(input.section.content, input.address - address);
   return bytes;
 }
 
@@ -121,21 +142,55 @@ interface Filling {
 
 function relocateSection({ object, section, address }: PlacedSection, { content, layout, got, apply }: Filling): void {
   const put = new RelocationWriter(content, { object: object.elf.name, section: section.name });
-  const gotBase = layout.got.address;
+  const context = { layout, got, put, gotBase: layout.got.address };
   eachRelocation(object.elf, section, (type, offset, index, addend) => {
-    const symbol = object.shared[index]?.definition?.symbol ?? object.elf.symbols[index];
-    put.at(type, offset, symbol?.name);
-    if (symbol?.type === STT.GNU_IFUNC)
-      throw put.refuse('expected a symbol with a fixed address, got an indirect function');
-    const target = {
-      symbol: addressOf(layout, object, index),
-      addend,
-      size: symbol?.size ?? 0,
-      got: () => gotBase + 8 * got.slotOf(object, index),
-      gotBase,
-    };
+    const target = targetOf(context, object, { type, offset, index, addend });
     apply({ type, place: address + offset, target, put, content, offset });
   });
+}
+
+/** What {@link targetOf} looks things up in. */
+export interface TargetContext {
+  /** Where everything lies. */
+  readonly layout: Layout;
+  /** The slots. */
+  readonly got: GlobalOffsetTable;
+  /** Of the section that is relocated. */
+  readonly put: RelocationWriter;
+  /** The base that distances are counted from. */
+  readonly gotBase: number;
+}
+
+/** An entry of a table of relocations. */
+export interface RelocationEntry {
+  /** R_*. */
+  readonly type: number;
+  /** From the start of the section. */
+  readonly offset: number;
+  /** The number of the symbol. */
+  readonly index: number;
+  /** A. */
+  readonly addend: number;
+}
+
+/** What a relocation refers to; turns `put` to it. */
+export function targetOf(
+  { layout, got, put, gotBase }: TargetContext,
+  object: LinkedObject,
+  entry: RelocationEntry,
+): RelocationTarget {
+  const { type, offset, index, addend } = entry;
+  const symbol = object.shared[index]?.definition?.symbol ?? object.elf.symbols[index];
+  put.at(type, offset, symbol?.name);
+  if (symbol?.type === STT.GNU_IFUNC)
+    throw put.refuse('expected a symbol with a fixed address, got an indirect function');
+  return {
+    symbol: addressOf(layout, object, index),
+    addend,
+    size: symbol?.size ?? 0,
+    got: () => layout.got.address + 8 * got.slotOf(object, index),
+    gotBase,
+  };
 }
 
 function fillGot(bytes: Uint8Array, start: number, layout: Layout, got: GlobalOffsetTable): void {
@@ -159,7 +214,7 @@ const FORMS: Readonly<Record<NumberForm, { readonly bits: number; readonly least
 };
 
 /** Writes the results of relocations into one input section, and checks that they fit. */
-class RelocationWriter {
+export class RelocationWriter {
   readonly #view: DataView;
   readonly #length: number;
   readonly #place: PalLinkerPlace;
