@@ -17,6 +17,8 @@
  * - `relocation`: of a type that a PAL cannot have, or the value does not fit
  * - `thread-local`: code that is kept uses thread-local storage
  * - `constructor`: there are constructors, and the options refuse them
+ * - `tool`: a compiler or another program that is needed is missing or does not work (only when building)
+ * - `compile`: a compiler refused a source; `diagnostics` has what it said (only when building)
  * - `signature`: the image's signature block is missing, malformed, for another image, or not authentic
  */
 export type PalLinkerErrorCode =
@@ -34,7 +36,9 @@ export type PalLinkerErrorCode =
   | 'relocation'
   | 'thread-local'
   | 'constructor'
-  | 'signature';
+  | 'signature'
+  | 'tool'
+  | 'compile';
 
 /** Where something was refused; what does not apply is left out. */
 export interface PalLinkerPlace {
@@ -46,6 +50,20 @@ export interface PalLinkerPlace {
   readonly symbol?: string | undefined;
   /** Bytes from the start of the module, image or object; for relocations, from the start of the section. */
   readonly offset?: number | undefined;
+}
+
+/** One message of a compiler. */
+export interface PalDiagnostic {
+  /** `error` or `warning`. */
+  readonly severity: 'error' | 'warning';
+  /** What it says, without place. */
+  readonly message: string;
+  /** The file, as the compiler names it: relative to the base directory. */
+  readonly file: string;
+  /** The line, from 1. */
+  readonly line: number;
+  /** The column, from 1; 1 where the compiler names none. */
+  readonly column: number;
 }
 
 /** Thrown by every function of this package; switch on `code`. */
@@ -62,15 +80,23 @@ export class PalLinkerError extends Error {
   readonly symbol: string | undefined;
   /** Where in the module, image, object or section, in bytes from its start, where there is a place. */
   readonly offset: number | undefined;
+  /** What a compiler said, where `code` is `compile`; else empty. */
+  readonly diagnostics: readonly PalDiagnostic[];
 
   /** `problem` says what was expected and what was found; the place is added to the message. */
-  constructor(code: PalLinkerErrorCode, problem: string, place: PalLinkerPlace = {}, options?: ErrorOptions) {
+  constructor(
+    code: PalLinkerErrorCode,
+    problem: string,
+    place: PalLinkerPlace = {},
+    options: ErrorOptions & { readonly diagnostics?: readonly PalDiagnostic[] } = {},
+  ) {
     super(`${problem}${describe(place)}`, options);
     this.code = code;
     this.object = place.object;
     this.section = place.section;
     this.symbol = place.symbol;
     this.offset = place.offset;
+    this.diagnostics = options.diagnostics ?? [];
   }
 }
 

@@ -1,7 +1,7 @@
 /** Links object files and WebAssembly modules into deterministic, measured PAL images. */
 export { type LinkElfPalOptions, type LinkedElfPal, linkElfPal, type MapEntry, PAL_BASE } from './elf/link.js';
 export type { ObjectFile } from './elf/symbols.js';
-export { PalLinkerError, type PalLinkerErrorCode, type PalLinkerPlace } from './error.js';
+export { type PalDiagnostic, PalLinkerError, type PalLinkerErrorCode, type PalLinkerPlace } from './error.js';
 export {
   MAX_IMAGE_BYTES,
   MAX_SECTION_BYTES,
