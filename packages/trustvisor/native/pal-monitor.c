@@ -33,6 +33,14 @@
 #define MAX_SECTIONS 16u
 #define MAX_ADDRESS (1u << 30) /* one page directory */
 
+/* Memory that the application lends: a file that it has open too, or, where the isolate is elsewhere, memory of our own. */
+#define ARENA 4
+#define ARENA_SIZE (256u << 20)
+#define ARENA_PHYSICAL (2ull << 30)
+#define MAX_LENT 16u
+#define WINDOW (1ull << 30) /* where it appears to the PAL: a page directory of its own */
+#define WINDOW_TABLES ((ARENA_SIZE + MAX_LENT * 2 * PAGE + (1u << 21) - 1) >> 21)
+
 /* Below the PAL, which begins at 4 MiB: our own pages in its address space. */
 #define TSS_ADDRESS 0x3f8000u
 #define RETURN_ADDRESS 0x3fa000u
@@ -71,8 +79,18 @@ static unsigned char *image;
 static struct section sections[MAX_SECTIONS];
 static uint32_t section_count;
 static uint64_t entry, stack_end, stack_start, parameters;
-static uint32_t output_offset, output_size; /* the output buffer within the parameters */
+static uint32_t is_marshalled; /* parameters in registers and on the stack, and not two buffers */
+static uint32_t input_offset, input_size, output_offset, output_size; /* the buffers within the parameters */
 static uint32_t parameter_size;
+static unsigned char *arena;
+static uint32_t has_arena_file;
+
+struct lent {
+	uint64_t address, length, at, page_count;
+	uint32_t access, has_content;
+};
+static struct lent lents[MAX_LENT];
+static uint32_t lent_count;
 static int vcpu = -1;
 static struct kvm_run *run;
 static uint32_t run_size;
@@ -208,6 +226,13 @@ static unsigned char *memory_at(uint64_t address, uint64_t size, uint32_t access
 			continue;
 		return (s->access & access) == access ? s->memory + (address - s->address) : NULL;
 	}
+	for (uint32_t i = 0; i < lent_count; i++) {
+		const struct lent *l = &lents[i];
+		if (address < l->address || address - l->address > l->length || size > l->length - (address - l->address))
+			continue;
+		uint32_t allowed = ACCESS_READ | (l->access & ACCESS_WRITE);
+		return (allowed & access) == access ? arena + l->at + (address - l->address) : NULL;
+	}
 	return NULL;
 }
 
@@ -235,13 +260,18 @@ static int request(int fd, unsigned long number, void *argument)
 #define NO_EXECUTE (1ull << 63)
 
 static unsigned char *physical;
-static uint64_t physical_size, directory_at;
+static uint64_t physical_size, directory_at, window_at;
+
+static void set_page(uint64_t address, uint64_t value)
+{
+	uint64_t tables = address < WINDOW ? directory_at + 3 * PAGE : window_at + PAGE;
+	uint64_t table = tables + PAGE * ((address & (WINDOW - 1)) >> 21);
+	memcpy(physical + table + 8 * ((address >> 12) & 511), &value, 8);
+}
 
 static void map_page(uint64_t address, uint64_t target, uint64_t bits)
 {
-	uint64_t table = directory_at + PAGE * (3 + (address >> 21));
-	uint64_t value = target | bits | PRESENT;
-	memcpy(physical + table + 8 * ((address >> 12) & 511), &value, 8);
+	set_page(address, target | bits | PRESENT);
 }
 
 static void build_tables(uint32_t tables)
@@ -254,6 +284,12 @@ static void build_tables(uint32_t tables)
 	for (uint32_t i = 0; i < tables; i++) {
 		value = (directory_at + PAGE * (3ull + i)) | above;
 		memcpy(physical + directory_at + 2 * PAGE + 8 * i, &value, 8);
+	}
+	value = window_at | above;
+	memcpy(physical + directory_at + PAGE + 8, &value, 8);
+	for (uint32_t i = 0; i < WINDOW_TABLES; i++) {
+		value = (window_at + PAGE * (1ull + i)) | above;
+		memcpy(physical + window_at + 8 * i, &value, 8);
 	}
 	for (uint32_t i = 0; i < section_count; i++) {
 		const struct section *s = &sections[i];
@@ -339,6 +375,12 @@ static void make_machine(void)
 	int vm = request(kvm, KVM_CREATE_VM, NULL);
 	if (vm < 0)
 		fail("KVM_CREATE_VM");
+	int file = has_arena_file ? ARENA : -1;
+	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE,
+		     has_arena_file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, file, 0);
+	if (arena == MAP_FAILED)
+		fail("mmap of what can be lent");
+	madvise(arena, ARENA_SIZE, MADV_DONTDUMP);
 	uint64_t highest = LEAST_ADDRESS, at = 4 * PAGE; /* nothing, TSS, way back, thread */
 	for (uint32_t i = 0; i < section_count; i++) {
 		struct section *s = &sections[i];
@@ -349,12 +391,13 @@ static void make_machine(void)
 	}
 	uint32_t tables = (uint32_t)((highest + (1u << 21) - 1) >> 21);
 	directory_at = at;
-	physical_size = at + PAGE * (3ull + tables);
+	window_at = at + PAGE * (3ull + tables);
+	physical_size = window_at + PAGE * (1ull + WINDOW_TABLES);
 	physical = mmap(NULL, physical_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (physical == MAP_FAILED)
 		fail("mmap");
 	madvise(physical, physical_size, MADV_DONTDUMP);
-	mlock(physical, physical_size); /* as far as the limit allows */
+	mlock(physical, directory_at); /* as far as the limit allows */
 	for (uint32_t i = 0; i < section_count; i++)
 		sections[i].memory = physical + sections[i].physical;
 	fill_sections();
@@ -364,6 +407,12 @@ static void make_machine(void)
 						     .userspace_addr = (uint64_t)(uintptr_t)physical};
 	if (request(vm, KVM_SET_USER_MEMORY_REGION, &region))
 		fail("KVM_SET_USER_MEMORY_REGION");
+	struct kvm_userspace_memory_region lendable = {.slot = 1,
+						       .guest_phys_addr = ARENA_PHYSICAL,
+						       .memory_size = ARENA_SIZE,
+						       .userspace_addr = (uint64_t)(uintptr_t)arena};
+	if (request(vm, KVM_SET_USER_MEMORY_REGION, &lendable))
+		fail("KVM_SET_USER_MEMORY_REGION of what can be lent");
 	vcpu = request(vm, KVM_CREATE_VCPU, NULL);
 	if (vcpu < 0)
 		fail("KVM_CREATE_VCPU");
@@ -392,8 +441,12 @@ static void load(void)
 	stack_end = take_u64();
 	parameters = take_u64();
 	parameter_size = take_u32();
+	is_marshalled = take_u32();
+	input_offset = take_u32();
+	input_size = take_u32();
 	output_offset = take_u32();
 	output_size = take_u32();
+	has_arena_file = take_u32();
 	section_count = take_u32();
 	if (section_count > MAX_SECTIONS)
 		end(74);
@@ -420,7 +473,11 @@ static void load(void)
 	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (frame == MAP_FAILED)
 		fail("mmap");
+	if (is_marshalled)
+		return;
 	if (output_size < 16 || output_offset > parameter_size || output_size > parameter_size - output_offset)
+		end(77);
+	if (input_size < 16 || input_offset > parameter_size || input_size > parameter_size - input_offset)
 		end(77);
 }
 
@@ -464,6 +521,7 @@ static const struct slot services[][MAX_SLOTS] = {
 };
 enum {
 	SERVICE_COUNT = sizeof services / sizeof *services,
+	MEMORY_LENT = 12,
 	STATUS_BAD_PARAM = 1,
 	STATUS_SUCCESS = 0,
 	STATUS_SHORT_BUFFER = 5
@@ -586,12 +644,30 @@ static uint32_t give_outputs(void)
 	return is_short ? STATUS_SHORT_BUFFER : STATUS_SUCCESS;
 }
 
+/* Where the memory lies that was lent as reference `index`; nobody else needs to be asked. */
+static uint32_t tell_lent(uint32_t index, uint64_t address)
+{
+	unsigned char *at = memory_at(address, 24, ACCESS_READ | ACCESS_WRITE);
+	if (!at || index >= lent_count)
+		return STATUS_BAD_PARAM;
+	const struct lent *l = &lents[index];
+	uint32_t rest[2] = {l->access, 0};
+	memcpy(at, &l->address, 8);
+	memcpy(at + 8, &l->length, 8);
+	memcpy(at + 16, rest, 8);
+	return STATUS_SUCCESS;
+}
+
 /* Returns whether the PAL goes on. */
 static int serve(struct kvm_regs *r)
 {
 	uint32_t number = (uint32_t)r->rax;
 	if (number == 0 || number >= SERVICE_COUNT)
 		return 0;
+	if (number == MEMORY_LENT) {
+		r->rax = tell_lent((uint32_t)r->rdi, r->rsi);
+		return 1;
+	}
 	begin(ANSWER_SERVICE);
 	put_u8((uint8_t)number);
 	if (!take_parameters(services[number], r)) {
@@ -684,51 +760,184 @@ static enum fault run_until_end(struct kvm_regs *r, uint64_t *address)
 	}
 }
 
-/* Nothing of the last run is left in registers; memory is fresh where the PAL's state is kept outside. */
-static void prepare(uint32_t is_fresh, struct kvm_regs *start)
+/* Nothing of the last run is left in registers. */
+static void prepare(struct kvm_regs *start)
 {
-	if (is_fresh)
-		fill_sections();
 	struct kvm_fpu fpu = {.fcw = 0x37f, .mxcsr = 0x1f80};
 	if (request(vcpu, KVM_SET_SREGS, &machine_registers) || request(vcpu, KVM_SET_FPU, &fpu) ||
 	    request(vcpu, KVM_SET_REGS, start))
 		end(79);
 }
 
-static void run_entry(void)
+/*
+ * The pages of what is lent for this run appear in the PAL's address space, with a page between one reference and the next. Never
+ * executable; what is lent for reading cannot be written. The isolate has checked the ranges: a wrong one is not gone on with.
+ */
+static void lend(void)
 {
-	uint32_t limit = take_u32(), is_fresh = take_u32(), command = take_u32();
-	uint32_t input_offset = take_u32(), size = frame_size - frame_at;
-	struct kvm_regs r = {.rip = entry, .rflags = 0x3002, .rsp = stack_end - 8, .rdi = command};
-	if (size > parameter_size)
-		end(80);
-	r.rsi = parameters + input_offset;
-	r.rdx = parameters + output_offset;
-	r.rcx = parameters;
-	prepare(is_fresh, &r);
-	unsigned char *area = memory_at(parameters, parameter_size, ACCESS_READ | ACCESS_WRITE);
-	unsigned char *stack = memory_at(stack_end - 8, 8, ACCESS_READ | ACCESS_WRITE);
-	if (!area || !stack)
-		end(81);
-	memset(area, 0, parameter_size);
-	memcpy(area, take(size), size);
-	uint64_t back = RETURN_ADDRESS, address = 0;
-	memcpy(stack, &back, 8);
-	set_timer(limit);
-	enum fault fault = run_until_end(&r, &address);
-	set_timer(0);
-	if (fault) {
-		send_fault(fault, &r, address);
-		return;
+	uint64_t at = WINDOW;
+	uint32_t count = take_u32();
+	if (count > MAX_LENT)
+		end(84);
+	for (uint32_t i = 0; i < count; i++) {
+		struct lent *l = &lents[i];
+		l->access = take_u32();
+		l->at = take_u64();
+		l->length = take_u64();
+		l->has_content = take_u32();
+		if (l->length == 0 || l->at > ARENA_SIZE || l->length > ARENA_SIZE - l->at || l->has_content == has_arena_file)
+			end(85);
+		uint64_t first = l->at & ~(uint64_t)(PAGE - 1);
+		l->page_count = (l->at + l->length - first + PAGE - 1) / PAGE;
+		if (l->page_count + 1 > (WINDOW + ((uint64_t)WINDOW_TABLES << 21) - at) / PAGE)
+			end(86);
+		l->address = at + (l->at - first);
+		uint64_t bits = USER | NO_EXECUTE | (l->access & ACCESS_WRITE ? WRITABLE : 0);
+		for (uint64_t page = 0; page < l->page_count; page++)
+			map_page(at + page * PAGE, ARENA_PHYSICAL + first + page * PAGE, bits);
+		at += (l->page_count + 1) * PAGE;
+		if (l->has_content) {
+			uint32_t size = take_u32();
+			if (size != l->length)
+				end(87);
+			memcpy(arena + l->at, take(size), size);
+		}
+		lent_count = i + 1;
 	}
+}
+
+/*
+ * Takes it back. The processor, or a host that keeps page tables of its own for the guest, may remember what our tables said:
+ * dropping the pages from our own address space makes the host forget it (MMU notifier), whichever way it maps a guest. Memory of our
+ * own is zero after that; the file is as the PAL left it.
+ */
+static void take_back(void)
+{
+	for (uint32_t i = 0; i < lent_count; i++) {
+		const struct lent *l = &lents[i];
+		uint64_t address = l->address & ~(uint64_t)(PAGE - 1), first = l->at & ~(uint64_t)(PAGE - 1);
+		for (uint64_t page = 0; page < l->page_count; page++)
+			set_page(address + page * PAGE, 0);
+		if (madvise(arena + first, l->page_count * PAGE, MADV_DONTNEED))
+			end(88);
+	}
+	lent_count = 0;
+}
+
+/* What could be written, where it did not come from the file. */
+static void put_written(void)
+{
+	uint32_t count = 0, count_at = out_size;
+	put_u32(0);
+	for (uint32_t i = 0; i < lent_count; i++) {
+		const struct lent *l = &lents[i];
+		if (!l->has_content || !(l->access & ACCESS_WRITE))
+			continue;
+		put_u32((uint32_t)l->length);
+		put(arena + l->at, (uint32_t)l->length);
+		count++;
+	}
+	memcpy(out + count_at, &count, 4);
+}
+
+static void put_word(unsigned char *area, uint32_t offset, uint32_t value)
+{
+	memcpy(area + offset, &value, 4);
+}
+
+/* tzi_encode_buffer_t of both: return value, size, offset, size used. */
+static void set_buffers(unsigned char *area, struct kvm_regs *r, uint32_t command)
+{
+	uint32_t size = frame_size - frame_at;
+	if (size > input_size - 16)
+		end(80);
+	put_word(area, input_offset + 4, input_size - 16);
+	put_word(area, input_offset + 12, size);
+	memcpy(area + input_offset + 16, take(size), size);
+	put_word(area, output_offset + 4, output_size - 16);
+	r->rdi = command;
+	r->rsi = parameters + input_offset;
+	r->rdx = parameters + output_offset;
+	r->rcx = parameters;
+}
+
+#define MAX_ARGUMENTS 10u
+
+/* As the System V ABI says: six in registers, the rest on the stack, which is aligned at the call. */
+static uint64_t set_arguments(struct kvm_regs *r, const uint64_t arguments[MAX_ARGUMENTS], uint32_t count)
+{
+	uint64_t *registers[] = {(uint64_t *)&r->rdi, (uint64_t *)&r->rsi, (uint64_t *)&r->rdx,
+				 (uint64_t *)&r->rcx, (uint64_t *)&r->r8,  (uint64_t *)&r->r9};
+	uint32_t on_stack = count > 6 ? count - 6 : 0;
+	uint64_t top = (stack_end - 8ull * on_stack) & ~15ull;
+	for (uint32_t i = 0; i < count && i < 6; i++)
+		*registers[i] = arguments[i];
+	if (on_stack == 0)
+		return top;
+	unsigned char *stack = memory_at(top, 8ull * on_stack, ACCESS_READ | ACCESS_WRITE);
+	if (!stack)
+		end(81);
+	memcpy(stack, arguments + 6, 8ull * on_stack);
+	return top;
+}
+
+static void put_buffers(const unsigned char *area)
+{
 	/* rv, and as much of the output buffer as its header says is used; the isolate checks the header. */
 	uint32_t used;
 	memcpy(&used, area + output_offset + 8, 4);
 	if (used > output_size - 16)
 		used = 0;
-	begin(ANSWER_RETURNED);
 	put(area, 4);
 	put(area + output_offset, 16 + used);
+}
+
+static void run_entry(void)
+{
+	uint32_t limit = take_u32(), is_fresh = take_u32(), command = take_u32(), count = take_u32();
+	uint64_t arguments[MAX_ARGUMENTS] = {0}, address = 0;
+	if (count > MAX_ARGUMENTS)
+		end(89);
+	for (uint32_t i = 0; i < count; i++)
+		arguments[i] = take_u64();
+	lend();
+	if (is_fresh)
+		fill_sections();
+	struct kvm_regs r = {.rip = entry, .rflags = 0x3002};
+	unsigned char *area = memory_at(parameters, parameter_size, ACCESS_READ | ACCESS_WRITE);
+	if (!area)
+		end(81);
+	memset(area, 0, parameter_size);
+	uint32_t area_size = frame_size - frame_at;
+	if (is_marshalled && area_size > parameter_size)
+		end(80);
+	r.rsp = set_arguments(&r, arguments, count) - 8;
+	if (is_marshalled)
+		memcpy(area, take(area_size), area_size);
+	else
+		set_buffers(area, &r, command);
+	unsigned char *stack = memory_at(r.rsp, 8, ACCESS_READ | ACCESS_WRITE);
+	if (!stack)
+		end(81);
+	uint64_t back = RETURN_ADDRESS;
+	memcpy(stack, &back, 8);
+	prepare(&r);
+	set_timer(limit);
+	enum fault fault = run_until_end(&r, &address);
+	set_timer(0);
+	if (fault) {
+		take_back();
+		send_fault(fault, &r, address);
+		return;
+	}
+	begin(ANSWER_RETURNED);
+	put_u64(r.rax);
+	put_written();
+	if (is_marshalled)
+		put(area, area_size);
+	else
+		put_buffers(area);
+	take_back();
 	send_frame();
 }
 
@@ -739,7 +948,7 @@ static void run_entry(void)
 #define ALLOW_REQUEST(number)                                                                                               \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* From here on: read, write, the timer, and five requests to the vCPU. */
+/* From here on: read, write, the timer, giving pages back, and six requests to the vCPU. */
 static void confine(void)
 {
 	struct sock_filter code[] = {
@@ -753,6 +962,11 @@ static void confine(void)
 		ALLOW_CALL(SYS_restart_syscall),
 		ALLOW_CALL(SYS_setitimer),
 		ALLOW_CALL(SYS_exit_group),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 4),
+		LOAD(offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 		LOAD(offsetof(struct seccomp_data, args[0])),

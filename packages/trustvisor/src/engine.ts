@@ -1,12 +1,20 @@
 /** What engines have in common: how a PAL is loaded, run and ended, and where its parameters lie. */
 import { PAL_BUFFER_HEADER, PAL_SECTION, PAL_STATUS, type PalImage } from '@casemate/pal-linker';
 import { type PalFault, TrustvisorError } from './error.js';
+import type { Body } from './protocol.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 import type { ParameterLayout } from './worker-messages.js';
 
 /** How a run ended on its own. */
 export type RunOutcome =
-  | { readonly kind: 'returned'; readonly returnCode: number; readonly output: Uint8Array; readonly state: Uint8Array }
+  | {
+      readonly kind: 'returned';
+      readonly returnCode: number;
+      readonly output: Uint8Array;
+      readonly state: Uint8Array;
+      /** The bytes of the lent ranges that came with their bytes and could be written. */
+      readonly written: readonly Uint8Array[];
+    }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string };
 
 /** What the engine asks of the isolate while a PAL runs. */
@@ -17,10 +25,15 @@ export interface EngineHost {
   readonly print: (text: string) => void;
 }
 
+/** Memory lent for one run: of the arena from `at` on, or bytes of its own. `access`: 1 read, 2 write. */
+export type Lent = Body<3>['lent'][number];
+
 /** One request to the entry. */
 export interface Run {
   readonly command: number;
   readonly input: Uint8Array;
+  /** Its references 0, 1, 2… */
+  readonly lent: readonly Lent[];
   /** The PAL's state, for a replay-protected one. */
   readonly state: Uint8Array;
   /** Milliseconds. */
@@ -62,6 +75,13 @@ export function planLayout(image: PalImage): ParameterLayout {
   };
 }
 
+/** Where the section PARAM begins and ends. */
+export function parameterSection(image: PalImage): { readonly base: number; readonly end: number } {
+  const section = image.sections.find(({ type }) => type === PAL_SECTION.PARAM);
+  const base = Number(section?.address ?? 0);
+  return { base, end: base + (section?.memorySize ?? 0) };
+}
+
 function align8(length: number): number {
   return Math.ceil(length / 8) * 8;
 }
@@ -69,10 +89,18 @@ function align8(length: number): number {
 /** The services that are answered beside the PAL itself: its state, and what it prints. `undefined` for all others. */
 export function localService(
   call: ServiceCall,
-  local: { state: Uint8Array | undefined; readonly print: (text: string) => void },
+  local: {
+    state: Uint8Array | undefined;
+    lent: readonly { readonly address: number; readonly length: number; readonly access: number }[];
+    readonly print: (text: string) => void;
+  },
 ): ServiceReply | undefined {
   const [first = new Uint8Array(0)] = call.inputs;
   switch (call.name) {
+    case 'memory_lent': {
+      const range = local.lent[call.values[0] ?? 0];
+      return range ? { status: PAL_STATUS.SUCCESS, outputs: [memoryInfo(range)] } : statusOnly(PAL_STATUS.BAD_PARAM);
+    }
     case 'state_read':
       return local.state ? { status: PAL_STATUS.SUCCESS, outputs: [local.state] } : statusOnly(PAL_STATUS.UNAVAILABLE);
     case 'state_write':
@@ -85,6 +113,16 @@ export function localService(
     default:
       return undefined;
   }
+}
+
+/** u64 address, u64 length, u32 access, u32 0. */
+function memoryInfo({ address, length, access }: Parameters<typeof localService>[1]['lent'][number]): Uint8Array {
+  const info = new Uint8Array(24);
+  const view = new DataView(info.buffer);
+  view.setBigUint64(0, BigInt(address), true);
+  view.setBigUint64(8, BigInt(length), true);
+  view.setUint32(16, access, true);
+  return info;
 }
 
 /** tzi_encode_buffer_t: return value, size, offset, size used. */

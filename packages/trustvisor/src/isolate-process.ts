@@ -20,14 +20,17 @@ export interface IsolateProcess {
 
 const MAX_COMPLAINT = 4096;
 
-/** Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. For `kvm` it may start monitors. */
-export function startIsolate(engine: 'wasm' | 'kvm'): IsolateProcess {
+/**
+ * Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. For `kvm` it may start monitors. `arena`
+ * is the file with the shared memory, where there is one.
+ */
+export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined): IsolateProcess {
   const program = realpathSync(createRequire(import.meta.url).resolve('#isolate'));
   const child = spawn(process.execPath, [...confinement(dirname(program), engine), program], {
     env: {},
     cwd: '/',
     detached: true,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', arena ?? 'ignore'],
   });
   const stream = child.stdio[3];
   if (!(stream instanceof Duplex))

@@ -6,11 +6,11 @@ import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } fr
 import {
   type EngineHost,
   type EnginePal,
+  type Lent,
   localService,
   planLayout,
   type Run,
   type RunOutcome,
-  writeBufferHeader,
 } from './engine.js';
 import { type PalFault, TrustvisorError } from './error.js';
 import {
@@ -23,7 +23,10 @@ import {
   MAX_MONITOR_FRAME,
   type MonitorAnswer,
   type MonitorFault,
+  type RunRequest,
 } from './kvm-protocol.js';
+import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
+import { MAX_DATA, PAGE } from './protocol.js';
 import type { ParameterLayout } from './worker-messages.js';
 
 const SECTION_ACCESS: Readonly<Record<number, number>> = {
@@ -42,20 +45,28 @@ const NOTHING = new Uint8Array(0);
 /** How long the monitor may take beyond the PAL's own time, in milliseconds: then it is ended. */
 const PATIENCE = 1000;
 
+/** The monitor's path, and the file that holds what the application can lend. */
+interface MonitorProgram {
+  readonly program: string;
+  readonly arena: number | undefined;
+}
+
 /** A PAL in a machine of its own. The machine is made at the first need, and anew after it had to be ended. */
 export class KvmPal implements EnginePal {
   readonly inputCapacity: number;
   readonly #image: PalImage;
-  readonly #program: string;
+  readonly #program: MonitorProgram;
   readonly #host: EngineHost;
-  readonly #layout: ParameterLayout;
-  readonly #base: number;
+  /** Where the entry takes buffers. */
+  readonly #layout: ParameterLayout | undefined;
+  /** Where it takes parameters of its own. */
+  readonly #plan: MarshalPlan | undefined;
   readonly #isStateful: boolean;
   #monitor: Monitor | undefined;
   #isStale = false;
 
-  /** `program` is the monitor's path. Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
-  constructor(image: PalImage, program: string, host: EngineHost) {
+  /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
+  constructor(image: PalImage, program: MonitorProgram, host: EngineHost) {
     if (image.kind !== PAL_KIND.ELF_X86_64 || process.arch !== 'x64') {
       const problem = `the engine kvm runs images for x86-64 on such a processor, not kind ${image.kind} on ${process.arch}`;
       throw new TrustvisorError('unsupported-engine', `load PAL ${image.name}: ${problem}`);
@@ -63,9 +74,9 @@ export class KvmPal implements EnginePal {
     this.#image = image;
     this.#program = program;
     this.#host = host;
-    this.#layout = planLayout(image);
-    this.#base = this.#layout.returnCode;
-    this.inputCapacity = this.#layout.inputCapacity;
+    this.#layout = isMarshalled(image) ? undefined : planLayout(image);
+    this.#plan = isMarshalled(image) ? planMarshalling(image) : undefined;
+    this.inputCapacity = this.#layout?.inputCapacity ?? MAX_DATA;
     this.#isStateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
   }
 
@@ -82,19 +93,20 @@ export class KvmPal implements EnginePal {
 
   async run(run: Run): Promise<RunOutcome> {
     if (run.signal?.aborted) throw this.#aborted();
-    await this.load(run.timeLimit);
+    const call = this.#plan?.prepare(run.input);
+    if (this.#monitor === undefined) await this.load(run.timeLimit);
     const monitor = this.#monitor;
     if (run.signal?.aborted || monitor === undefined) throw this.#aborted();
-    const local = { state: this.#isStateful ? run.state : undefined, print: this.#host.print };
+    const local = { state: this.#isStateful ? run.state : undefined, lent: [], print: this.#host.print };
     const isFresh = this.#isStateful || this.#isStale;
     // Until it has returned, what the memory holds is not to be gone on with.
     this.#isStale = true;
-    let answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, isFresh))));
+    let answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, isFresh, call))));
     while (answer.type === 'service') {
       const reply = localService(answer.call, local) ?? (await this.#host.service(answer.call));
       answer = await this.#limited(monitor, run, monitor.ask(encodeReply(reply)));
     }
-    if (answer.type === 'returned') return this.#returned(answer, local.state);
+    if (answer.type === 'returned') return this.#returned(answer, call, local.state);
     if (answer.type !== 'fault') throw this.#unexpected(answer);
     return this.#faulted(answer.fault, run.timeLimit);
   }
@@ -117,34 +129,57 @@ export class KvmPal implements EnginePal {
       stackEnd: stack.address + BigInt(stack.memorySize),
       parameters: parameters.address,
       parameterSize: parameters.memorySize,
-      outputOffset: this.#layout.output - this.#base,
-      outputSize: PAL_BUFFER_HEADER + this.#layout.outputCapacity,
+      ...this.#bufferPlaces(),
+      hasArena: this.#program.arena === undefined ? 0 : 1,
       sections: sections.map(({ type, address, memorySize, content }) => {
         return { address, size: memorySize, access: SECTION_ACCESS[type] ?? 0, content };
       }),
     };
   }
 
-  #runRequest({ command, input, timeLimit }: Run, isFresh: boolean) {
-    const inputOffset = this.#layout.input - this.#base;
-    const outputOffset = this.#layout.output - this.#base;
-    const parameters = new Uint8Array(outputOffset + PAL_BUFFER_HEADER);
-    const view = new DataView(parameters.buffer);
-    writeBufferHeader(view, inputOffset, this.#layout.inputCapacity, input.length);
-    parameters.set(input, inputOffset + PAL_BUFFER_HEADER);
-    writeBufferHeader(view, outputOffset, this.#layout.outputCapacity, 0);
-    return { timeLimit, isFresh: isFresh ? 1 : 0, command: command >>> 0, inputOffset, parameters };
+  #bufferPlaces() {
+    const layout = this.#layout;
+    if (layout === undefined) return { isMarshalled: 1, inputOffset: 0, inputSize: 0, outputOffset: 0, outputSize: 0 };
+    return {
+      isMarshalled: 0,
+      inputOffset: layout.input - layout.returnCode,
+      inputSize: PAL_BUFFER_HEADER + layout.inputCapacity,
+      outputOffset: layout.output - layout.returnCode,
+      outputSize: PAL_BUFFER_HEADER + layout.outputCapacity,
+    };
   }
 
-  #returned({ returnCode, output }: Returned, state: Uint8Array = NOTHING): RunOutcome {
-    const length = new DataView(output.buffer, output.byteOffset).getUint32(8, true);
-    if (length > this.#layout.outputCapacity) {
-      const problem = `expected an output of at most ${this.#layout.outputCapacity} bytes, got ${length}`;
+  #runRequest({ command, input, timeLimit, lent }: Run, isFresh: boolean, call: PreparedCall | undefined): RunRequest {
+    return {
+      timeLimit,
+      isFresh: isFresh ? 1 : 0,
+      command: command >>> 0,
+      arguments: call?.arguments ?? [],
+      lent: this.#program.arena === undefined ? placed(lent) : lent.map(inArena),
+      content: call?.area ?? input,
+    };
+  }
+
+  #returned(
+    { result, content, written }: Returned,
+    call: PreparedCall | undefined,
+    state: Uint8Array = NOTHING,
+  ): RunOutcome {
+    if (call !== undefined) {
+      this.#isStale = false;
+      const returnCode = Number(BigInt.asUintN(32, result));
+      return { kind: 'returned', returnCode, output: call.output(content), state, written };
+    }
+    const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+    const length = view.getUint32(12, true);
+    const from = 4 + PAL_BUFFER_HEADER;
+    if (length > content.length - from) {
+      const problem = `expected an output of at most ${this.#layout?.outputCapacity} bytes, got ${length}`;
       return { kind: 'fault', fault: 'malformed-output', problem };
     }
     this.#isStale = false;
-    const content = output.slice(PAL_BUFFER_HEADER, PAL_BUFFER_HEADER + length);
-    return { kind: 'returned', returnCode, output: content, state };
+    const output = content.slice(from, from + length);
+    return { kind: 'returned', returnCode: view.getUint32(0, true), output, state, written };
   }
 
   #faulted(fault: MonitorFault, timeLimit: number): RunOutcome {
@@ -189,6 +224,20 @@ export class KvmPal implements EnginePal {
   #unexpected({ type }: MonitorAnswer): TrustvisorError {
     return new TrustvisorError('protocol', `run PAL ${this.#image.name}: the monitor answered ${type}`);
   }
+}
+
+function inArena({ access, at, length }: Lent): RunRequest['lent'][number] {
+  return { access, at: BigInt(at), length: BigInt(length), content: [] };
+}
+
+/** Where application and monitor share nothing: the bytes, each on pages of their own in the monitor's memory. */
+function placed(lent: readonly Lent[]): RunRequest['lent'] {
+  let next = 0;
+  return lent.map(({ access, length, content }) => {
+    const at = next;
+    next += Math.ceil(length / PAGE) * PAGE;
+    return { access, at: BigInt(at), length: BigInt(length), content };
+  });
 }
 
 const FAULTS: Readonly<Record<(typeof FAULT_KINDS)[number], PalFault>> = {
@@ -251,8 +300,9 @@ class Monitor {
   #waiting: { resolve(answer: MonitorAnswer): void; reject(error: unknown): void } | undefined;
   #error: TrustvisorError | undefined;
 
-  constructor(program: string) {
-    this.#process = spawn(program, [], { env: {}, cwd: '/', stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+  constructor({ program, arena }: MonitorProgram) {
+    const stdio = ['ignore', 'ignore', 'ignore', 'pipe', arena ?? 'ignore'] as const;
+    this.#process = spawn(program, [], { env: {}, cwd: '/', stdio: [...stdio] });
     this.#ended = new Promise((resolve) => {
       this.#process.once('error', (error) => {
         this.#fail(new TrustvisorError('unsupported-engine', `start the monitor: ${error.message}`, { cause: error }));

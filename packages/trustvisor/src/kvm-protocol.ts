@@ -25,26 +25,49 @@ export const LoadRequest = struct('load', {
   stackEnd: u64le,
   parameters: u64le,
   parameterSize: u32le,
+  isMarshalled: u32le,
+  inputOffset: u32le,
+  inputSize: u32le,
   outputOffset: u32le,
   outputSize: u32le,
+  hasArena: u32le,
   sections: array('sections', u32le, Section, { max: 16 }),
 });
 /** The value of the codec of the same name. */
 export type LoadRequest = Infer<typeof LoadRequest>;
 
-/** One run; `parameters` are the bytes at the beginning of the section PARAM, the rest of it is zero. */
+const Bytes = sizedBytes('bytes', u32le, { max: MAX_MONITOR_FRAME });
+
+const Lent = struct('lent', {
+  access: u32le,
+  at: u64le,
+  length: u64le,
+  content: array('contents', u32le, Bytes, { max: 1 }),
+});
+
+/**
+ * One run. Where the entry takes buffers, `content` is the input behind its header; where it takes parameters of its own, they are
+ * `arguments`, and `content` are the bytes at the beginning of the section PARAM.
+ */
 export const RunRequest = struct('run', {
   timeLimit: u32le,
   isFresh: u32le,
   command: u32le,
-  inputOffset: u32le,
-  parameters: rest('parameters', MAX_MONITOR_FRAME),
+  arguments: array('arguments', u32le, u64le, { max: 10 }),
+  lent: array('lent', u32le, Lent, { max: 16 }),
+  content: rest('content', MAX_MONITOR_FRAME),
 });
 /** The value of the codec of the same name. */
 export type RunRequest = Infer<typeof RunRequest>;
 
 const Failed = struct('failed', { errno: u32le, step: rest('step', 200) });
-const Returned = struct('returned', { returnCode: u32le, output: rest('output', MAX_MONITOR_FRAME) });
+const Returned = struct('returned', {
+  result: u64le,
+  written: array('written', u32le, Bytes, { max: 16 }),
+  content: rest('content', MAX_MONITOR_FRAME),
+});
+/** What a run gave: rax, the lent bytes that it could write, and return code and output buffer or the parameters. */
+export type MonitorReturn = Infer<typeof Returned>;
 const Fault = struct('fault', {
   kind: u8,
   address: u64le,
@@ -76,7 +99,7 @@ export type MonitorAnswer =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly errno: number; readonly step: string }
   | { readonly type: 'service'; readonly call: ServiceCall }
-  | { readonly type: 'returned'; readonly returnCode: number; readonly output: Uint8Array }
+  | ({ readonly type: 'returned' } & MonitorReturn)
   | { readonly type: 'fault'; readonly fault: MonitorFault };
 
 const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3 } as const;

@@ -6,9 +6,10 @@ import type { TpmTransport } from '@casemate/tpm';
 import { Channel, type Outgoing } from './channel.js';
 import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
+import { isMarshalled } from './marshal.js';
 import type { LastRequest } from './options.js';
 import { PlatformTpm } from './platform-tpm.js';
-import { type Body, ENGINE, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { type Body, ENGINE, MAX_ARENA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
 import { type Engines, measurementOf, type PalHost, RegisteredPal } from './registered-pal.js';
 import type { BlobStore } from './store.js';
 
@@ -35,6 +36,7 @@ class Monitor {
   readonly #engines: Engines;
   readonly #pals = new Map<number, RegisteredPal>();
   readonly #calls = new Map<number, AbortController>();
+  readonly #loans = new Loans();
   #opened: Opened | undefined;
   #registering: Promise<unknown> = Promise.resolve();
   #nextPal = 1;
@@ -127,17 +129,22 @@ class Monitor {
     const { name, version } = parsed;
     const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];
     const { measurement, identity } = pal;
-    return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, measurement, identity, last } };
+    const entry = { isMarshalled: isMarshalled(parsed) ? 1 : 0, parameters: parsed.parameters } as const;
+    return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, measurement, identity, ...entry, last } };
   }
 
-  async #invoke(request: number, { pal, command, input, timeLimit }: Body<3>): Promise<Outgoing> {
+  async #invoke(request: number, { pal: id, lent, timeLimit, ...given }: Body<3>): Promise<Outgoing> {
+    const pal = this.#pal(id);
+    assertLent(lent, this.#engines.arena !== undefined);
+    const loan = this.#loans.take(lent);
     const controller = new AbortController();
     this.#calls.set(request, controller);
     try {
-      const call = { command, input, timeLimit: limited(timeLimit), signal: controller.signal };
-      return { type: MESSAGE.INVOKED, body: await this.#pal(pal).invoke(call) };
+      const call = { ...given, lent, timeLimit: limited(timeLimit), signal: controller.signal };
+      return { type: MESSAGE.INVOKED, body: await pal.invoke(call) };
     } finally {
       this.#calls.delete(request);
+      this.#loans.give(loan);
     }
   }
 
@@ -229,6 +236,57 @@ function parseOrRefuse(image: Uint8Array) {
   } catch (error) {
     if (!(error instanceof PalLinkerError)) throw error;
     throw new TrustvisorError('refused', `register PAL: ${error.message}`, { cause: error });
+  }
+}
+
+type Lent = Body<3>['lent'][number];
+
+/** The arena's ranges that calls under way may use. What one of them may write, no other may see. */
+class Loans {
+  readonly #all = new Set<Lent>();
+
+  take(lent: readonly Lent[]): readonly Lent[] {
+    const ranges = lent.filter(({ content }) => content.length === 0);
+    const taken: Lent[] = [];
+    for (const range of ranges) {
+      if ([...this.#all].some((other) => conflict(range, other))) {
+        this.give(taken);
+        const problem = `the range of ${range.length} bytes at ${range.at} overlaps one that is lent already`;
+        throw new TrustvisorError('input', `lend memory: ${problem}`);
+      }
+      this.#all.add(range);
+      taken.push(range);
+    }
+    return taken;
+  }
+
+  give(ranges: readonly Lent[]): void {
+    for (const range of ranges) this.#all.delete(range);
+  }
+}
+
+function conflict(a: Lent, b: Lent): boolean {
+  if (a.access === 1 && b.access === 1) return false;
+  return a.at < b.at + b.length && b.at < a.at + a.length;
+}
+
+/** The application says where it lies: everything is checked. */
+function assertLent(lent: readonly Lent[], hasArena: boolean): void {
+  let total = 0;
+  for (const { at, length, content } of lent) {
+    const [bytes] = content;
+    total += length;
+    const problem =
+      bytes === undefined && !hasArena
+        ? 'there is no shared memory, expected its bytes'
+        : bytes !== undefined && bytes.length !== length
+          ? `expected ${length} bytes, got ${bytes.length}`
+          : length === 0
+            ? 'expected at least one byte'
+            : at > MAX_ARENA || length > MAX_ARENA - at || total > MAX_ARENA
+              ? `expected a range within ${MAX_ARENA} bytes, got ${length} at ${at}`
+              : undefined;
+    if (problem) throw new TrustvisorError('input', `lend memory: ${problem}`);
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a Trustvisor and a PAL are made from, and what they give back. */
 import type { Duplex } from 'node:stream';
 import type { TpmTransport } from '@casemate/tpm';
+import type { Lending } from './shared-memory.js';
 import type { BlobStore } from './store.js';
 
 /** What {@link openTrustvisor} is made from. */
@@ -47,6 +48,12 @@ export interface InvokeOptions {
   readonly timeLimit?: number;
   /** Ends the call with code `aborted`. */
   readonly signal?: AbortSignal;
+  /**
+   * Memory that the PAL may use until it returns: its references 0, 1, 2… in this order, at most 16. On `kvm` the pages are mapped
+   * into its address space and taken out again; on `wasm`, and where the isolate is elsewhere, the bytes are copied there and
+   * back. After a fault what it could write may hold anything. A replay-protected PAL takes none.
+   */
+  readonly lend?: readonly Lending[];
 }
 
 /** What a PAL's entry returned. */
@@ -55,6 +62,14 @@ export interface InvokeResult {
   readonly returnCode: number;
   /** The records that the PAL put behind the header of its output buffer. */
   readonly output: Uint8Array;
+}
+
+/** What a PAL's entry with parameters of its own returned. */
+export interface InvokeWithResult {
+  /** What the function returned; 0 where it returns nothing. */
+  readonly returnCode: number;
+  /** For each parameter: the bytes behind a pointer that goes out, all of its size; `undefined` for all others. */
+  readonly values: readonly (Uint8Array | undefined)[];
 }
 
 /** A TPM2_Quote by the PAL's micro-TPM. */

@@ -7,11 +7,12 @@ import {
   type PalServiceName,
   type PalStatus,
 } from '@casemate/pal-linker';
-import { localService, writeBufferHeader } from './engine.js';
-import type { PalFault } from './error.js';
+import { type Lent, localService, writeBufferHeader } from './engine.js';
+import { type PalFault, TrustvisorError } from './error.js';
 import { callService, type ServiceCall, type ServiceReply } from './service-plan.js';
+import { readFully, writeFully } from './shared-memory.js';
 import { type PalExports, palExports, type WasmModule, WebAssembly } from './web-assembly.js';
-import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.js';
+import type { FromWorker, MarshalledCall, ParameterLayout, ToWorker, WorkerStart } from './worker-messages.js';
 
 const HEADER = PAL_BUFFER_HEADER;
 const NOTHING = new Uint8Array(0);
@@ -22,12 +23,16 @@ let module: WasmModule | undefined;
 let current: PalExports | undefined;
 let running = false;
 /** The state of the run, where there is one, and the way out for text. */
-const local: Parameters<typeof localService>[1] = { state: undefined, print: (text) => send({ kind: 'print', text }) };
+const local: Parameters<typeof localService>[1] = {
+  state: undefined,
+  lent: [],
+  print: (text) => send({ kind: 'print', text }),
+};
 
 port.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'run':
-      send(run(message.command, message.input, message.state));
+      send(run(message));
       return;
     case 'wipe':
       wipe();
@@ -61,20 +66,21 @@ function instantiate(compiled: WasmModule): PalExports {
   return exports;
 }
 
-function run(command: number, input: Uint8Array, given: Uint8Array): FromWorker {
+function run({ command, input, state, lent, call }: Extract<ToWorker, { readonly kind: 'run' }>): FromWorker {
   if (module === undefined) return { kind: 'fault', fault: 'other', problem: 'the module did not load' };
   try {
     if (start.stateful || current === undefined) current = instantiate(module);
-    local.state = start.stateful ? given : undefined;
-    writeInput(current, input);
+    local.state = start.stateful ? state : undefined;
+    const window = openWindow(current, lent);
+    local.lent = window;
+    const finish = () => closeWindow(current ?? fail(), window);
     running = true;
-    const { layout } = start;
-    current.pal(command | 0, layout.input, layout.output, layout.returnCode);
-    return readOutput(current);
+    return call ? callWith(current, call, finish) : callBuffers(current, { command, input }, finish);
   } catch (error) {
     return endWithFault(error);
   } finally {
     running = false;
+    local.lent = [];
     if (start.stateful) wipe();
   }
 }
@@ -85,8 +91,32 @@ function endWithFault(error: unknown): FromWorker {
   return { kind: 'fault', fault: faultOf(error), problem: describe(error) };
 }
 
-function writeInput({ memory }: PalExports, input: Uint8Array): void {
+function fail(): never {
+  throw new Error('the PAL is gone');
+}
+
+type Finish = () => readonly Uint8Array[];
+
+/** `pal(command, in, out, rv)`. */
+function callBuffers(exports: PalExports, given: { command: number; input: Uint8Array }, finish: Finish): FromWorker {
   const { layout } = start;
+  if (layout === undefined) throw new Error('expected values for the parameters');
+  writeInput(exports, layout, given.input);
+  exports.pal(given.command | 0, layout.input, layout.output, layout.returnCode);
+  const outcome = readOutput(exports, layout);
+  return outcome.kind === 'returned' ? { ...outcome, written: finish() } : outcome;
+}
+
+/** An entry with parameters of its own. */
+function callWith(exports: PalExports, call: MarshalledCall, finish: Finish): FromWorker {
+  const { base } = start.section;
+  new Uint8Array(exports.memory.buffer).set(call.area, base);
+  const returnCode = (exports.pal(...call.arguments) ?? 0) >>> 0;
+  const output = new Uint8Array(exports.memory.buffer).slice(base, base + call.area.length);
+  return { kind: 'returned', returnCode, output, state: local.state ?? NOTHING, written: finish() };
+}
+
+function writeInput({ memory }: PalExports, layout: ParameterLayout, input: Uint8Array): void {
   const view = new DataView(memory.buffer);
   writeBufferHeader(view, layout.input, layout.inputCapacity, input.length);
   new Uint8Array(memory.buffer).set(input, layout.input + HEADER);
@@ -94,8 +124,54 @@ function writeInput({ memory }: PalExports, input: Uint8Array): void {
   view.setUint32(layout.returnCode, 0, true);
 }
 
-function readOutput({ memory }: PalExports): FromWorker {
-  const { layout } = start;
+/** A lent range with its place in the PAL's memory. */
+interface Placed extends Lent {
+  readonly address: number;
+}
+
+/** Copies what is lent into memory above the parameters, which the PAL's own memory manager does not reach. */
+function openWindow({ memory }: PalExports, lent: readonly Lent[]): readonly Placed[] {
+  if (lent.length === 0) return [];
+  let address = start.section.end;
+  const placed = lent.map((range) => {
+    const here = { ...range, address };
+    address += align16(range.length);
+    return here;
+  });
+  const missing = address - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / 65536));
+  for (const range of placed) if ((range.access & 1) !== 0) fill(bytesOf(memory, range), range);
+  return placed;
+}
+
+function fill(target: Uint8Array, { at, content: [content] }: Lent): void {
+  if (content !== undefined) target.set(content);
+  else if (start.arena !== undefined) readFully(start.arena, at, target);
+}
+
+/** Copies what could be written back, and leaves zeros. */
+function closeWindow({ memory }: PalExports, placed: readonly Placed[]): readonly Uint8Array[] {
+  const written: Uint8Array[] = [];
+  for (const range of placed) {
+    const bytes = bytesOf(memory, range);
+    if ((range.access & 2) !== 0) {
+      if (range.content.length > 0) written.push(bytes.slice());
+      else if (start.arena !== undefined) writeFully(start.arena, range.at, bytes);
+    }
+    bytes.fill(0);
+  }
+  return written;
+}
+
+function bytesOf(memory: PalExports['memory'], { address, length }: Placed): Uint8Array {
+  return new Uint8Array(memory.buffer, address, length);
+}
+
+function align16(length: number): number {
+  return Math.ceil(length / 16) * 16;
+}
+
+function readOutput({ memory }: PalExports, layout: ParameterLayout): FromWorker {
   const view = new DataView(memory.buffer);
   const length = view.getUint32(layout.output + 8, true);
   if (length > layout.outputCapacity) {
@@ -110,6 +186,7 @@ function readOutput({ memory }: PalExports): FromWorker {
     returnCode: view.getUint32(layout.returnCode, true),
     output,
     state: local.state ?? NOTHING,
+    written: [],
   };
 }
 
@@ -147,6 +224,7 @@ function describe(error: unknown): string {
 
 function faultOf(error: unknown): PalFault {
   if (error instanceof ServiceFault) return 'service';
+  if (error instanceof TrustvisorError) return 'other';
   if (error instanceof RangeError) return /call stack/.test(error.message) ? 'stack-overflow' : 'other';
   const text = describe(error);
   return FAULT_TEXTS.find(([pattern]) => pattern.test(text))?.[1] ?? 'other';

@@ -1,5 +1,5 @@
 /** The messages between application and isolate: one frame format, requests both ways, bounded everywhere. */
-import { MAX_IMAGE_BYTES } from '@casemate/pal-linker';
+import { MAX_IMAGE_BYTES, PalParameter } from '@casemate/pal-linker';
 import {
   array,
   bytes,
@@ -18,13 +18,22 @@ import {
 } from '@casemate/wire';
 
 /** Both ends must speak this version. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** The largest frame behind its u32 length, in bytes. */
 export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
 
 /** The largest input, output and state of a PAL, in bytes. */
 export const MAX_DATA = 1024 * 1024;
+
+/** Bytes in a page. */
+export const PAGE = 4096;
+
+/** All shared memory of one Trustvisor, and what one call may be lent, in bytes. */
+export const MAX_ARENA = 256 * 1024 * 1024;
+
+/** How many ranges of memory one call may be lent. */
+export const MAX_LENT = 16;
 
 /** The largest blob of the store, in bytes: a snapshot of state and last output. */
 const MAX_BLOB = 3 * MAX_DATA;
@@ -76,6 +85,14 @@ const Open = struct('OPEN', {
   storageKeyName: sizedBytes('STORAGE_KEY_NAME', u8, { max: 66 }),
 });
 
+/** A range of lent memory: of the arena from `at` on, or, where there is no arena, the bytes themselves. */
+const Lent = struct('LENT', {
+  access: oneOf('ACCESS', u8, [1, 2, 3]),
+  at: u32,
+  length: u32,
+  content: array('CONTENTS', u8, sizedBytes('LENT_BYTES', u32, { max: MAX_FRAME }), { max: 1 }),
+});
+
 const Last = struct('LAST_REQUEST', {
   sequence: u64,
   command: u32,
@@ -92,6 +109,8 @@ const Registered = struct('REGISTERED', {
   version: text('PAL_VERSION', u8, { max: 64 }),
   measurement: bytes('MEASUREMENT', 32),
   identity: sizedBytes('IDENTITY', u16, { max: 1024 }),
+  isMarshalled: oneOf('IS_MARSHALLED', u8, [0, 1]),
+  parameters: array('PARAMETERS', u8, PalParameter, { max: 10 }),
   last: array('LAST_REQUESTS', u8, Last, { max: 1 }),
 });
 
@@ -102,7 +121,10 @@ export const Message = struct('MESSAGE', {
   body: union('type', {
     1: Open,
     2: struct('REGISTER', { timeLimit: u32, image: sizedBytes('IMAGE', u32, { max: MAX_IMAGE_BYTES }) }),
-    3: struct('INVOKE', { pal: u32, command: u32, timeLimit: u32, input: data('INPUT') }),
+    3: struct('INVOKE', {
+      ...{ pal: u32, command: u32, timeLimit: u32, input: data('INPUT') },
+      lent: array('LENT', u8, Lent, { max: MAX_LENT }),
+    }),
     4: struct('QUOTE', { pal: u32, mask: u8, nonce: sizedBytes('NONCE', u8, { max: 64 }) }),
     5: struct('UNREGISTER', { pal: u32 }),
     6: empty,
@@ -114,7 +136,10 @@ export const Message = struct('MESSAGE', {
     20: struct('PRINT', { pal: u32, text: text('PRINT_TEXT', u16, { max: 16384 }) }),
     32: struct('OPENED', { ephemeral: oneOf('EPHEMERAL', u8, [0, 1]) }),
     33: Registered,
-    34: struct('INVOKED', { returnCode: u32, output: data('OUTPUT') }),
+    34: struct('INVOKED', {
+      ...{ returnCode: u32, output: data('OUTPUT') },
+      written: array('WRITTEN', u8, sizedBytes('WRITTEN_BYTES', u32, { max: MAX_FRAME }), { max: MAX_LENT }),
+    }),
     35: struct('QUOTED', {
       quoted: sizedBytes('QUOTED', u16, { max: 4096 }),
       signature: sizedBytes('SIGNATURE', u16, { max: 4096 }),

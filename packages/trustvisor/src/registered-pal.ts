@@ -5,8 +5,9 @@ import type { EngineHost, EnginePal, Run, RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
 import { KvmPal } from './kvm-engine.js';
+import { isMarshalled, planMarshalling } from './marshal.js';
 import { MicroTpm } from './micro-tpm.js';
-import type { InvokeResult, LastRequest, PalQuote } from './options.js';
+import type { LastRequest, PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
 import { deriveKey, deterministicRandom } from './seal.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
@@ -19,6 +20,8 @@ export interface Engines {
   readonly workerUrl: URL;
   /** The monitor of the engine kvm, where it may be used. */
   readonly kvmMonitor: string | undefined;
+  /** The file that holds the application's shared memory, where there is one. */
+  readonly arena: number | undefined;
 }
 
 /** What every PAL of an isolate is made with. */
@@ -32,6 +35,9 @@ export interface PalHost {
 
 /** A request to the entry, with its limits. */
 export type Call = Omit<Run, 'state'>;
+
+/** What it gave. */
+export type CallResult = Pick<Extract<RunOutcome, { readonly kind: 'returned' }>, 'returnCode' | 'output' | 'written'>;
 
 const MAX_WAITING = 64;
 
@@ -98,11 +104,17 @@ export class RegisteredPal {
   }
 
   /** Calls the entry, after the calls before it. */
-  invoke(call: Call): Promise<InvokeResult> {
+  invoke(call: Call): Promise<CallResult> {
+    if (this.#history !== undefined && call.lent.length > 0) {
+      const problem = 'it is protected against replay: what it is lent could not be given to it again';
+      throw new TrustvisorError('input', `lend memory to PAL ${this.image.name}: ${problem}`);
+    }
     if (call.input.length > this.#engine.inputCapacity) {
       const problem = `expected an input of at most ${this.#engine.inputCapacity} bytes, got ${call.input.length}`;
       throw new TrustvisorError('input', `call PAL ${this.image.name}: ${problem}`);
     }
+    // A request that cannot be carried out must not become part of the history.
+    if (isMarshalled(this.image)) planMarshalling(this.image).prepare(call.input);
     const signal = call.signal ? AbortSignal.any([call.signal, this.#closing.signal]) : this.#closing.signal;
     return this.#inTurn(() => this.#call({ ...call, signal }));
   }
@@ -141,9 +153,9 @@ export class RegisteredPal {
     }
   }
 
-  async #call(call: Call): Promise<InvokeResult> {
+  async #call(call: Call): Promise<CallResult> {
     const outcome = this.#history ? await this.#protectedRun(this.#history, call) : await this.#freeRun(call);
-    if (outcome.kind === 'returned') return { returnCode: outcome.returnCode, output: outcome.output };
+    if (outcome.kind === 'returned') return outcome;
     const message = `run PAL ${this.image.name}: ${outcome.problem}`;
     throw new TrustvisorError('fault', message, { fault: outcome.fault });
   }
@@ -171,7 +183,7 @@ export class RegisteredPal {
   async #rollForward(limits: Pick<Call, 'timeLimit' | 'signal'>): Promise<void> {
     const pending = this.#history?.pending;
     if (this.#history === undefined || pending === undefined) return;
-    await this.#carryOut(this.#history, { ...limits, ...pending }, true);
+    await this.#carryOut(this.#history, { ...limits, ...pending, lent: [] }, true);
   }
 
   /**
@@ -194,9 +206,10 @@ export class RegisteredPal {
 }
 
 /** An image for the processor runs in a virtual machine, where that is asked for; everything else is WebAssembly. */
-function openEngine(image: PalImage, { workerUrl, kvmMonitor }: Engines, host: EngineHost): EnginePal {
-  if (image.kind === PAL_KIND.WASM || kvmMonitor === undefined) return new WasmPal(image, workerUrl, host);
-  return new KvmPal(image, kvmMonitor, host);
+function openEngine(image: PalImage, engines: Engines, host: EngineHost): EnginePal {
+  const { kvmMonitor } = engines;
+  if (image.kind === PAL_KIND.WASM || kvmMonitor === undefined) return new WasmPal(image, engines, host);
+  return new KvmPal(image, { program: kvmMonitor, arena: engines.arena }, host);
 }
 
 interface Made {

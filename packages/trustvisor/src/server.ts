@@ -12,5 +12,5 @@ import { serve } from './monitor.js';
 export function serveIsolate(stream: Duplex): Promise<void> {
   const isolate = pathToFileURL(createRequire(import.meta.url).resolve('#isolate'));
   const kvmMonitor = fileURLToPath(new URL('bin/linux-x64/casemate-pal-monitor', isolate));
-  return serve(stream, { workerUrl: new URL('pal-worker.js', isolate), kvmMonitor });
+  return serve(stream, { workerUrl: new URL('pal-worker.js', isolate), kvmMonitor, arena: undefined });
 }

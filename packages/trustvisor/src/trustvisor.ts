@@ -1,10 +1,20 @@
 /** The application's side: opening an isolate, registering PALs in it, and calling them. */
 import type { Duplex } from 'node:stream';
+import type { PalParameter } from '@casemate/pal-linker';
 import { Channel, type Outgoing } from './channel.js';
 import { TrustvisorError } from './error.js';
 import { type IsolateProcess, startIsolate } from './isolate-process.js';
-import type { InvokeOptions, InvokeResult, LastRequest, PalQuote, TrustvisorOptions } from './options.js';
+import { encodeValues, type PalValue, splitOutput } from './marshal.js';
+import type {
+  InvokeOptions,
+  InvokeResult,
+  InvokeWithResult,
+  LastRequest,
+  PalQuote,
+  TrustvisorOptions,
+} from './options.js';
 import { type Body, ENGINE, MAX_DATA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import { openArenaFile, type SharedMemory, SharedPool } from './shared-memory.js';
 import { assertBlobName } from './store.js';
 
 /** A registered PAL. */
@@ -33,6 +43,14 @@ export interface Pal extends AsyncDisposable {
    * call or registration, whose `lastRequest` tells.
    */
   invoke(command: number, input: Uint8Array, options?: InvokeOptions): Promise<InvokeResult>;
+  /** The parameters of its entry, where they are its own (`parameters` of the linkers); undefined where it takes buffers. */
+  readonly parameters: readonly PalParameter[] | undefined;
+  /**
+   * Calls an entry with parameters of its own: one value for each. An integer of 4 or 8 bytes may be signed or unsigned. For a pointer
+   * `values` holds at most as many bytes as it has, or `null` for the null pointer; the PAL finds a copy of them, with zeros behind, and
+   * what goes out comes back as a copy. Throws like {@link Pal.invoke}, and `input` where a value does not fit its parameter.
+   */
+  invokeWith(values: readonly PalValue[], options?: InvokeOptions): Promise<InvokeWithResult>;
   /** A TPM2_Quote over uPCRs (uPCR 0 unless given) with `nonce` (at most 64 bytes) as qualifying data. */
   quote(nonce: Uint8Array, options?: { readonly pcrs?: readonly number[] }): Promise<PalQuote>;
   /** Wipes the PAL's memory and keys in the isolate and forgets it. A call under way ends with `aborted`. */
@@ -55,6 +73,11 @@ export interface Trustvisor extends AsyncDisposable {
    * for a replay-protected one `replay` or `sealed-state` where its state is not the latest, or not authentic.
    */
   register(image: Uint8Array, options?: { readonly timeLimit?: number }): Promise<Pal>;
+  /**
+   * Allocates memory that can be lent to PALs: `size` bytes, zeroed, on pages of their own; at most 256 MiB in all. Throws
+   * {@link TrustvisorError} with code `input` or `memory`.
+   */
+  allocateShared(size: number): Promise<SharedMemory>;
   /** Unregisters all PALs and ends the isolate. */
   close(): Promise<void>;
 }
@@ -65,8 +88,10 @@ export interface Trustvisor extends AsyncDisposable {
  */
 export async function openTrustvisor(options: TrustvisorOptions): Promise<Trustvisor> {
   const request = openRequest(options);
-  const isolate = options.isolate ? undefined : startIsolate(options.engine ?? 'wasm');
-  const client = new Client(options, options.isolate ?? isolate?.stream, isolate);
+  const arena = options.isolate ? undefined : openArenaFile();
+  const shared = new SharedPool(arena);
+  const isolate = options.isolate ? undefined : startIsolate(options.engine ?? 'wasm', arena);
+  const client = new Client(options, shared, options.isolate ?? isolate?.stream, isolate);
   try {
     await client.open(request);
     return client;
@@ -115,12 +140,19 @@ class Client implements Trustvisor {
   readonly #options: TrustvisorOptions;
   readonly #isolate: IsolateProcess | undefined;
   readonly #channel: Channel;
+  readonly #shared: SharedPool;
   readonly #names = new Map<number, { readonly name: string; readonly version: string }>();
   #closing: Promise<void> | undefined;
 
-  constructor(options: TrustvisorOptions, stream: Duplex | undefined, isolate: IsolateProcess | undefined) {
+  constructor(
+    options: TrustvisorOptions,
+    shared: SharedPool,
+    stream: Duplex | undefined,
+    isolate: IsolateProcess | undefined,
+  ) {
     if (stream === undefined) throw new TrustvisorError('refused', 'open Trustvisor: expected a stream to an isolate');
     this.#options = options;
+    this.#shared = shared;
     this.engine = options.engine ?? 'wasm';
     this.#isolate = isolate;
     this.pid = isolate?.pid;
@@ -143,6 +175,10 @@ class Client implements Trustvisor {
     return this.#palOf(body);
   }
 
+  async allocateShared(size: number): Promise<SharedMemory> {
+    return this.#shared.allocate(size);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -159,6 +195,7 @@ class Client implements Trustvisor {
     const patience = setTimeout(kill, CLOSING_PATIENCE);
     await ended;
     clearTimeout(patience);
+    this.#shared.close();
   }
 
   async #close(): Promise<void> {
@@ -173,6 +210,7 @@ class Client implements Trustvisor {
 
   #palOf(body: Body<33>): Pal {
     const { pal, name, version, measurement, identity } = body;
+    const parameters = body.isMarshalled === 1 ? body.parameters : undefined;
     const [last] = body.last;
     const unregister = () => this.#unregister(pal);
     return {
@@ -181,7 +219,18 @@ class Client implements Trustvisor {
       measurement,
       identity,
       lastRequest: last && lastRequestOf(last),
-      invoke: (command, input, options) => this.#invoke(pal, command, input, options),
+      parameters,
+      invoke: async (command, input, options) => {
+        if (parameters !== undefined)
+          throw new TrustvisorError('input', `call PAL ${name}: expected values, got an input`);
+        return this.#invoke(pal, command, input, options);
+      },
+      invokeWith: async (values, options) => {
+        if (parameters === undefined)
+          throw new TrustvisorError('input', `call PAL ${name}: expected an input, got values`);
+        const { returnCode, output } = await this.#invoke(pal, 0, encodeValues(parameters, values), options);
+        return { returnCode, values: splitOutput(parameters, values, output) };
+      },
       quote: (nonce, options) => this.#quote(pal, nonce, options?.pcrs ?? [0]),
       unregister,
       [Symbol.asyncDispose]: unregister,
@@ -190,9 +239,27 @@ class Client implements Trustvisor {
 
   async #invoke(pal: number, command: number, input: Uint8Array, options: InvokeOptions = {}): Promise<InvokeResult> {
     const timeLimit = wholeNumber('timeLimit', options.timeLimit ?? DEFAULT_CALL_TIME);
-    const body = { pal, command: wholeNumber('command', command), timeLimit, input: bytesOf('input', input, MAX_DATA) };
-    const { signal } = options;
+    const plain = {
+      pal,
+      command: wholeNumber('command', command),
+      timeLimit,
+      input: bytesOf('input', input, MAX_DATA),
+    };
+    const { signal, lend } = options;
     if (signal?.aborted) throw new TrustvisorError('aborted', 'call PAL: the caller gave it up');
+    if (lend === undefined || lend.length === 0) return resultOf(await this.#call({ ...plain, lent: [] }, signal));
+    const loan = this.#shared.lend(lend);
+    let written: readonly Uint8Array[] | undefined;
+    try {
+      const body = await this.#call({ ...plain, lent: loan.ranges }, signal);
+      written = body.written;
+      return resultOf(body);
+    } finally {
+      loan.end(written);
+    }
+  }
+
+  async #call(body: Body<3>, signal: AbortSignal | undefined): Promise<Body<34>> {
     const { id, reply } = this.#channel.start({ type: MESSAGE.INVOKE, body }, MESSAGE.INVOKED);
     const abort = () => this.#channel.notify({ type: MESSAGE.ABORT, body: { request: id } });
     signal?.addEventListener('abort', abort, { once: true });
@@ -261,6 +328,10 @@ class Client implements Trustvisor {
 }
 
 const NOTHING = { ended: Promise.resolve(''), kill: () => undefined };
+
+function resultOf({ returnCode, output }: Body<34>): InvokeResult {
+  return { returnCode, output };
+}
 
 function content(found: Uint8Array | undefined): Outgoing {
   return { type: MESSAGE.CONTENT, body: { content: found === undefined ? [] : [found] } };

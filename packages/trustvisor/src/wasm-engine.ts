@@ -1,10 +1,15 @@
 /** The engine `wasm`: one worker thread of the isolate for each PAL, stopped when its time is up. */
 import { Worker } from 'node:worker_threads';
-import { PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
-import { type EngineHost, type EnginePal, planLayout, type Run, type RunOutcome } from './engine.js';
+import { PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
+import { type EngineHost, type EnginePal, parameterSection, planLayout, type Run, type RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
+import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
+import { MAX_DATA } from './protocol.js';
+import type { Engines } from './registered-pal.js';
 import type { ServiceCall } from './service-plan.js';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.js';
+
+const NOTHING = new Uint8Array(0);
 
 /** A PAL in a worker thread. The thread is started at the first need, and anew after it had to be stopped. */
 export class WasmPal implements EnginePal {
@@ -13,10 +18,13 @@ export class WasmPal implements EnginePal {
   readonly #workerUrl: URL;
   readonly #start: Omit<WorkerStart, 'signal'>;
   readonly #host: EngineHost;
+  /** Where the entry takes parameters of its own, and how many bytes each has in WebAssembly. */
+  readonly #plan: MarshalPlan | undefined;
+  readonly #sizes: readonly number[];
   #thread: Thread | undefined;
 
   /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
-  constructor(image: PalImage, workerUrl: URL, host: EngineHost) {
+  constructor(image: PalImage, { workerUrl, arena }: Pick<Engines, 'workerUrl' | 'arena'>, host: EngineHost) {
     if (image.kind !== PAL_KIND.WASM) {
       throw new TrustvisorError(
         'unsupported-engine',
@@ -24,11 +32,14 @@ export class WasmPal implements EnginePal {
       );
     }
     const code = image.sections.find(({ type }) => type === PAL_SECTION.CODE)?.content ?? new Uint8Array(0);
-    const layout = planLayout(image);
+    const layout = isMarshalled(image) ? undefined : planLayout(image);
+    this.#plan = isMarshalled(image) ? planMarshalling(image) : undefined;
+    this.#sizes = image.parameters.map(({ type, size }) => (type === PAL_PARAMETER.INTEGER ? size : 4));
     this.#name = image.name;
-    this.inputCapacity = layout.inputCapacity;
+    this.inputCapacity = layout?.inputCapacity ?? MAX_DATA;
     this.#workerUrl = workerUrl;
-    this.#start = { code, layout, stateful: (image.flags & PAL_FLAGS.replayProtected) !== 0 };
+    const section = parameterSection(image);
+    this.#start = { code, layout, section, arena, stateful: (image.flags & PAL_FLAGS.replayProtected) !== 0 };
     this.#host = host;
   }
 
@@ -46,13 +57,17 @@ export class WasmPal implements EnginePal {
 
   async run(run: Run): Promise<RunOutcome> {
     if (run.signal?.aborted) throw this.#aborted();
-    await this.load(run.timeLimit);
+    const prepared = this.#plan?.prepare(run.input);
+    if (this.#thread === undefined) await this.load(run.timeLimit);
     if (run.signal?.aborted) throw this.#aborted();
     const thread = this.#thread;
     if (thread === undefined) throw new TrustvisorError('closed', `run PAL ${this.#name}: it was closed`);
-    thread.send({ kind: 'run', command: run.command, input: run.input, state: run.state });
+    const { command, input, state, lent } = run;
+    const call = prepared && { arguments: this.#numbers(prepared), area: prepared.area };
+    thread.send({ kind: 'run', command, input: call ? NOTHING : input, state, lent, call });
     const end = await this.#limited(thread, run, thread.next());
-    if (end.kind === 'returned' || end.kind === 'fault') return end;
+    if (end.kind === 'returned') return prepared ? { ...end, output: prepared.output(end.output) } : end;
+    if (end.kind === 'fault') return end;
     this.#drop(thread);
     throw new TrustvisorError('refused', `run PAL ${this.#name}: expected a result, got ${end.kind}`);
   }
@@ -61,6 +76,13 @@ export class WasmPal implements EnginePal {
     const thread = this.#thread;
     this.#thread = undefined;
     if (thread !== undefined) await thread.wipeAndEnd();
+  }
+
+  /** As JavaScript gives them to WebAssembly: signed, and the long ones as bigint. */
+  #numbers(call: PreparedCall): readonly (number | bigint)[] {
+    return call.arguments.map((value, i) =>
+      this.#sizes[i] === 8 ? BigInt.asIntN(64, value) : Number(BigInt.asIntN(32, value)),
+    );
   }
 
   /** Waits for `end`, but stops the thread when time is up or the caller gives up. */

@@ -3,12 +3,13 @@
 /** Linear memory. */
 interface WasmMemory {
   readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
 }
 
 /** What the linker leaves exported. */
 export interface PalExports {
   readonly memory: WasmMemory;
-  readonly pal: (command: number, input: number, output: number, returnCode: number) => void;
+  readonly pal: (...parameters: readonly (number | bigint)[]) => number | undefined;
 }
 
 /** A compiled module. */

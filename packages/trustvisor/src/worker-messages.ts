@@ -1,4 +1,5 @@
 /** What passes between the isolate's control thread and the thread that runs one PAL. Both ends are ours. */
+import type { Lent } from './engine.js';
 import type { PalFault } from './error.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 
@@ -19,16 +20,35 @@ export interface ParameterLayout {
 /** What a worker starts with. */
 export interface WorkerStart {
   readonly code: Uint8Array;
-  readonly layout: ParameterLayout;
+  /** Where the buffers lie; where there is none, the entry takes parameters of its own. */
+  readonly layout: ParameterLayout | undefined;
+  /** Where the section PARAM begins and ends. */
+  readonly section: { readonly base: number; readonly end: number };
   /** Fresh memory for every run, state handed in and out. */
   readonly stateful: boolean;
+  /** The file with the shared memory, where there is one. */
+  readonly arena: number | undefined;
   /** One i32 that is 1 when the reply to a service call waits. */
   readonly signal: Int32Array;
 }
 
+/** A call with parameters of its own. */
+export interface MarshalledCall {
+  readonly arguments: readonly (number | bigint)[];
+  /** From the beginning of the section PARAM on. */
+  readonly area: Uint8Array;
+}
+
 /** To the worker. */
 export type ToWorker =
-  | { readonly kind: 'run'; readonly command: number; readonly input: Uint8Array; readonly state: Uint8Array }
+  | {
+      readonly kind: 'run';
+      readonly command: number;
+      readonly input: Uint8Array;
+      readonly state: Uint8Array;
+      readonly lent: readonly Lent[];
+      readonly call: MarshalledCall | undefined;
+    }
   | { readonly kind: 'service-reply'; readonly reply: ServiceReply }
   | { readonly kind: 'wipe' };
 
@@ -39,8 +59,10 @@ export type FromWorker =
   | {
       readonly kind: 'returned';
       readonly returnCode: number;
+      /** Or the area, where there is one. */
       readonly output: Uint8Array;
       readonly state: Uint8Array;
+      readonly written: readonly Uint8Array[];
     }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string }
   | { readonly kind: 'service'; readonly call: ServiceCall }

@@ -24,7 +24,16 @@ const messages: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     type: fc.constant(MESSAGE.INVOKE),
     id: fc.nat(),
-    body: fc.record({ pal: fc.nat(), command: fc.nat(), timeLimit: fc.nat(), input: fc.uint8Array({ maxLength: 50 }) }),
+    body: fc.record({
+      ...{ pal: fc.nat(), command: fc.nat(), timeLimit: fc.nat(), input: fc.uint8Array({ maxLength: 50 }) },
+      lent: fc.array(
+        fc.record({
+          ...{ access: fc.constantFrom(1 as const, 2 as const, 3 as const), at: fc.nat(), length: fc.nat() },
+          content: fc.array(fc.uint8Array({ maxLength: 9 }), { maxLength: 1 }),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
   }),
   fc.record({
     type: fc.constant(MESSAGE.CONTENT),

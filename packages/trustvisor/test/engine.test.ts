@@ -4,7 +4,7 @@ import type { ServiceCall } from '../src/service-plan.js';
 import { WasmPal } from '../src/wasm-engine.js';
 import { link, ROGUE, rogue, SERVICE, services } from './pals.js';
 
-const WORKER = new URL('../dist/pal-worker.js', import.meta.url);
+const ENGINES = { workerUrl: new URL('../dist/pal-worker.js', import.meta.url), arena: undefined };
 const NONE = new Uint8Array(0);
 const text = (value: string) => new TextEncoder().encode(value);
 
@@ -13,7 +13,7 @@ const printed: string[] = [];
 const calls: ServiceCall[] = [];
 
 function load(image: Uint8Array): WasmPal {
-  const pal = new WasmPal(parsePalImage(image), WORKER, {
+  const pal = new WasmPal(parsePalImage(image), ENGINES, {
     service: async (call) => {
       calls.push(call);
       return { status: PAL_STATUS.SUCCESS, outputs: [text('from the other side'), new Uint8Array(32)] };
@@ -25,7 +25,7 @@ function load(image: Uint8Array): WasmPal {
 }
 
 const run = (pal: WasmPal, command: number, input = NONE, timeLimit = 5000, signal?: AbortSignal) =>
-  pal.run({ command, input, state: NONE, timeLimit, signal });
+  pal.run({ command, input, state: NONE, lent: [], timeLimit, signal });
 
 afterEach(async () => {
   await Promise.all(open.splice(0).map((pal) => pal.close()));
@@ -108,7 +108,7 @@ describe('the engine wasm', () => {
     if (code === undefined) throw new Error('expected a section');
     const pal = new WasmPal(
       { ...image, sections: [{ ...code, content: code.content.subarray(0, -1) }, ...others] },
-      WORKER,
+      ENGINES,
       { service: async () => ({ status: 0, outputs: [] }), print: () => undefined },
     );
     await expect(pal.load(1000)).rejects.toMatchObject({ code: 'refused' });
