@@ -16,12 +16,19 @@ export function makeContext(
 ): BaseContext {
   const texts = (name: string): readonly string[] => (values[name] ?? []).filter((value) => typeof value === 'string');
   const text = (name: string): string | undefined => texts(name).at(-1);
-  const secret = async (name: string): Promise<Uint8Array | undefined> => {
+  // Read once: a descriptor is empty after that, and nobody wants to be asked twice.
+  const secrets = new Map<string, Promise<Uint8Array | undefined>>();
+  const readOnce = async (name: string): Promise<Uint8Array | undefined> => {
     const file = text(`${name}-file`);
     const source = text(name);
     if (file !== undefined && source !== undefined) throw usage(`give one of --${name} and --${name}-file`);
     const from = source ?? (file === undefined ? undefined : file === '-' ? '-' : `file:${file}`);
     return from === undefined ? undefined : await readSecret(from, name, surroundings);
+  };
+  const secret = async (name: string): Promise<Uint8Array | undefined> => {
+    const reading = secrets.get(name) ?? readOnce(name);
+    secrets.set(name, reading);
+    return (await reading)?.slice();
   };
   return {
     surroundings,

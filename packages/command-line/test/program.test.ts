@@ -128,7 +128,7 @@ describe('a program', () => {
     expect([...readFileSync(out)]).toEqual([1, 2, 0xff]);
     expect(statSync(out).mode & 0o777).toBe(0o600);
     expect(readdirSync(directory).filter((name) => name.startsWith('.'))).toEqual([]);
-    expect((await run(['letter', 'write', '--out', '/nowhere/letter'])).code).toBe(EXIT.FAILED);
+    expect((await run(['letter', 'write', '--out', join(directory, 'nowhere', 'letter')])).code).toBe(EXIT.FAILED);
   });
 
   it('tells failures of its own and of its packages, for people and as JSON, and lets defects through', async () => {

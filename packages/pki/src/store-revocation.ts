@@ -62,13 +62,17 @@ function parseRevocation(name: string, text: string): RevokedCertificate {
 export async function takeCrlNumber(path: string, issuer: string): Promise<bigint> {
   const directory = await directoryOf(path, issuer);
   await using _lock = await takeLock(join(directory, 'lock'));
-  const file = join(directory, 'crl-number');
-  let last = 0n;
+  const number = (await lastCrlNumber(path, issuer)) + 1n;
+  await writeFileAtomic(join(directory, 'crl-number'), `${number}\n`);
+  return number;
+}
+
+/** The number of an authority's last CRL; 0 where there was none. */
+export async function lastCrlNumber(path: string, issuer: string): Promise<bigint> {
   try {
-    last = BigInt((await readFile(file, 'utf8')).trim());
+    return BigInt((await readFile(join(await directoryOf(path, issuer), 'crl-number'), 'utf8')).trim());
   } catch (error) {
-    if (!isCode(error, 'ENOENT')) throw error;
+    if (isCode(error, 'ENOENT')) return 0n;
+    throw error;
   }
-  await writeFileAtomic(file, `${last + 1n}\n`);
-  return last + 1n;
 }

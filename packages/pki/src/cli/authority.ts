@@ -51,7 +51,8 @@ export async function openAuthority(context: Context, name: string): Promise<Ope
   };
 }
 
-async function assertStore(path: string): Promise<void> {
+/** Throws a {@link Failure} where there is no authority in a directory. */
+export async function assertStore(path: string): Promise<void> {
   const found = await stat(join(path, 'hierarchy')).catch(() => undefined);
   if (found === undefined)
     throw new Failure(

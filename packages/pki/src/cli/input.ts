@@ -39,15 +39,19 @@ export function momentOf(context: Context): Date {
 /** The profile that an option names: by its name, or in a JSON file. */
 export async function profileOf(name: string, context: Context): Promise<CertificateProfile> {
   const word = context.text(name);
-  if (word === undefined)
-    throw usage(`--${name} is missing`, `Give one of ${profileNames().join(', ')}, or a JSON file.`);
+  if (word !== undefined) return await profileNamed(word, name, context);
+  throw usage(`--${name} is missing`, `Give one of ${profileNames().join(', ')}, or a JSON file.`);
+}
+
+/** The profile with this name, or in this JSON file; `option` is for the complaint. */
+export async function profileNamed(word: string, option: string, context: Context): Promise<CertificateProfile> {
   const named = Object.entries({ ...PROFILES, ...TRUSTME_PROFILES }).find(
     ([key, profile]) => key === word || profile.name === word,
   );
   if (named !== undefined) return named[1];
   if (!word.endsWith('.json'))
     throw usage(
-      `--${name}: there is no profile "${word}"`,
+      `--${option}: there is no profile "${word}"`,
       `Give one of ${profileNames().join(', ')}, or a JSON file.`,
     );
   return parseProfile(new TextDecoder().decode(await readInputFile(word, context.surroundings)), word);

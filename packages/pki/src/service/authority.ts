@@ -32,6 +32,8 @@ export interface CrlSchedule {
   readonly overlap?: number;
   /** Where the delta lists are published, for the complete list to name. */
   readonly freshestCrlUri?: string;
+  /** The number of the first list, for a CA that published elsewhere before; 1 without it. */
+  readonly firstNumber?: number;
 }
 
 /** One CA of an engine. */
@@ -359,7 +361,8 @@ class Engine implements CertificateAuthority {
     const delta = await this.store.newestCrl(name, 'delta');
     if (kind === 'delta' && complete === undefined) return this.publishCrl(authority, 'complete');
     const base = kind === 'delta' ? complete : undefined;
-    const number = Math.max(complete?.number ?? 0, delta?.number ?? 0) + 1;
+    const last = Math.max(complete?.number ?? 0, delta?.number ?? 0);
+    const number = Math.max(last + 1, schedule.firstNumber ?? 1);
     const thisUpdate = new Date(Math.floor(this.now().getTime() / 1000) * 1000);
     const life = base === undefined ? (schedule.every ?? DAY) : (schedule.deltaEvery ?? HOUR);
     const nextUpdate = new Date(thisUpdate.getTime() + life + (schedule.overlap ?? HOUR));

@@ -43,7 +43,7 @@ export async function openSqliteStore(path: string, options: SqliteStoreOptions 
     prepare(database, path, options.busyTimeout ?? 10_000);
   } catch (error) {
     database.close();
-    throw error;
+    throw isNoDatabase(error) ? otherFile(path, error) : error;
   }
   return storeOn(database);
 }
@@ -54,10 +54,7 @@ function prepare(database: Sqlite, path: string, timeout: number): void {
   const version = pragma(database, 'user_version');
   const isFresh = owner === 0 && version === 0 && tableCount(database) === 0;
   if (!isFresh && owner !== APPLICATION_ID) {
-    throw new PkiError(
-      'malformed',
-      `open store: expected a store of this package in ${path}, got another program's file`,
-    );
+    throw otherFile(path);
   }
   if (version > SCHEMA_VERSION) {
     throw new PkiError('unsupported', `open store: expected tables of version ${SCHEMA_VERSION}, got ${version}`);
@@ -71,6 +68,18 @@ function prepare(database: Sqlite, path: string, timeout: number): void {
   database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   database.exec('COMMIT');
+}
+
+function isNoDatabase(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'SQLITE_NOTADB';
+}
+
+function otherFile(path: string, cause?: unknown): PkiError {
+  return new PkiError(
+    'malformed',
+    `open store: expected a store of this package in ${path}, got another program's file`,
+    cause,
+  );
 }
 
 function pragma(database: Sqlite, name: string): number {

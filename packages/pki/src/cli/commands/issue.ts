@@ -15,6 +15,7 @@ import type { CommandDefinition, Context } from '../definition.js';
 import { describeCertificate } from '../describe.js';
 import { profileOf, readBlocks } from '../input.js';
 import { OUT_OPTIONS, STORE_OPTIONS } from '../options.js';
+import { DATABASE_OPTIONS, isServed, openService } from '../service.js';
 
 /** Issues a certificate. */
 export const issueCommand: CommandDefinition = {
@@ -24,6 +25,7 @@ export const issueCommand: CommandDefinition = {
     'A request is checked field by field against the profile; what the profile does not name is refused, not copied. The certificate is written down with its serial number before it is handed out.',
   options: {
     ...STORE_OPTIONS,
+    ...DATABASE_OPTIONS,
     ca: { type: 'string', value: 'NAME', help: 'the CA of the hierarchy that issues' },
     profile: { type: 'string', value: 'PROFILE', help: 'the kind of certificate: a name, or a JSON file' },
     csr: { type: 'string', value: 'FILE', help: 'the request, PEM or DER' },
@@ -116,6 +118,8 @@ async function finish(
   await authority.store.record(name, der);
   const { json, text } = describeCertificate(certificate, context.style);
   await authority.record({ event: 'issue', issuer: name, serial, certificate: json.sha256 ?? '' });
+  // A running service takes it over, and tells of it from now on.
+  if (await isServed(context)) await (await openService(context, { [name]: [] }))[Symbol.asyncDispose]();
   const pem = [der, ...chain].map((each) => encodePem('CERTIFICATE', each)).join('');
   const out = context.text('out');
   if (out === undefined) return { json: { ...json, pem }, text: pem };

@@ -1,108 +1,231 @@
-/** `serve`: the authority over HTTPS: TPM enrolment, renewal over EST, OCSP, CRLs. */
-
+/** `serve`: the authority over HTTPS: TPM enrolment, EST, ACME, OCSP, CRLs. */
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { usage } from '@casemate/command-line';
-import { parseCertificatePem } from '../../certificate.js';
-import { PROFILES } from '../../profile.js';
-import { openAuthority as openEngine } from '../../service/authority.js';
-import type { AuthorityStore } from '../../service/authority-store.js';
+import { createSecureContext } from 'node:tls';
+import { EXIT, Failure, readInputFile, usage } from '@casemate/command-line';
+import { parseCertificate } from '../../certificate.js';
+import { encodePem } from '../../pem.js';
+import { type CertificateProfile, PROFILES } from '../../profile.js';
+import { type AcmeIdentifier, acmeRoute } from '../../service/acme.js';
+import type { CertificateAuthority } from '../../service/authority.js';
 import { estRoute } from '../../service/est.js';
+import type { HttpRoute } from '../../service/http.js';
+import { fromBase64url } from '../../service/jws.js';
 import { ocspRoute, publicationRoute, tpmRoute } from '../../service/routes.js';
-import { startServer } from '../../service/server.js';
+import { type RunningServer, type ServerOptions, startServer } from '../../service/server.js';
 import { openTpmEnrolment } from '../../service/tpm-enrolment.js';
-import { openStore } from '../../store.js';
-import { auditSigner, storePath } from '../authority.js';
 import type { CommandDefinition, Context } from '../definition.js';
+import { profileNamed, readBlocks } from '../input.js';
+import { DATABASE_OPTIONS, openService } from '../service.js';
 
 const MINUTE = 60_000;
-
-/** Either database is loaded only where it is used. */
-async function openDatabase(context: Context): Promise<AuthorityStore> {
-  const place = context.text('database') ?? join(storePath(context), 'service.db');
-  if (/^postgres(ql)?:/.test(place))
-    return (await import('../../postgres.js')).openPostgresStore({ connection: place });
-  return (await import('../../sqlite.js')).openSqliteStore(place);
-}
-
-async function entries(context: Context, passphrase: string | undefined) {
-  const names = { 'device-ca': PROFILES.device, 'attestation-ca': PROFILES.attestationKey } as const;
-  const store = await openStore(storePath(context), passphrase === undefined ? {} : { passphrase });
-  const hierarchy = await context.during('opening the keys', store.load(Object.keys(names)));
-  return Object.entries(names).map(([name, profile]) => {
-    const { issuer, certificate, chain, root } = hierarchy.get(name);
-    const crl = { every: 24 * 60 * MINUTE, deltaEvery: 60 * MINUTE };
-    return { name, issuer: { ...issuer, certificate }, chain, root, profiles: [profile], crl };
-  });
-}
 
 /** `serve`. */
 export const serveCommand: CommandDefinition = {
   name: 'serve',
-  summary: 'serve TPM enrolment, renewal over EST, OCSP and CRLs over HTTPS until it is stopped',
+  summary: 'serve TPM enrolment, EST, ACME, OCSP and CRLs until it is stopped',
   details:
-    'device-ca certifies device keys and attestation-ca attestation keys. A TPM is believed where its EK certificate leads to one of --ek-anchor. Everything that is issued is in the database before it is answered.',
+    'device-ca certifies device keys and attestation-ca attestation keys. A TPM is believed where its EK certificate leads to one of --ek-anchor, or where it is a --trusted-ek. Everything that is issued is in the database before it is answered; what "issue" and "revoke" left in the directory is taken over. SIGTERM and SIGINT finish what is under way.',
   options: {
     store: { type: 'string', short: 's', value: 'DIRECTORY', help: 'the authority; default $CASEMATE_PKI, else ./pki' },
-    passphrase: { type: 'string', value: 'SOURCE', help: 'opens the keys: env:NAME, file:PATH, fd:N or prompt' },
-    database: {
-      type: 'string',
-      value: 'FILE|URL',
-      help: 'a SQLite file or postgres://…; service.db of the store without it',
-    },
+    passphrase: { type: 'string', value: 'SOURCE', help: 'what its keys are encrypted under' },
+    ...DATABASE_OPTIONS,
     'tls-certificate': { type: 'string', value: 'FILE', help: "the server's chain, PEM" },
     'tls-key': { type: 'string', value: 'FILE', help: "the server's key, PEM" },
+    host: { type: 'string', value: 'ADDRESS', help: 'where to listen; 127.0.0.1 without it' },
+    port: { type: 'string', short: 'p', value: 'PORT', help: 'where to listen; 8443 without it, 0 for any' },
+    'http-port': {
+      type: 'string',
+      value: 'PORT',
+      help: 'serve OCSP, CRLs and CA certificates over plain HTTP as well, as certificates name them',
+    },
     'ek-anchor': {
       type: 'string',
       multiple: true,
       value: 'FILE',
-      help: 'root of a maker of TPMs, PEM; may come more than once',
+      help: 'root of a maker of TPMs; may come more than once',
     },
-    host: { type: 'string', value: 'ADDRESS', help: 'where to listen; 127.0.0.1 without it' },
-    port: { type: 'string', short: 'p', value: 'PORT', help: 'where to listen; 8443 without it' },
+    'ek-intermediate': { type: 'string', multiple: true, value: 'FILE', help: 'CA between such a root and its TPMs' },
+    'trusted-ek': { type: 'string', multiple: true, value: 'DIGEST', help: 'a TPM that is believed by its EK alone' },
+    acme: {
+      type: 'string',
+      value: 'CA:PROFILE',
+      help: 'serve ACME: which CA issues, with which profile (or JSON file), for the names that the profile has',
+    },
+    'acme-account': {
+      type: 'string',
+      multiple: true,
+      value: 'KID=FILE',
+      help: 'only for external accounts: identifier and file with the MAC key in base64url',
+    },
+    'acme-dns': { type: 'string', multiple: true, value: 'ADDRESS[:PORT]', help: 'DNS server to ask about names' },
+    'acme-private': {
+      type: 'boolean',
+      help: 'names may lead to private addresses; clients can then make this server ask any host in its network',
+    },
+    'public-url': { type: 'string', value: 'URL', help: 'how clients reach this server, where something is in front' },
   },
   examples: [
     'casemate-pki serve --tls-certificate tls.pem --tls-key tls.key --ek-anchor maker.pem --passphrase file:secret',
+    'casemate-pki serve … --acme backend-ca:backend --acme-private --http-port 80',
   ],
   async run(context) {
-    const [certificate, key] = [context.text('tls-certificate'), context.text('tls-key')];
-    if (certificate === undefined || key === undefined) throw usage('serve: expected --tls-certificate and --tls-key');
-    const port = Number(context.text('port') ?? 8443);
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage('--port: expected a number from 0 to 65535');
-    const passphrase = await context.secretText('passphrase');
-    const anchors = await Promise.all(
-      context.texts('ek-anchor').map(async (file) => parseCertificatePem(await readFile(file, 'utf8'))),
-    );
-    const audit = await auditSigner(storePath(context), passphrase);
-    await using store = await openDatabase(context);
-    const authority = openEngine({ store, authorities: await entries(context, passphrase), audit });
+    const tls = await readTls(context);
+    const [port, httpPort] = [portOf(context, 'port') ?? 8443, portOf(context, 'http-port')];
+    const acme = await acmeOf(context);
+    const trust = await trustOf(context);
+    await using service = await openService(context, {
+      'device-ca': [PROFILES.device],
+      'attestation-ca': [PROFILES.attestationKey],
+      ...(acme && { [acme.issuer]: [...(acme.issuer === 'device-ca' ? [PROFILES.device] : []), acme.profile] }),
+    });
+    const { authority } = service;
     const enrolment = openTpmEnrolment({
       authority,
-      trust: { anchors },
-      attestation: { authority: 'attestation-ca', profile: 'attestation-key' },
-      device: { authority: 'device-ca', profile: 'device' },
+      trust,
+      attestation: { authority: 'attestation-ca', profile: PROFILES.attestationKey.name },
+      device: { authority: 'device-ca', profile: PROFILES.device.name },
     });
     // Names are given out by enrolment alone; over EST a device renews what it has.
-    const est = { authority: 'device-ca', profile: 'device', authorize: () => false, tpm: enrolment };
+    const est = { authority: 'device-ca', profile: PROFILES.device.name, authorize: () => false, tpm: enrolment };
+    const published = [ocspRoute(authority), publicationRoute(authority)];
+    const routes: readonly HttpRoute[] = [
+      tpmRoute(enrolment),
+      estRoute({ authority, services: { '': est } }),
+      ...(acme === undefined ? [] : [acmeRouteOf(context, authority, acme)]),
+      ...published,
+    ];
     await authority.maintain();
-    await using server = await startServer({
-      routes: [
-        tpmRoute(enrolment),
-        estRoute({ authority, services: { '': est } }),
-        ocspRoute(authority),
-        publicationRoute(authority),
-      ],
-      tls: { certificate: await readFile(certificate, 'utf8'), key: await readFile(key, 'utf8') },
-      host: context.text('host') ?? '127.0.0.1',
-      port,
-      onError: (error) => process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`),
-    });
-    process.stderr.write(`${server.url}\n`);
-    const timer = setInterval(() => void authority.maintain().catch(() => undefined), MINUTE);
-    await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+    const stop = stopSignal();
+    const onError = (error: unknown) => context.surroundings.err(`${messageOf(error)}\n`);
+    const host = context.text('host') ?? '127.0.0.1';
+    const clientRoots = [...authority.authorities.values()].map(({ root }) => encodePem('CERTIFICATE', root)).join('');
+    await using server = await listen({ routes, tls: { ...tls, clientRoots }, host, port, onError });
+    await using plain =
+      httpPort === undefined ? undefined : await listen({ routes: published, host, port: httpPort, onError });
+    context.surroundings.err(`${[server, plain].flatMap((each) => (each ? [each.url] : [])).join('\n')}\n`);
+    const timer = setInterval(() => void authority.maintain().catch(onError), MINUTE);
+    await stop;
     clearInterval(timer);
-    await authority.close();
+    // Listening ends and requests under way finish before the engine and its database are closed.
+    await Promise.all([server.close(), plain?.close()]);
     return { json: { url: server.url }, text: 'stopped' };
   },
 };
+
+/** The first signal asks to finish; the second finds nobody who catches it, and ends the process. */
+async function stopSignal(): Promise<void> {
+  const other = new AbortController();
+  const { signal } = other;
+  await Promise.race([once(process, 'SIGINT', { signal }), once(process, 'SIGTERM', { signal })]);
+  other.abort();
+}
+
+async function readTls(context: Context): Promise<{ readonly certificate: string; readonly key: string }> {
+  const read = async (name: string) => {
+    const file = context.text(name);
+    if (file === undefined) throw usage('serve: expected --tls-certificate and --tls-key');
+    return new TextDecoder().decode(await readInputFile(file, context.surroundings));
+  };
+  const tls = { certificate: await read('tls-certificate'), key: await read('tls-key') };
+  try {
+    createSecureContext({ cert: tls.certificate, key: tls.key });
+  } catch (cause) {
+    throw new Failure(EXIT.MALFORMED, `--tls-certificate and --tls-key: ${messageOf(cause)}`, undefined, cause);
+  }
+  return tls;
+}
+
+function portOf(context: Context, name: string): number | undefined {
+  const text = context.text(name);
+  if (text === undefined) return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port >= 0 && port <= 65_535) return port;
+  throw usage(`--${name}: expected a number from 0 to 65535, got "${text}"`);
+}
+
+async function trustOf(context: Context) {
+  const read = async (name: string) => {
+    const files = context.texts(name).map((file) => readBlocks(file, 'CERTIFICATE', context));
+    return (await Promise.all(files)).flat().map((der) => parseCertificate(der).der);
+  };
+  const wrong = context.texts('trusted-ek').find((digest) => !/^[0-9a-f]{64}$/.test(digest));
+  if (wrong !== undefined)
+    throw usage(`--trusted-ek: expected the SHA-256 of an EK as 64 hexadecimal digits, got "${wrong}"`);
+  const anchors = await read('ek-anchor');
+  return { anchors, intermediates: await read('ek-intermediate'), trustedEks: context.texts('trusted-ek') };
+}
+
+interface AcmeService {
+  readonly issuer: string;
+  readonly profile: CertificateProfile;
+  readonly accounts: ReadonlyMap<string, Uint8Array>;
+}
+
+async function acmeOf(context: Context): Promise<AcmeService | undefined> {
+  const text = context.text('acme');
+  if (text === undefined) return undefined;
+  const [, issuer = '', word = ''] = /^([a-z0-9-]+):(.+)$/.exec(text) ?? [];
+  if (word === '') throw usage(`--acme: expected CA:PROFILE, such as backend-ca:backend, got "${text}"`);
+  const accounts = context.texts('acme-account').map(async (account) => {
+    const [, kid = '', file = ''] = /^([^=]+)=(.+)$/.exec(account) ?? [];
+    if (file === '') throw usage(`--acme-account: expected KID=FILE, got "${account}"`);
+    return [kid, macKey(new TextDecoder().decode(await readInputFile(file, context.surroundings)), file)] as const;
+  });
+  return {
+    issuer,
+    profile: await profileNamed(word, 'acme', context),
+    accounts: new Map(await Promise.all(accounts)),
+  };
+}
+
+function macKey(text: string, file: string): Uint8Array {
+  const digits = text.trim();
+  const key = /^[A-Za-z0-9_-]+$/.test(digits) ? fromBase64url(digits) : new Uint8Array();
+  if (key.length >= 16) return key;
+  throw new Failure(EXIT.MALFORMED, `${file}: expected a MAC key of 16 bytes or more in base64url`);
+}
+
+function acmeRouteOf(
+  context: Context,
+  authority: CertificateAuthority,
+  { issuer, profile, accounts }: AcmeService,
+): HttpRoute {
+  const { dns, ip, permanentIdentifier, hardwareModule } = profile.subjectAltName ?? {};
+  const kinds: Partial<Record<AcmeIdentifier['type'], unknown>> = {
+    dns,
+    ip,
+    'permanent-identifier': permanentIdentifier,
+    'hardware-module': hardwareModule,
+  };
+  const profiles = Object.fromEntries(
+    Object.entries(kinds).flatMap(([kind, rule]) => (rule === undefined ? [] : [[kind, profile.name]])),
+  );
+  const attestation = authority.get('attestation-ca');
+  const baseUrl = context.text('public-url')?.replace(/\/$/, '');
+  const dnsServers = context.texts('acme-dns');
+  return acmeRoute({
+    authority,
+    issuer,
+    profiles,
+    ...(baseUrl === undefined ? {} : { baseUrl }),
+    ...(accounts.size === 0 ? {} : { externalAccount: (kid: string) => accounts.get(kid) }),
+    network: {
+      ...(dnsServers.length === 0 ? {} : { dnsServers }),
+      insecureAllowPrivateAddresses: context.has('acme-private'),
+    },
+    attestation: { anchors: [attestation.root], intermediates: [...attestation.chain] },
+  });
+}
+
+async function listen(options: ServerOptions): Promise<RunningServer> {
+  try {
+    return await startServer(options);
+  } catch (cause) {
+    const where = `${options.host}:${options.port}`;
+    throw new Failure(EXIT.UNREACHABLE, `cannot listen on ${where}: ${messageOf(cause)}`, undefined, cause);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
