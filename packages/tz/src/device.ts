@@ -1,16 +1,26 @@
-/** Devices: the connection to a secure environment; TrustZone API 3.0, sections 6.1.1 to 6.1.4. */
-import type { CallOptions, DeviceConnection, DeviceDriver, Login, ServiceReply } from './driver.js';
+/** Devices: the connection to a secure environment; TrustZone API 3.0, sections 6.1.1 to 6.1.4, 6.1.13 and 6.1.14. */
+import type { CallOptions, DeviceConnection, DeviceDriver, ServiceReply } from './driver.js';
 import { TzError, undefinedCall } from './error.js';
+import type { Login } from './login.js';
 import { Manager } from './manager.js';
 import { Operation } from './operation.js';
-import type { TzState } from './return-code.js';
+import {
+  copyProperty,
+  numberValue,
+  type Property,
+  type PropertyName,
+  propertyNames,
+  propertyValue,
+  textValue,
+} from './property.js';
+import { CASEMATE_PROPERTY, TZ_NAMESPACE, TZ_PROPERTY, type TzState } from './return-code.js';
 import { endSession, Session, type SessionLink } from './session.js';
 import { TimeLimit } from './time-limit.js';
 import type { Uuid } from './uuid.js';
 
 /** How to open a session. */
 export interface OpenOptions {
-  /** Who asks; PUBLIC unless given. */
+  /** Which credentials the service is shown; none, which is PUBLIC, unless given. */
   readonly login?: Login;
   /** By when the opening must be over; made by this device. */
   readonly timeLimit?: TimeLimit;
@@ -19,7 +29,7 @@ export interface OpenOptions {
 /** Connects to the device behind `driver`. Throws TzError: what the driver throws, or `TZ_ERROR_COMMUNICATION` around it. */
 export async function openDriver(driver: DeviceDriver): Promise<Device> {
   try {
-    return new Device(await driver.open());
+    return new Device(driver.name, await driver.open());
   } catch (error) {
     if (error instanceof TzError) throw error;
     const problem = error instanceof Error ? error.message : String(error);
@@ -32,12 +42,14 @@ export async function openDriver(driver: DeviceDriver): Promise<Device> {
 /** An open device. `await using` closes its sessions and then the device. */
 export class Device implements AsyncDisposable {
   readonly #connection: DeviceConnection;
+  readonly #properties: readonly Property[];
   readonly #open = new Map<SessionLink | Manager, AsyncDisposable>();
   #state: TzState = 'OPEN';
 
   /** Made by `openDevice`. */
-  constructor(connection: DeviceConnection) {
+  constructor(name: string, connection: DeviceConnection) {
     this.#connection = connection;
+    this.#properties = systemProperties(name, connection);
   }
 
   /** OPEN until it is closed, then UNDEFINED. */
@@ -87,12 +99,40 @@ export class Device implements AsyncDisposable {
     return session;
   }
 
-  /** Opens a session with the service manager. Throws `TZ_ERROR_UNDEFINED` when the device is closed. */
-  async openManager(): Promise<Manager> {
+  /**
+   * Opens a session with the service manager; PUBLIC unless `login` says which credentials to show it. Throws `TZ_ERROR_UNDEFINED` when
+   * the device is closed, `TZ_ERROR_ACCESS_DENIED` for a login that the device refuses.
+   */
+  async openManager(options: { readonly login?: Login } = {}): Promise<Manager> {
     this.#assertOpen('openManager');
-    const manager: Manager = new Manager(this.#connection.services, () => this.#open.delete(manager));
+    const store = await this.#connection.openManager(options.login ?? {});
+    this.#assertOpen('openManager');
+    const manager: Manager = new Manager(store, () => this.#open.delete(manager));
     this.#open.set(manager, manager);
     return manager;
+  }
+
+  /**
+   * The names of the system's properties: API_VERSION, MEMORY_ALIGN and what the device adds. Throws `TZ_ERROR_SHORT_BUFFER` where they are
+   * more than `capacity`, `TZ_ERROR_UNDEFINED` when the device is closed.
+   */
+  getPropertyList(capacity?: number): readonly PropertyName[] {
+    this.#assertOpen('getPropertyList');
+    return propertyNames(this.#properties, capacity);
+  }
+
+  /** The value of a property of the system. Throws `TZ_ERROR_ACCESS_DENIED` for none of that name, `TZ_ERROR_UNDEFINED` when closed. */
+  getProperty(property: PropertyName): Uint8Array {
+    this.#assertOpen('getProperty');
+    return propertyValue(this.#properties, property);
+  }
+
+  /**
+   * Copies the value of a property into `buffer` and returns its length; `null` only asks for the length. Throws as {@link getProperty}
+   * does, and `TZ_ERROR_SHORT_BUFFER` with the length as `needed`, having copied nothing.
+   */
+  readProperty(property: PropertyName, buffer: Uint8Array | null): number {
+    return copyProperty(this.getProperty(property), buffer);
   }
 
   /** Closes the device. Throws `TZ_ERROR_ILLEGAL_STATE` while it has sessions, and `TZ_ERROR_UNDEFINED` when it is closed. */
@@ -122,6 +162,8 @@ export class Device implements AsyncDisposable {
       state: 'INVALID',
       channel: undefined,
       operations: new Set(),
+      memories: new Set(),
+      memoryStore: this.#connection.memory,
       capacity: this.#connection.capacityOf(service),
       checkTimeLimit: (limit) => this.#checkTimeLimit(limit),
       ended: () => this.#open.delete(link),
@@ -134,8 +176,9 @@ export class Device implements AsyncDisposable {
       kind: 'open',
       capacity: link.capacity,
       timeLimit: options.timeLimit,
+      owns: () => false,
       assertPerformable: () => undefined,
-      send: (input, call) => this.#connect(link, service, options.login ?? { type: 'PUBLIC' }, input, call),
+      send: (input, call) => this.#connect(link, service, options.login ?? {}, input, call),
       released: (operation) => {
         link.operations.delete(operation);
         if (link.state === 'INVALID') link.ended();
@@ -170,5 +213,25 @@ export class Device implements AsyncDisposable {
   }
 }
 
-/** The longest time limit in milliseconds: what a 32-bit timer takes. */
-const MAX_TIMEOUT = 0x7fff_ffff;
+/** The longest time limit in milliseconds: 32 bits, some fifty days. */
+const MAX_TIMEOUT = 0xffff_ffff;
+
+/** What every device knows of itself (section 5.5.5), then what its driver adds. */
+function systemProperties(name: string, connection: DeviceConnection): readonly Property[] {
+  const { SYSTEM, CASEMATE } = TZ_NAMESPACE;
+  return [
+    { namespace: SYSTEM, name: TZ_PROPERTY.SYS_API_VERSION, value: numberValue(API_VERSION) },
+    {
+      namespace: SYSTEM,
+      name: TZ_PROPERTY.SYS_MEMORY_ALIGN,
+      value: numberValue(connection.memory?.alignment ?? SMALLEST_ALIGNMENT),
+    },
+    { namespace: CASEMATE, name: CASEMATE_PROPERTY.DEVICE, value: textValue(name) },
+    ...(connection.properties ?? []),
+  ];
+}
+
+/** Version 3.0: major in the upper 16 bits. */
+const API_VERSION = 0x0003_0000;
+/** What every block has. */
+const SMALLEST_ALIGNMENT = 8;

@@ -16,25 +16,33 @@ export class TzError extends Error {
   readonly origin: TzOrigin;
   /** With `TZ_ERROR_SERVICE`: the number that the service returned, not always one of the API's own. */
   readonly serviceReturn: number | undefined;
+  /** With `TZ_ERROR_SHORT_BUFFER`: how many bytes or entries are needed. */
+  readonly needed: number | undefined;
 
   /** `message` says verb, object, expected and got. */
   constructor(
     code: TzErrorCode,
     origin: TzOrigin,
     message: string,
-    options: { readonly serviceReturn?: number; readonly cause?: unknown } = {},
+    options: { readonly serviceReturn?: number; readonly needed?: number; readonly cause?: unknown } = {},
   ) {
     super(`${message} (${code}, ${origin})`, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.number = TZ_RETURN[code];
     this.origin = origin;
     this.serviceReturn = options.serviceReturn;
+    this.needed = options.needed;
   }
 }
 
 /** The error for a call that the specification leaves undefined and that this implementation catches. */
 export function undefinedCall(call: string, expected: string, got: string): TzError {
   return new TzError('TZ_ERROR_UNDEFINED', 'api', `${call}: expected ${expected}, got ${got}`);
+}
+
+/** The error for a buffer, or a list, that what was asked for does not fit into. */
+export function shortBuffer(call: string, needed: number, given: number): TzError {
+  return new TzError('TZ_ERROR_SHORT_BUFFER', 'api', `${call}: expected room for ${needed}, got ${given}`, { needed });
 }
 
 /** The error for a service that answered with `serviceReturn`. */

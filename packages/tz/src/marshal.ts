@@ -1,7 +1,8 @@
 /** The encode buffer `tzi_encode_buffer_t`, header and records; WIRE.md of this package, TrustZone API 3.0 section 3.4. */
 import { type Codec, decode, encode, type Infer, Reader, struct, u32le, WireError, Writer } from '@casemate/wire';
 import { TzError } from './error.js';
-import { returnName, TZ_RETURN, type TzErrorCode, type TzType } from './return-code.js';
+import { returnName, TZ_RETURN, type TzErrorCode, type TzMemoryFlags, type TzType } from './return-code.js';
+import type { ServiceMemory } from './service-memory.js';
 
 /** Bytes of the header in front of the records. */
 export const HEADER_SIZE = 16;
@@ -15,7 +16,7 @@ export const MAX_CAPACITY = 16 * 1024 * 1024;
 /** Bytes of the smallest record. */
 const SMALLEST_RECORD = 8;
 
-/** Record tags on the wire. MEM is the TEE-SDK's memory reference: reserved here, refused until shared memory exists. */
+/** Record tags on the wire. MEM is a reference to shared memory, which a client alone may send. */
 export const TZ_TAG = { UINT32: 0, ARRAY: 1, MEM: 2, NULL_ARRAY: 3 } as const;
 
 /** The 16 bytes in front of the records. `offset` is the writer's end while encoding and the reader's place while decoding. */
@@ -31,11 +32,24 @@ export type EncodeBufferHeader = Infer<typeof EncodeBufferHeader>;
 /** One record's value: an unsigned 32-bit integer, an array of bytes, or the NULL array. */
 export type TzValue = number | Uint8Array | null;
 
+/** What can be encoded: a record's value, or a text, which becomes an array of its UTF-8 bytes and a zero (`TZI_ESTR`). */
+export type TzInput = TzValue | string;
+
+/** A reference to lent memory as it stands in a message: which of the call's references, how many bytes, and what for. */
+export interface MemoryReference {
+  /** The call's references are numbered from 0 in the order of their records. */
+  readonly index: number;
+  /** Bytes. */
+  readonly length: number;
+  /** What the service may do. */
+  readonly flags: TzMemoryFlags;
+}
+
 /**
  * One record. Array data starts at a multiple of 8 counted from the start of the reader or writer, so the area in front
  * of the records must itself be a multiple of 8 bytes long; the record ends at a multiple of 4; padding is zero.
  */
-export const TzRecord: Codec<TzValue> = {
+export const TzRecord: Codec<TzValue | MemoryReference> = {
   name: 'TZ_RECORD',
   read(r) {
     const at = r.offset;
@@ -43,13 +57,15 @@ export const TzRecord: Codec<TzValue> = {
     const word = r.u32('word', true);
     if (tag === TZ_TAG.UINT32) return word;
     if (tag === TZ_TAG.ARRAY) return readArray(r, word);
-    if (tag !== TZ_TAG.NULL_ARRAY) throw badRecord(`expected tag 0, 1 or 3, got ${tag}`, at);
+    if (tag === TZ_TAG.MEM) return readReference(r, word);
+    if (tag !== TZ_TAG.NULL_ARRAY) throw badRecord(`expected tag 0 to 3, got ${tag}`, at);
     if (word !== 0) throw badRecord(`expected zero after the NULL array tag, got ${word}`, at);
     return null;
   },
   write(w, value) {
     if (typeof value === 'number') return writeWords(w, TZ_TAG.UINT32, value);
     if (value === null) return writeWords(w, TZ_TAG.NULL_ARRAY, 0);
+    if (!(value instanceof Uint8Array)) return writeReference(w, value);
     writeWords(w, TZ_TAG.ARRAY, value.length);
     w.put(new Uint8Array(padding(w.offset, 8)), 'padding');
     w.put(value, 'data');
@@ -58,8 +74,9 @@ export const TzRecord: Codec<TzValue> = {
 };
 
 /** Bytes that `value` takes when it is written at `offset` of the record area. */
-function recordSize(value: TzValue, offset: number): number {
+function recordSize(value: TzValue | MemoryReference, offset: number): number {
   if (typeof value === 'number' || value === null) return 8;
+  if (!(value instanceof Uint8Array)) return 16;
   const data = 8 + padding(offset + 8, 8) + value.length;
   return data + padding(offset + data, 4);
 }
@@ -68,7 +85,7 @@ function recordSize(value: TzValue, offset: number): number {
  * Encodes `values` as a buffer that is ready for decoding: `offset` 0, `sizeUsed` the bytes of the records.
  * Throws {@link TzError}: `TZ_ERROR_ENCODE_MEMORY` over `capacity`, `TZ_ERROR_ILLEGAL_ARGUMENT` for a value of no record type.
  */
-export function encodeBuffer(values: readonly TzValue[], capacity = DEFAULT_CAPACITY): Uint8Array {
+export function encodeBuffer(values: readonly TzInput[], capacity = DEFAULT_CAPACITY): Uint8Array {
   const encoder = new Encoder(capacity);
   for (const value of values) encoder.value(value);
   if (encoder.error) throw encodeFailure(encoder.error, capacity);
@@ -83,7 +100,7 @@ export function decodeBuffer(buffer: Uint8Array): readonly TzValue[] {
 /** Collects records up to a capacity. The first error sticks: what follows is ignored. */
 export class Encoder {
   readonly #capacity: number;
-  readonly #values: TzValue[] = [];
+  readonly #values: (TzValue | MemoryReference)[] = [];
   #used = 0;
   #error: TzErrorCode | undefined;
 
@@ -124,15 +141,29 @@ export class Encoder {
       throw illegal(`encode array space: expected a length from 0, got ${length}`);
     }
     if (this.#error) return null;
-    if (length > this.#capacity) return this.#fail('TZ_ERROR_ENCODE_MEMORY');
+    if (this.#used + length > this.#capacity) {
+      this.#error = 'TZ_ERROR_ENCODE_MEMORY';
+      return null;
+    }
     const space = new Uint8Array(length);
     return this.#append(space) ? space : null;
   }
 
   /** Appends a value by its type. */
-  value(value: TzValue): void {
+  value(value: TzInput): void {
     if (typeof value === 'number') this.uint32(value);
+    else if (typeof value === 'string') this.#append(new TextEncoder().encode(`${value}\0`));
     else this.array(value);
+  }
+
+  /** Appends a reference to lent memory; `false` where it does not fit. A client's operation does this, a service has no use for it. */
+  memoryReference(reference: MemoryReference): boolean {
+    return this.#append(reference);
+  }
+
+  /** Sets the error, unless there is one. */
+  fail(error: TzErrorCode): void {
+    this.#error ??= error;
   }
 
   /** The buffer, turned for decoding; an error of this encoder goes with it, and the decoder starts with that. */
@@ -144,13 +175,13 @@ export class Encoder {
     return w.finish();
   }
 
-  #append(value: TzValue): boolean {
+  #append(value: TzValue | MemoryReference): boolean {
     if (!this.#reserve(value)) return false;
     this.#values.push(value);
     return true;
   }
 
-  #reserve(value: TzValue): boolean {
+  #reserve(value: TzValue | MemoryReference): boolean {
     if (this.#error) return false;
     const used = this.#used + recordSize(value, this.#used);
     if (used > this.#capacity) {
@@ -160,11 +191,6 @@ export class Encoder {
     this.#used = used;
     return true;
   }
-
-  #fail(error: TzErrorCode): null {
-    this.#error = error;
-    return null;
-  }
 }
 
 /**
@@ -173,13 +199,18 @@ export class Encoder {
  */
 export class Decoder {
   readonly #reader: Reader;
+  readonly #lent: readonly ServiceMemory[] | undefined;
   #error: TzErrorCode | undefined;
 
-  /** `buffer` is a header and at least as many bytes as the header says are used. */
-  constructor(buffer: Uint8Array) {
+  /**
+   * `buffer` is a header and at least as many bytes as the header says are used. `lent` is what was lent for this call, on the side
+   * of a service; where it is absent, as for every answer, references are errors of type.
+   */
+  constructor(buffer: Uint8Array, lent?: readonly ServiceMemory[]) {
     const header = readDecodable(buffer);
     this.#error = errorOf(header.returnValue);
     this.#reader = new Reader(buffer.subarray(HEADER_SIZE, HEADER_SIZE + header.sizeUsed));
+    this.#lent = lent;
   }
 
   /** The first error, if there was one. */
@@ -194,7 +225,7 @@ export class Decoder {
 
   /** The type of the next record; `NONE` at the end and before what is no record. Asking changes nothing. */
   get type(): TzType {
-    return this.more ? typeOf(this.#reader) : 'NONE';
+    return this.more ? this.#nextType() : 'NONE';
   }
 
   /** The next record, which must be an integer; 0 on error. */
@@ -209,10 +240,22 @@ export class Decoder {
     return value instanceof Uint8Array ? value : null;
   }
 
-  /** The next record of either type; `null` on error. */
-  value(): TzValue {
-    return this.#next(undefined) ?? null;
+  /** The next record, which must refer to memory that was really lent as it says; `null` on error. For services. */
+  memoryReference(): ServiceMemory | null {
+    const reference = this.#next('MEM');
+    if (!isReference(reference)) return null;
+    const lent = this.#lent?.[reference.index];
+    if (lent && lent.length === reference.length && lent.flags === reference.flags) return lent;
+    this.#error = 'TZ_ERROR_DECODE_TYPE';
+    return null;
   }
+
+  /** The next record, an integer or an array; `null` on error. */
+  value(): TzValue {
+    const value = this.#next(this.type === 'MEM' ? 'ARRAY' : undefined);
+    return value === undefined || isReference(value) ? null : value;
+  }
+
   /** All records that are left; throws the first error, as {@link decodeBuffer} does. */
   rest(): readonly TzValue[] {
     const values: TzValue[] = [];
@@ -221,16 +264,25 @@ export class Decoder {
     return values;
   }
 
-  #next(wanted: TzType | undefined): TzValue | undefined {
+  #next(wanted: TzType | undefined): TzValue | MemoryReference | undefined {
     if (this.#error) return undefined;
     if (this.#reader.remaining < SMALLEST_RECORD) return this.#fail('TZ_ERROR_DECODE_NO_DATA');
-    if (wanted && typeOf(this.#reader) !== wanted) return this.#fail('TZ_ERROR_DECODE_TYPE');
+    const type = this.#nextType();
+    if (type === 'NONE' || (wanted && type !== wanted)) return this.#fail('TZ_ERROR_DECODE_TYPE');
     try {
       return TzRecord.read(this.#reader);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       return this.#fail(error.code === 'truncated' ? 'TZ_ERROR_DECODE_NO_DATA' : 'TZ_ERROR_DECODE_TYPE');
     }
+  }
+
+  #nextType(): TzType {
+    const { remaining, bytes, offset } = this.#reader;
+    if (remaining < SMALLEST_RECORD) return 'NONE';
+    if (((bytes[offset + 1] ?? 0) | (bytes[offset + 2] ?? 0) | (bytes[offset + 3] ?? 0)) !== 0) return 'NONE';
+    const type = TYPES[bytes[offset] ?? 0xff] ?? 'NONE';
+    return type === 'MEM' && this.#lent === undefined ? 'NONE' : type;
   }
 
   #fail(error: TzErrorCode): undefined {
@@ -270,11 +322,15 @@ export function recordsOf(buffer: Uint8Array): Uint8Array {
 
 /** The error for an encoder that failed with `code`. */
 export function encodeFailure(code: TzErrorCode, capacity: number): TzError {
-  return new TzError(code, 'api', `encode a message: expected at most ${capacity} bytes of records, got more`);
+  const problem =
+    code === 'TZ_ERROR_ENCODE_FORMAT'
+      ? 'expected a memory reference that its block allows and no other overlaps, got another'
+      : `expected at most ${capacity} bytes of records and 16 memory references, got more`;
+  return new TzError(code, 'api', `encode a message: ${problem}`);
 }
 
 /** The error for a decoder that failed with `code`. */
-function decodeFailure(code: TzErrorCode): TzError {
+export function decodeFailure(code: TzErrorCode): TzError {
   const got = code === 'TZ_ERROR_DECODE_NO_DATA' ? 'the end of the message' : 'one of another type or form';
   return new TzError(code, 'api', `decode a message: expected another record, got ${got}`);
 }
@@ -303,18 +359,29 @@ function errorOf(returnValue: number): TzErrorCode | undefined {
   return name === undefined || name === 'TZ_PENDING' ? 'TZ_ERROR_GENERIC' : name;
 }
 
-function typeOf(r: Reader): TzType {
-  if (r.remaining < SMALLEST_RECORD) return 'NONE';
-  const tag = new DataView(r.bytes.buffer, r.bytes.byteOffset + r.offset, 4).getUint32(0, true);
-  if (tag === TZ_TAG.UINT32) return 'UINT32';
-  return tag === TZ_TAG.ARRAY || tag === TZ_TAG.NULL_ARRAY ? 'ARRAY' : 'NONE';
-}
-
 function readArray(r: Reader, length: number): Uint8Array {
   takePadding(r, 8);
   const data = r.take(length, 'data');
   takePadding(r, 4);
   return data;
+}
+
+function readReference(r: Reader, length: number): MemoryReference {
+  const index = r.u32('reference', true);
+  const at = r.offset;
+  const flags = r.u32('access', true);
+  if (flags !== 1 && flags !== 2 && flags !== 3) throw badRecord(`expected access 1, 2 or 3, got ${flags}`, at);
+  return { index, length, flags };
+}
+
+function writeReference(w: Writer, reference: MemoryReference): void {
+  writeWords(w, TZ_TAG.MEM, reference.length);
+  w.u32(reference.index, 'reference', true);
+  w.u32(reference.flags, 'access', true);
+}
+
+function isReference(value: TzValue | MemoryReference | undefined): value is MemoryReference {
+  return typeof value === 'object' && value !== null && !(value instanceof Uint8Array);
 }
 
 function takePadding(r: Reader, alignment: number): void {
@@ -343,3 +410,6 @@ function malformed(problem: string): TzError {
 function illegal(problem: string): TzError {
   return new TzError('TZ_ERROR_ILLEGAL_ARGUMENT', 'api', problem);
 }
+
+/** The type of each tag. */
+const TYPES: readonly TzType[] = ['UINT32', 'ARRAY', 'MEM', 'ARRAY'];

@@ -1,28 +1,46 @@
 /** The device `null`: services run in this process, for development; nothing isolates them and nothing they keep is protected. */
-import type { CallOptions, DeviceConnection, DeviceDriver, ServiceChannel, ServiceReply } from './driver.js';
+import type { CallOptions, DeviceConnection, DeviceDriver, DeviceMemory, MemoryStore } from './driver.js';
 import { TzError } from './error.js';
-import { DEFAULT_CAPACITY, Decoder, Encoder, encodeBuffer } from './marshal.js';
+import { describeService, type InstalledService, InstalledServices } from './installed.js';
+import { DEFAULT_CAPACITY, Decoder, Encoder } from './marshal.js';
 import { loadModule } from './null-module.js';
-import { acceptMissingHandler, encodeOpen, refusedChannel } from './open-message.js';
-import { TZ_COMMAND } from './return-code.js';
+import { checkImage, type DevicePolicy } from './policy.js';
+import { type Property, textValue } from './property.js';
+import { CASEMATE_PROPERTY, TZ_NAMESPACE } from './return-code.js';
+import { openServiceMemory } from './service-memory.js';
 import { measurementUuid, type Uuid } from './uuid.js';
 
+/** How a service in TypeScript is called. */
+export type ServiceOptions = Pick<CallOptions, 'signal' | 'timeLimit'>;
+
 /**
- * A service written in TypeScript: reads `input`, writes `output`, returns 0 or an error number. It gets
- * `TZ_COMMAND.OPEN` and `TZ_COMMAND.CLOSE` too and may answer them with `TZ_ERROR_NOT_IMPLEMENTED`.
+ * A service written in TypeScript: reads `input`, writes `output`, returns 0 or an error number. It gets `TZ_COMMAND.OPEN`, `CLOSE` and
+ * `PROPERTIES` too and may answer them with `TZ_ERROR_NOT_IMPLEMENTED`.
  */
 export type Service = (
   command: number,
   input: Decoder,
   output: Encoder,
-  options: CallOptions,
+  options: ServiceOptions,
 ) => number | Promise<number>;
 
+/** A service in TypeScript with its properties. */
+export interface ServiceDefinition {
+  /** Does its work. */
+  readonly handle: Service;
+  /** The property SVC_NAME; empty unless given. */
+  readonly name?: string;
+  /** The property SVC_VENDOR; empty unless given. */
+  readonly vendor?: string;
+  /** Further properties. */
+  readonly properties?: readonly Property[];
+}
+
 /** What the null device starts with. */
-export interface NullDeviceOptions {
+export interface NullDeviceOptions extends DevicePolicy {
   /** Services that are there from the start. */
-  readonly services?: Readonly<Record<Uuid, Service>>;
-  /** Bytes of records in a message; 65536 unless given. */
+  readonly services?: Readonly<Record<Uuid, Service | ServiceDefinition>>;
+  /** Bytes of records in a message; 16,384 unless given. */
   readonly capacity?: number;
   /** Takes what services print; nothing takes it unless given. */
   readonly print?: (text: string) => void;
@@ -33,75 +51,66 @@ export function nullDriver(options: NullDeviceOptions = {}): DeviceDriver {
   return { name: 'null', open: async () => connection(options) };
 }
 
-/** A service as this device calls it: a decoded buffer in, an encoded one out. */
-type Run = (command: number, input: Uint8Array, options: CallOptions) => Promise<ServiceReply>;
-
-interface Installed {
-  readonly run: Run;
-  readonly capacity: number;
-  sessions: number;
-}
-
 function connection(options: NullDeviceOptions): DeviceConnection {
   const capacity = options.capacity ?? DEFAULT_CAPACITY;
-  const given = Object.entries(options.services ?? {}) as [Uuid, Service][]; // keys are typed as Uuid
-  const installed = new Map<Uuid, Installed>(given.map(([id, service]) => [id, inTypeScript(service, capacity)]));
+  const print = options.print ?? (() => undefined);
+  const services = new InstalledServices(options, { install: (image) => install(options, image, print) });
+  const given = Object.entries(options.services ?? {}) as [Uuid, Service | ServiceDefinition][]; // keys are typed as Uuid
+  for (const [uuid, service] of given) services.add(uuid, inTypeScript(uuid, service, capacity));
   return {
-    capacityOf: (id) => installed.get(id)?.capacity ?? capacity,
-    services: {
-      list: async () => [...installed.keys()],
-      download: (image) => download(installed, image, options.print ?? (() => undefined)),
-      remove: async (id) => {
-        assertIdle(id, find(installed, id));
-        installed.delete(id);
-      },
-    },
-    openSession: async (id, login, input, call) => {
-      const service = find(installed, id);
-      const opened = await service.run(TZ_COMMAND.OPEN, encodeOpen(login, input, service.capacity), call);
-      const reply = acceptMissingHandler(opened);
-      return reply.returnCode === 0 ? channel(service, reply) : refusedChannel(reply);
-    },
-    close: async () => installed.clear(),
+    capacityOf: (uuid) => services.capacityOf(uuid) ?? capacity,
+    properties: [{ namespace: TZ_NAMESPACE.CASEMATE, name: CASEMATE_PROPERTY.ENGINE, value: textValue('null') }],
+    memory: heapMemoryStore(),
+    openManager: (login) => services.openManager(login),
+    openSession: (uuid, login, input, call) => services.openSession(uuid, login, input, call),
+    close: () => services.clear(),
   };
 }
 
-async function download(
-  installed: Map<Uuid, Installed>,
-  image: Uint8Array,
-  print: (text: string) => void,
-): Promise<Uuid> {
-  const module = await loadModule(image, print);
-  const id = measurementUuid(module.measurement);
-  if (installed.has(id)) throw denied(`download a service: expected a new one, got ${id} again`);
-  const run: Run = async (command, input, { signal }) => {
-    signal.throwIfAborted();
-    return module.call(command, input);
+async function install(options: NullDeviceOptions, image: Uint8Array, print: (text: string) => void) {
+  const { pal, signature } = await checkImage(options, image);
+  const module = await loadModule(pal, image, print);
+  const { measurement, capacity } = module;
+  const uuid = measurementUuid(measurement);
+  const service: InstalledService = {
+    capacity,
+    properties: describeService({ uuid, name: pal.name, version: pal.version, measurement, signature, capacity }),
+    run: async (command, input, { signal, lend }) => {
+      signal.throwIfAborted();
+      return module.call(command, input, lend);
+    },
+    uninstall: async () => undefined,
   };
-  installed.set(id, { run, capacity: module.capacity, sessions: 0 });
-  return id;
+  return { uuid, service };
 }
 
-function channel(service: Installed, reply: ServiceReply): ServiceChannel {
-  service.sessions++;
+function inTypeScript(uuid: Uuid, given: Service | ServiceDefinition, capacity: number): InstalledService {
+  const {
+    handle,
+    name = '',
+    vendor,
+    properties = [],
+  }: ServiceDefinition = typeof given === 'function' ? { handle: given } : given;
   return {
-    reply,
-    invoke: (command, input, options) => service.run(command, input, options),
-    close: async () => {
-      service.sessions--;
-      await service.run(TZ_COMMAND.CLOSE, encodeBuffer([], service.capacity), NO_LIMIT);
+    capacity,
+    properties: [...describeService({ uuid, name, vendor, capacity }), ...properties],
+    run: async (command, input, options) => {
+      const output = new Encoder(capacity);
+      const lent = options.lend.map((range) => openServiceMemory(range, part(range.memory, range.offset)));
+      try {
+        const decoder = new Decoder(
+          input,
+          lent.map(({ memory }) => memory),
+        );
+        const done = Promise.resolve(handle(command, decoder, output, options));
+        const returnCode = await orAborted(done, options.signal);
+        return { returnCode, output: output.finish() };
+      } finally {
+        for (const { end } of lent) end();
+      }
     },
+    uninstall: async () => undefined,
   };
-}
-
-function inTypeScript(service: Service, capacity: number): Installed {
-  const run: Run = async (command, input, options) => {
-    const output = new Encoder(capacity);
-    const done = Promise.resolve(service(command, new Decoder(input), output, options));
-    const returnCode = await orAborted(done, options.signal);
-    return { returnCode, output: output.finish() };
-  };
-  return { run, capacity, sessions: 0 };
 }
 
 /** The promise's outcome, or a rejection as soon as `signal` is aborted: a service in this process cannot be stopped, only left. */
@@ -114,19 +123,39 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-function find(installed: ReadonlyMap<Uuid, Installed>, id: Uuid): Installed {
-  const service = installed.get(id);
-  if (service) return service;
-  throw denied(`find service ${id}: expected an installed service, got none`);
+/** Blocks on this process's heap; at most as much as a Trustvisor has. */
+function heapMemoryStore(): MemoryStore {
+  let used = 0;
+  return {
+    alignment: 8,
+    allocate: async (size) => {
+      if (used + size > MAX_SHARED_MEMORY) {
+        const left = MAX_SHARED_MEMORY - used;
+        throw new TzError('TZ_ERROR_MEMORY', 'device', `share memory: expected at most ${left} bytes, got ${size}`);
+      }
+      used += size;
+      return heapMemory(new Uint8Array(size), () => {
+        used -= size;
+      });
+    },
+    register: (bytes) => heapMemory(bytes, () => undefined),
+  };
 }
 
-function assertIdle(id: Uuid, service: Installed): void {
-  if (service.sessions === 0) return;
-  throw new TzError('TZ_ERROR_BUSY', 'device', `remove service ${id}: expected no sessions, got ${service.sessions}`);
+function heapMemory(bytes: Uint8Array, release: () => void): DeviceMemory {
+  return {
+    size: bytes.length,
+    write: (offset, content) => bytes.set(content, offset),
+    read: (offset, length) => bytes.slice(offset, offset + length),
+    release,
+  };
 }
 
-function denied(problem: string): TzError {
-  return new TzError('TZ_ERROR_ACCESS_DENIED', 'device', problem);
+function part(memory: DeviceMemory, start: number): Pick<DeviceMemory, 'read' | 'write'> {
+  return {
+    read: (offset, length) => memory.read(start + offset, length),
+    write: (offset, bytes) => memory.write(start + offset, bytes),
+  };
 }
 
-const NO_LIMIT: CallOptions = { signal: new AbortController().signal, timeLimit: undefined };
+const MAX_SHARED_MEMORY = 256 * 1024 * 1024;

@@ -1,16 +1,16 @@
-/** The message that opens a session at a service: who asks, then what the client encoded; WIRE.md, "Opening and closing". */
-import type { Login, ServiceChannel, ServiceReply } from './driver.js';
+/** The message that opens a session at a service: who asks, then what the client encoded; WIRE.md, "Reserved commands". */
+import type { ServiceChannel, ServiceReply } from './driver.js';
 import { TzError } from './error.js';
+import { type Credentials, credentialRecords } from './login.js';
 import { Decoder, encodeBuffer } from './marshal.js';
-import { TZ_LOGIN, TZ_RETURN } from './return-code.js';
+import { TZ_RETURN } from './return-code.js';
 
-/** The open message: UINT32 login flags, ARRAY login data (NULL for none), then the records of `input`. */
-export function encodeOpen(login: Login, input: Uint8Array, capacity: number): Uint8Array {
-  const data = login.type === 'CLIENT_DATA' ? login.data : null;
-  return encodeBuffer([loginFlags(login), data, ...new Decoder(input).rest()], capacity);
+/** The open message: the credentials, then the records of `input`. */
+export function encodeOpen(credentials: Credentials, input: Uint8Array, capacity: number): Uint8Array {
+  return encodeBuffer([...credentialRecords(credentials), ...new Decoder(input).rest()], capacity);
 }
 
-/** A service without a handler for open and close has accepted; WIRE.md, "Opening and closing". */
+/** A service without a handler for open and close has accepted; WIRE.md, "Reserved commands". */
 export function acceptMissingHandler(reply: ServiceReply): ServiceReply {
   if (reply.returnCode !== TZ_RETURN.TZ_ERROR_NOT_IMPLEMENTED) return reply;
   return { returnCode: 0, output: encodeBuffer([]) };
@@ -26,13 +26,4 @@ export function refusedChannel(reply: ServiceReply): ServiceChannel {
     );
   };
   return { reply, invoke: refuse, close: refuse };
-}
-
-function loginFlags(login: Login): number {
-  if (login.type in TZ_LOGIN) return TZ_LOGIN[login.type];
-  throw new TzError(
-    'TZ_ERROR_NOT_IMPLEMENTED',
-    'device',
-    `open a session: expected login PUBLIC or CLIENT_DATA, got ${login.type}`,
-  );
 }

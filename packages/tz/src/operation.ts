@@ -1,9 +1,14 @@
-/** Operations: one message to a service and its answer; TrustZone API 3.0, sections 6.1.7 to 6.1.9 and 6.2. */
+/** Operations: one message to a service and its answer; TrustZone API 3.0, sections 6.1.7 to 6.1.9, 6.2 and 7.1. */
+import { type DecodedValues, type DecodeType, decodeAs } from './decode-as.js';
 import type { CallOptions, ServiceReply } from './driver.js';
 import { serviceError, TzError, undefinedCall } from './error.js';
-import { Decoder, Encoder, encodeFailure, type TzValue } from './marshal.js';
-import type { TzErrorCode, TzState, TzType } from './return-code.js';
+import { Decoder, Encoder, encodeFailure, type TzInput, type TzValue } from './marshal.js';
+import type { TzErrorCode, TzMemoryFlags, TzState, TzType } from './return-code.js';
+import { type LiveRange, type MemoryRange, SharedMemory } from './shared-memory.js';
 import type { TimeLimit } from './time-limit.js';
+
+/** What `Operation.encode` and `Session.invoke` take: a value, a text, or a range of shared memory to lend. */
+export type TzArgument = TzInput | MemoryRange;
 
 /** What an operation does when it is performed and what becomes of its session; made by devices and sessions. */
 export interface OperationTarget {
@@ -13,6 +18,8 @@ export interface OperationTarget {
   readonly capacity: number;
   /** When it must be over. */
   readonly timeLimit: TimeLimit | undefined;
+  /** Whether `memory` is a block of this operation's session. */
+  owns(memory: SharedMemory): boolean;
   /** Throws where the call is illegal now; nothing has happened then. */
   assertPerformable(operation: Operation): void;
   /** Sends the message and waits for the answer. */
@@ -26,9 +33,11 @@ export class Operation implements AsyncDisposable {
   readonly #target: OperationTarget;
   readonly #encoder: Encoder;
   readonly #abort = new AbortController();
+  readonly #ranges: LiveRange[] = [];
   #state: TzState;
   #decoder: Decoder | undefined;
-  #running: Promise<void> | undefined;
+  #running: Promise<Outcome> | undefined;
+  #outcome: Outcome | undefined;
 
   /** Made by `prepareOpen`, `prepareInvoke` and `prepareClose`. */
   constructor(target: OperationTarget) {
@@ -37,7 +46,7 @@ export class Operation implements AsyncDisposable {
     this.#state = target.kind === 'close' ? 'PERFORMABLE' : 'ENCODE';
   }
 
-  /** ENCODE or PERFORMABLE, then RUNNING, then DECODE or INVALID, at last UNDEFINED. */
+  /** ENCODE or PERFORMABLE, then RUNNING or RUNNING_ASYNC, then DECODE or INVALID, at last UNDEFINED. */
   get state(): TzState {
     return this.#state;
   }
@@ -60,28 +69,73 @@ export class Operation implements AsyncDisposable {
     return this.#encoder.arraySpace(length);
   }
 
-  /** Appends each value by its type: a number, an array, or `null` for the NULL array. */
-  encode(values: readonly TzValue[]): void {
+  /**
+   * Appends a reference to `length` bytes from `offset` of a block of this session, which the service may use as `flags` say until the
+   * operation has been performed; until then the client leaves them alone. Sets the encoder's error: `TZ_ERROR_ENCODE_FORMAT` for a range
+   * that is empty, beyond the block, or overlaps a live one, for flags that the block does not have, or a block of another session;
+   * `TZ_ERROR_ENCODE_MEMORY` where there is no room, or there are 16 references.
+   * Throws `TZ_ERROR_UNDEFINED` outside ENCODE, and for a block that is released.
+   */
+  encodeMemoryReference(memory: SharedMemory, offset: number, length: number, flags: TzMemoryFlags): void {
+    this.#in('encodeMemoryReference', 'ENCODE');
+    if (memory.state !== 'OPEN') throw undefinedCall('encodeMemoryReference', 'memory in state OPEN', memory.state);
+    if (this.#encoder.error) return;
+    const index = this.#ranges.length;
+    const range = this.#target.owns(memory) ? memory.refer(offset, length, flags) : 'TZ_ERROR_ENCODE_FORMAT';
+    if (typeof range === 'string') this.#encoder.fail(range);
+    else if (index < MAX_REFERENCES && this.#encoder.memoryReference({ index, length, flags }))
+      this.#ranges.push(range);
+    else {
+      range.end(false);
+      this.#encoder.fail('TZ_ERROR_ENCODE_MEMORY');
+    }
+  }
+
+  /** Appends each value by its type: a number, a text, an array, `null` for the NULL array, or a `MemoryRange` (`TZIEncodeF`). */
+  encode(values: readonly TzArgument[]): void {
     this.#in('encode', 'ENCODE');
-    for (const value of values) this.#encoder.value(value);
+    for (const value of values) {
+      if (isRange(value)) this.encodeMemoryReference(value.memory, value.offset, value.length, value.flags);
+      else this.#encoder.value(value);
+    }
   }
 
   /**
    * Sends the message and waits for the answer. Afterwards the state is DECODE, and INVALID if the service was not reached.
    * Throws {@link TzError}: `TZ_ERROR_SERVICE` with `serviceReturn` (the answer can still be decoded), `TZ_ERROR_CANCEL`,
-   * `TZ_ERROR_ENCODE_MEMORY`, `TZ_ERROR_ACCESS_DENIED`, `TZ_ERROR_UNDEFINED` for an illegal call, or what the device says.
+   * `TZ_ERROR_ENCODE_MEMORY`, `TZ_ERROR_ENCODE_FORMAT`, `TZ_ERROR_ACCESS_DENIED`, `TZ_ERROR_UNDEFINED` for an illegal call, or what the
+   * device says.
    */
   async perform(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    this.#in('perform', 'ENCODE', 'PERFORMABLE');
-    this.#target.assertPerformable(this);
-    this.#state = 'RUNNING';
-    this.#running = this.#run(options.signal);
-    await this.#running;
+    const running = this.#start('perform', 'RUNNING', options.signal);
+    this.#finish(await running);
+  }
+
+  /**
+   * Starts the operation in the background; `done` is called once, when {@link asyncGetResult} has something to tell. Errors of the
+   * operation come from there. Throws `TZ_ERROR_UNDEFINED` for an illegal call.
+   */
+  asyncStart(options: { readonly signal?: AbortSignal; readonly done?: () => void } = {}): void {
+    void this.#start('asyncStart', 'RUNNING_ASYNC', options.signal).then((outcome) => {
+      this.#outcome = outcome;
+      options.done?.();
+    });
+  }
+
+  /**
+   * What became of an operation that {@link asyncStart} started: `TZ_PENDING` changes nothing, and it goes on; after `TZ_SUCCESS` the
+   * answer can be decoded. Throws what {@link perform} throws, and `TZ_ERROR_UNDEFINED` outside RUNNING_ASYNC.
+   */
+  asyncGetResult(): 'TZ_PENDING' | 'TZ_SUCCESS' {
+    this.#in('asyncGetResult', 'RUNNING_ASYNC');
+    if (!this.#outcome) return 'TZ_PENDING';
+    this.#finish(this.#outcome);
+    return 'TZ_SUCCESS';
   }
 
   /** Asks for the end of the operation without waiting for it. Before `perform` it makes that fail, after it, it does nothing. */
   cancel(): void {
-    this.#in('cancel', 'ENCODE', 'RUNNING', 'DECODE');
+    this.#in('cancel', 'ENCODE', 'PERFORMABLE', 'RUNNING', 'RUNNING_ASYNC', 'DECODE');
     if (this.#target.kind === 'close')
       throw undefinedCall('cancel', 'an open or invoke operation', 'a close operation');
     this.#abort.abort();
@@ -112,30 +166,54 @@ export class Operation implements AsyncDisposable {
     return this.#answer('decode').rest();
   }
 
-  /** Frees the operation; an open that did not succeed ends its session, a close that was not performed leaves it open. Throws `TZ_ERROR_UNDEFINED` while it runs and after a release. */
+  /**
+   * One record for each of `types`, by value (`TZIDecodeF`); what follows stays. Throws `TZ_ERROR_DECODE_*` for a record that is not as
+   * expected, `TZ_ERROR_UNDEFINED` outside DECODE.
+   */
+  decodeAs<const T extends readonly DecodeType[]>(types: T): DecodedValues<T> {
+    return decodeAs(this.#answer('decodeAs'), types);
+  }
+
+  /**
+   * Frees the operation; an open that did not succeed ends its session, a close that was not performed leaves it open, references to
+   * shared memory end. Throws `TZ_ERROR_UNDEFINED` while it runs and after a release.
+   */
   release(): void {
     this.#in('release', 'ENCODE', 'PERFORMABLE', 'DECODE', 'INVALID');
     this.#state = 'UNDEFINED';
     this.#decoder = undefined;
+    this.#endRanges(false);
     this.#target.released(this);
   }
 
   /** Cancels the operation if it runs, waits for its end and releases it; safe in every state. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'RUNNING' && this.#target.kind !== 'close') this.#abort.abort();
-    await this.#running?.catch(() => undefined);
+    if (this.#isRunning() && this.#target.kind !== 'close') this.#abort.abort();
+    const outcome = await this.#running;
+    if (outcome && this.#isRunning()) this.#settle(outcome);
     if (this.#state !== 'UNDEFINED') this.release();
   }
 
-  async #run(signal: AbortSignal | undefined): Promise<void> {
-    const stop = this.#target.kind === 'close' ? () => undefined : this.#stopWith(signal);
+  #start(call: string, state: 'RUNNING' | 'RUNNING_ASYNC', signal: AbortSignal | undefined): Promise<Outcome> {
+    try {
+      this.#in(call, 'ENCODE', 'PERFORMABLE');
+      this.#target.assertPerformable(this);
+    } catch (error) {
+      if (state === 'RUNNING') return Promise.reject(error);
+      throw error;
+    }
+    this.#state = state;
+    this.#running = this.#run(signal);
+    return this.#running;
+  }
+
+  async #run(signal: AbortSignal | undefined): Promise<Outcome> {
+    const stop = this.#target.kind === 'close' ? NOTHING : this.#stopWith(signal);
     try {
       const reply = await this.#send();
-      this.#settle(reply);
-      if (reply.returnCode !== 0) throw serviceError(this.#target.kind, reply.returnCode);
+      return { returnCode: reply.returnCode, decoder: new Decoder(reply.output) };
     } catch (error) {
-      if (this.#state === 'RUNNING') this.#state = 'INVALID';
-      throw asTzError(this.#target.kind, error, this.#abort.signal);
+      return asTzError(this.#target.kind, error, this.#abort.signal);
     } finally {
       stop();
     }
@@ -145,23 +223,38 @@ export class Operation implements AsyncDisposable {
     if (this.#abort.signal.aborted) throw cancelled(this.#target.kind, this.#abort.signal);
     if (this.#encoder.error) throw encodeFailure(this.#encoder.error, this.#target.capacity);
     const timeLimit = this.#target.timeLimit?.remaining;
-    return await this.#target.send(this.#encoder.finish(), { signal: this.#abort.signal, timeLimit });
+    for (const range of this.#ranges) range.begin();
+    const options = { signal: this.#abort.signal, timeLimit, lend: this.#ranges };
+    return await this.#target.send(this.#encoder.finish(), options);
   }
 
-  #settle(reply: ServiceReply): void {
-    if (this.#target.kind === 'close') {
-      this.#state = 'INVALID';
-      return;
-    }
-    this.#decoder = new Decoder(reply.output);
-    this.#state = 'DECODE';
+  /** Takes over the outcome and throws what it says. */
+  #finish(outcome: Outcome): void {
+    if (this.#isRunning()) this.#settle(outcome);
+    if (outcome instanceof TzError) throw outcome;
+    if (outcome.returnCode !== 0) throw serviceError(this.#target.kind, outcome.returnCode);
+  }
+
+  #settle(outcome: Outcome): void {
+    const answered = !(outcome instanceof TzError);
+    this.#endRanges(answered);
+    this.#state = answered && this.#target.kind !== 'close' ? 'DECODE' : 'INVALID';
+    if (answered && this.#state === 'DECODE') this.#decoder = outcome.decoder;
+  }
+
+  #endRanges(happened: boolean): void {
+    for (const range of this.#ranges.splice(0)) range.end(happened);
+  }
+
+  #isRunning(): boolean {
+    return this.#state === 'RUNNING' || this.#state === 'RUNNING_ASYNC';
   }
 
   #stopWith(signal: AbortSignal | undefined): () => void {
     const abort = () => this.#abort.abort(signal?.reason);
     const left = this.#target.timeLimit?.remaining;
     const expire = () => this.#abort.abort(new Error('the time limit has passed'));
-    const timer = left === undefined || left <= 0 ? undefined : setTimeout(expire, left);
+    const timer = left === undefined || left <= 0 ? undefined : setTimeout(expire, Math.min(left, LONGEST_TIMER));
     if (left !== undefined && left <= 0) expire();
     if (signal?.aborted) abort();
     signal?.addEventListener('abort', abort, { once: true });
@@ -181,6 +274,21 @@ export class Operation implements AsyncDisposable {
       throw undefinedCall(call, `an operation in state ${allowed.join(' or ')}`, this.#state);
     }
   }
+}
+
+/** How an operation ended: with the service's answer, or without. */
+type Outcome = { readonly returnCode: number; readonly decoder: Decoder } | TzError;
+
+const NOTHING = (): void => undefined;
+
+/** References that a message may hold: what the isolates take. */
+const MAX_REFERENCES = 16;
+
+/** Milliseconds that a timer of Node takes; a limit beyond it is a hint, and forty days early. */
+const LONGEST_TIMER = 0x7fff_ffff;
+
+function isRange(value: TzArgument): value is MemoryRange {
+  return typeof value === 'object' && value !== null && 'memory' in value && value.memory instanceof SharedMemory;
 }
 
 function asTzError(kind: string, error: unknown, signal: AbortSignal): TzError {

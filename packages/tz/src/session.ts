@@ -1,9 +1,11 @@
-/** Sessions between a client and a service; TrustZone API 3.0, sections 6.1.4 to 6.1.6. */
-import type { ServiceChannel } from './driver.js';
+/** Sessions between a client and a service; TrustZone API 3.0, sections 6.1.4 to 6.1.6, 6.1.10 and 6.1.11. */
+import type { DecodedValues, DecodeType } from './decode-as.js';
+import type { DeviceMemory, MemoryStore, ServiceChannel } from './driver.js';
 import { TzError, undefinedCall } from './error.js';
 import { encodeBuffer, type TzValue } from './marshal.js';
-import { Operation } from './operation.js';
-import { TZ_COMMAND, type TzState } from './return-code.js';
+import { Operation, type TzArgument } from './operation.js';
+import { TZ_COMMAND, type TzMemoryFlags, type TzState } from './return-code.js';
+import { isMemoryFlags, SharedMemory } from './shared-memory.js';
 import type { TimeLimit } from './time-limit.js';
 
 /** What a device and its session both see; made by `Device.prepareOpen`. */
@@ -14,6 +16,10 @@ export interface SessionLink {
   channel: ServiceChannel | undefined;
   /** Operations that are not released yet. */
   readonly operations: Set<Operation>;
+  /** Blocks of shared memory that are not released yet. */
+  readonly memories: Set<SharedMemory>;
+  /** The device's shared memory, where it has it. */
+  readonly memoryStore: MemoryStore | undefined;
   /** Bytes of records that a message may hold. */
   readonly capacity: number;
   /** Throws unless the limit was made by this session's device. */
@@ -22,7 +28,15 @@ export interface SessionLink {
   ended(): void;
 }
 
-/** A session with one service. `await using` cancels what runs and closes it. */
+/** How a command is invoked. */
+export interface InvokeOptions {
+  /** By when it must be over; made by the session's device. */
+  readonly timeLimit?: TimeLimit;
+  /** Cancels it. */
+  readonly signal?: AbortSignal;
+}
+
+/** A session with one service. `await using` cancels what runs, releases shared memory, and closes it. */
 export class Session implements AsyncDisposable {
   readonly #link: SessionLink;
 
@@ -71,18 +85,51 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Calls `command` with `values` and returns the values of the answer: prepare, encode, perform, decode and release in one.
-   * Throws TzError as `Operation.perform` does, and for an answer that cannot be decoded.
+   * Calls `command` with `values` and returns the values of the answer: prepare, encode, perform, decode and release in one. With
+   * `returns` the answer's first records are decoded as these types. Throws TzError as `Operation.perform` does, and for an answer that
+   * cannot be decoded.
    */
+  invoke<const T extends readonly DecodeType[]>(
+    command: number,
+    values: readonly TzArgument[],
+    options: InvokeOptions & { readonly returns: T },
+  ): Promise<DecodedValues<T>>;
+  /** The same, with every record of the answer. */
+  invoke(command: number, values?: readonly TzArgument[], options?: InvokeOptions): Promise<readonly TzValue[]>;
   async invoke(
     command: number,
-    values: readonly TzValue[] = [],
-    options: { readonly timeLimit?: TimeLimit; readonly signal?: AbortSignal } = {},
-  ): Promise<readonly TzValue[]> {
-    await using operation = this.prepareInvoke(command, options);
-    operation.encode(values);
-    await operation.perform(options);
-    return operation.decode();
+    values: readonly TzArgument[] = [],
+    options: InvokeOptions & { readonly returns?: readonly DecodeType[] } = {},
+  ): Promise<readonly unknown[]> {
+    const operation = this.prepareInvoke(command, options);
+    try {
+      operation.encode(values);
+      await operation.perform(options);
+      return options.returns ? operation.decodeAs(options.returns) : operation.decode();
+    } finally {
+      operation.release();
+    }
+  }
+
+  /**
+   * Makes a block of `length` zero bytes that operations of this session can lend to the service; `flags` say what for (`TZ_MEM`).
+   * Throws `TZ_ERROR_MEMORY`, `TZ_ERROR_NOT_IMPLEMENTED` where the device shares no memory, `TZ_ERROR_ILLEGAL_ARGUMENT`, and
+   * `TZ_ERROR_UNDEFINED` unless the session is OPEN, the flags are one of `TZ_MEM` and the length is not 0.
+   */
+  async allocateSharedMemory(length: number, flags: TzMemoryFlags): Promise<SharedMemory> {
+    const store = this.#memoryStore('allocateSharedMemory', length, flags);
+    return this.#keep(await store.allocate(length), flags, undefined);
+  }
+
+  /**
+   * Makes a block of memory that the client has already. Where the device cannot use that itself, what the service may read is copied
+   * when an operation is performed, and what it may write is copied back at its end: as much as the operation's references cover.
+   * Throws as {@link allocateSharedMemory} does.
+   */
+  async registerSharedMemory(bytes: Uint8Array, flags: TzMemoryFlags): Promise<SharedMemory> {
+    const store = this.#memoryStore('registerSharedMemory', bytes.length, flags);
+    if (store.register) return this.#keep(store.register(bytes), flags, undefined);
+    return this.#keep(await store.allocate(bytes.length), flags, bytes);
   }
 
   /** Closes the session: prepare, perform and release in one. Throws TzError; the session has ended all the same, unless operations are left. */
@@ -95,19 +142,48 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Cancels and releases every operation, then closes the session if it is open. */
+  /** Cancels and releases every operation, releases shared memory, then closes the session if it is open. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const operation of [...this.#link.operations]) await operation[Symbol.asyncDispose]();
+    for (const memory of [...this.#link.memories]) memory.release();
     if (this.#link.state === 'OPEN') await this.close();
   }
 
-  #adopt(target: Omit<ConstructorParameters<typeof Operation>[0], 'capacity'>): Operation {
-    const { operations, capacity } = this.#link;
+  /** The device's shared memory, if the call is legal. */
+  #memoryStore(call: string, length: number, flags: number): MemoryStore {
+    this.#assertOpen(call);
+    if (!isMemoryFlags(flags)) throw undefinedCall(call, 'flags SERVICE_RO, SERVICE_WO or SERVICE_RW', `${flags}`);
+    if (length === 0) throw undefinedCall(call, 'a length of at least 1', '0');
+    if (!Number.isInteger(length) || length < 0 || length > 0xffff_ffff) {
+      const problem = `${call}: expected a length from 1 to 4294967295, got ${length}`;
+      throw new TzError('TZ_ERROR_ILLEGAL_ARGUMENT', 'api', problem);
+    }
+    if (this.#link.memoryStore) return this.#link.memoryStore;
+    throw new TzError(
+      'TZ_ERROR_NOT_IMPLEMENTED',
+      'device',
+      `${call}: expected a device with shared memory, got one without`,
+    );
+  }
+
+  #keep(memory: DeviceMemory, flags: TzMemoryFlags, mirror: Uint8Array | undefined): SharedMemory {
+    const { memories, state } = this.#link;
+    if (state !== 'OPEN' && state !== 'CLOSING') {
+      memory.release();
+      throw undefinedCall('share memory', 'a session that stays open', state);
+    }
+    const block = new SharedMemory({ memory, flags, mirror, released: () => memories.delete(block) });
+    memories.add(block);
+    return block;
+  }
+
+  #adopt(target: Omit<ConstructorParameters<typeof Operation>[0], 'capacity' | 'owns'>): Operation {
+    const { operations, memories, capacity } = this.#link;
     const released = (operation: Operation) => {
       operations.delete(operation);
       target.released(operation);
     };
-    const operation = new Operation({ ...target, capacity, released });
+    const operation = new Operation({ ...target, capacity, released, owns: (memory) => memories.has(memory) });
     operations.add(operation);
     return operation;
   }
@@ -137,14 +213,15 @@ function openChannel(link: SessionLink): ServiceChannel {
 function assertAlone(link: SessionLink): void {
   const others = link.operations.size - 1;
   if (others > 0) throw undefinedCall('perform a close', 'a session without other operations', `${others} of them`);
+  const blocks = link.memories.size;
+  if (blocks > 0) throw undefinedCall('perform a close', 'a session without shared memory', `${blocks} blocks`);
 }
 
 function assertCommand(command: number): void {
-  const reserved = command === TZ_COMMAND.OPEN || command === TZ_COMMAND.CLOSE;
-  if (Number.isInteger(command) && command >= 0 && command <= 0xffff_ffff && !reserved) return;
+  if (Number.isInteger(command) && command >= 0 && command < TZ_COMMAND.PROPERTIES) return;
   throw new TzError(
     'TZ_ERROR_ILLEGAL_ARGUMENT',
     'api',
-    `prepare an invoke: expected a command from 0 to 0xfffffffd, got ${command}`,
+    `prepare an invoke: expected a command from 0 to 0xfffffffc, got ${command}`,
   );
 }

@@ -1,15 +1,31 @@
 /** The device `trustvisor`: each service is a PAL of a Trustvisor, in an isolate outside this process. */
-import { parsePalImage } from '@casemate/pal-linker';
-import { type Pal, type Trustvisor, TrustvisorError, type TrustvisorErrorCode } from '@casemate/trustvisor';
-import type { CallOptions, DeviceConnection, DeviceDriver, ServiceChannel, ServiceReply } from './driver.js';
+import {
+  type Lending,
+  type Pal,
+  type SharedMemory,
+  type Trustvisor,
+  TrustvisorError,
+  type TrustvisorErrorCode,
+} from '@casemate/trustvisor';
+import type {
+  CallOptions,
+  DeviceConnection,
+  DeviceDriver,
+  DeviceMemory,
+  LentMemory,
+  MemoryStore,
+  ServiceReply,
+} from './driver.js';
 import { TzError } from './error.js';
-import { buildBuffer, DEFAULT_CAPACITY, encodeBuffer, recordsOf } from './marshal.js';
-import { acceptMissingHandler, encodeOpen, refusedChannel } from './open-message.js';
-import { TZ_COMMAND, type TzErrorCode } from './return-code.js';
-import { measurementUuid, type Uuid } from './uuid.js';
+import { denied, describeService, type InstalledService, InstalledServices } from './installed.js';
+import { buildBuffer, DEFAULT_CAPACITY, recordsOf } from './marshal.js';
+import { checkImage, type DevicePolicy } from './policy.js';
+import { numberValue, textValue } from './property.js';
+import { CASEMATE_PROPERTY, TZ_NAMESPACE, type TzErrorCode } from './return-code.js';
+import { measurementUuid } from './uuid.js';
 
 /** What the trustvisor device stands on. */
-export interface TrustvisorDeviceOptions {
+export interface TrustvisorDeviceOptions extends DevicePolicy {
   /** Runs the PALs. The caller stays its owner and closes it. */
   readonly trustvisor: Trustvisor;
   /** PALs that the caller has registered and keeps: services from the start, still registered when the device closes. */
@@ -23,116 +39,143 @@ export function trustvisorDriver(options: TrustvisorDeviceOptions): DeviceDriver
   return { name: 'trustvisor', open: async () => connection(options) };
 }
 
-interface Installed {
-  readonly pal: Pal;
-  readonly capacity: number;
-  readonly ours: boolean;
-  sessions: number;
-}
-
 function connection(options: TrustvisorDeviceOptions): DeviceConnection {
-  const installed = new Map<Uuid, Installed>();
-  for (const pal of options.pals ?? []) {
-    installed.set(measurementUuid(pal.measurement), { pal, capacity: DEFAULT_CAPACITY, ours: false, sessions: 0 });
-  }
+  const { trustvisor } = options;
   const standard = options.timeLimit ?? 10_000;
+  const services = new InstalledServices(options, {
+    install: (image, signal) => install(options, standard, image, signal),
+  });
+  for (const pal of options.pals ?? []) {
+    const service = serviceOf(pal, { capacity: DEFAULT_CAPACITY, standard, uninstall: refuseUninstall(pal) });
+    services.add(measurementUuid(pal.measurement), service);
+  }
+  const { CASEMATE } = TZ_NAMESPACE;
   return {
-    capacityOf: (id) => installed.get(id)?.capacity ?? DEFAULT_CAPACITY,
-    services: {
-      list: async () => [...installed.keys()],
-      download: (image) => download(options.trustvisor, installed, image),
-      remove: (id) => remove(installed, id),
-    },
-    openSession: async (id, login, input, call) => {
-      const service = find(installed, id);
-      const message = encodeOpen(login, input, service.capacity);
-      const reply = acceptMissingHandler(await invoke(service, TZ_COMMAND.OPEN, message, call, standard));
-      return reply.returnCode === 0 ? channel(service, reply, standard) : refusedChannel(reply);
-    },
-    close: () => removeAll(installed),
+    capacityOf: (uuid) => services.capacityOf(uuid) ?? DEFAULT_CAPACITY,
+    properties: [
+      { namespace: CASEMATE, name: CASEMATE_PROPERTY.ENGINE, value: textValue(trustvisor.engine) },
+      { namespace: CASEMATE, name: CASEMATE_PROPERTY.EPHEMERAL, value: numberValue(trustvisor.ephemeral ? 1 : 0) },
+    ],
+    memory: memoryStore(trustvisor),
+    openManager: (login) => services.openManager(login),
+    openSession: (uuid, login, input, call) => services.openSession(uuid, login, input, call),
+    close: () => services.clear(),
   };
 }
 
-function channel(service: Installed, reply: ServiceReply, standard: number): ServiceChannel {
-  service.sessions++;
+async function install(options: TrustvisorDeviceOptions, standard: number, image: Uint8Array, signal: AbortSignal) {
+  const { pal: parsed, signature } = await checkImage(options, image);
+  signal.throwIfAborted();
+  const capacity = Math.max(0, (parsed.parameters[1]?.size ?? 0) - 16);
+  const pal = await orTzError('download a service', () => options.trustvisor.register(image));
+  const uninstall = () => orTzError('remove a service', () => pal.unregister());
+  const service = serviceOf(pal, { capacity, standard, uninstall, signature });
+  return { uuid: measurementUuid(pal.measurement), service };
+}
+
+function serviceOf(
+  pal: Pal,
+  options: Pick<InstalledService, 'capacity' | 'uninstall'> & {
+    readonly standard: number;
+    readonly signature?: Awaited<ReturnType<typeof checkImage>>['signature'];
+  },
+): InstalledService {
+  const { capacity, standard, signature, uninstall } = options;
+  const { name, version, measurement, identity } = pal;
+  const uuid = measurementUuid(measurement);
   return {
-    reply,
-    invoke: (command, input, call) => invoke(service, command, input, call, standard),
-    close: async () => {
-      service.sessions--;
-      await invoke(service, TZ_COMMAND.CLOSE, encodeBuffer([], service.capacity), NO_LIMIT, standard);
-    },
+    capacity,
+    properties: describeService({ uuid, name, version, measurement, identity, signature, capacity }),
+    run: (command, input, call) => invoke(pal, command, input, call, standard),
+    uninstall,
+  };
+}
+
+/** What the application has registered is not the manager's to remove. */
+function refuseUninstall(pal: Pal): () => Promise<void> {
+  return async () => {
+    throw denied(`remove service ${pal.name}: expected one downloaded here, got one of the application`);
   };
 }
 
 async function invoke(
-  service: Installed,
+  pal: Pal,
   command: number,
   input: Uint8Array,
   call: CallOptions,
   standard: number,
 ): Promise<ServiceReply> {
   const timeLimit = Math.min(Math.max(1, Math.ceil(call.timeLimit ?? standard)), LONGEST_TIME_LIMIT);
+  const options = { timeLimit, signal: call.signal };
+  const lend = call.lend.map(lendingOf);
   try {
-    const result = await service.pal.invoke(command, recordsOf(input), { timeLimit, signal: call.signal });
+    const result = await pal.invoke(command, recordsOf(input), lend.length === 0 ? options : { ...options, lend });
     return { returnCode: result.returnCode, output: buildBuffer(result.output) };
   } catch (error) {
-    throw asTzError(`call ${service.pal.name}`, error);
+    throw asTzError(`call ${pal.name}`, error);
   }
 }
 
-async function download(trustvisor: Trustvisor, installed: Map<Uuid, Installed>, image: Uint8Array): Promise<Uuid> {
-  const capacity = capacityIn(image);
-  let pal: Pal;
+function memoryStore(trustvisor: Trustvisor): MemoryStore {
+  return {
+    // The engine kvm maps pages: a range of whole pages lends nothing of its neighbours.
+    alignment: trustvisor.engine === 'kvm' ? 4096 : 8,
+    allocate: async (size) => {
+      try {
+        return new TrustvisorMemory(await trustvisor.allocateShared(size));
+      } catch (error) {
+        const failure = asTzError('share memory', error);
+        if (!(failure instanceof TzError) || failure.code !== 'TZ_ERROR_ILLEGAL_ARGUMENT') throw failure;
+        throw new TzError('TZ_ERROR_MEMORY', 'device', failure.message, { cause: error });
+      }
+    },
+  };
+}
+
+/** A block of a Trustvisor's memory, with the errors of this package. */
+class TrustvisorMemory implements DeviceMemory {
+  readonly shared: SharedMemory;
+
+  constructor(shared: SharedMemory) {
+    this.shared = shared;
+  }
+
+  get size(): number {
+    return this.shared.size;
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    translated('write shared memory', () => this.shared.write(offset, bytes));
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    return translated('read shared memory', () => this.shared.read(offset, length));
+  }
+
+  release(): void {
+    translated('release shared memory', () => this.shared.release());
+  }
+}
+
+function lendingOf({ memory, offset, length, flags }: LentMemory): Lending {
+  if (!(memory instanceof TrustvisorMemory)) throw denied('lend memory: expected a block of this device, got another');
+  return { memory: memory.shared, offset, length, access: ACCESS[flags] };
+}
+
+function translated<T>(verb: string, run: () => T): T {
   try {
-    pal = await trustvisor.register(image);
+    return run();
   } catch (error) {
-    throw asTzError('download a service', error);
+    throw asTzError(verb, error);
   }
-  const id = measurementUuid(pal.measurement);
-  if (installed.has(id)) {
-    await pal.unregister();
-    throw denied(`download a service: expected a new one, got ${id} again`);
-  }
-  installed.set(id, { pal, capacity, ours: true, sessions: 0 });
-  return id;
 }
 
-async function remove(installed: Map<Uuid, Installed>, id: Uuid): Promise<void> {
-  const service = find(installed, id);
-  if (service.sessions > 0) {
-    throw new TzError('TZ_ERROR_BUSY', 'device', `remove service ${id}: expected no sessions, got ${service.sessions}`);
-  }
-  if (!service.ours) throw denied(`remove service ${id}: expected one downloaded here, got one of the application`);
-  installed.delete(id);
-  await service.pal.unregister();
-}
-
-async function removeAll(installed: Map<Uuid, Installed>): Promise<void> {
-  const ours = [...installed.values()].filter((service) => service.ours);
-  installed.clear();
-  await Promise.all(ours.map((service) => service.pal.unregister()));
-}
-
-/** What the input buffer of the image's entry holds. */
-function capacityIn(image: Uint8Array): number {
+async function orTzError<T>(verb: string, run: () => Promise<T>): Promise<T> {
   try {
-    const size = parsePalImage(image).parameters[1]?.size ?? 0;
-    return Math.max(0, size - 16);
+    return await run();
   } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    throw new TzError('TZ_ERROR_ILLEGAL_ARGUMENT', 'device', `download a service: ${problem}`, { cause: error });
+    throw asTzError(verb, error);
   }
-}
-
-function find(installed: ReadonlyMap<Uuid, Installed>, id: Uuid): Installed {
-  const service = installed.get(id);
-  if (service) return service;
-  throw denied(`find service ${id}: expected an installed service, got none`);
-}
-
-function denied(problem: string): TzError {
-  return new TzError('TZ_ERROR_ACCESS_DENIED', 'device', problem);
 }
 
 function asTzError(verb: string, error: unknown): unknown {
@@ -140,6 +183,8 @@ function asTzError(verb: string, error: unknown): unknown {
   const origin = error.code === 'fault' ? 'service' : error.code === 'protocol' ? 'communication' : 'device';
   return new TzError(CODES[error.code], origin, `${verb}: ${error.message}`, { cause: error });
 }
+
+const ACCESS = { 1: 'read', 2: 'write', 3: 'read-write' } as const;
 
 const CODES: Readonly<Record<TrustvisorErrorCode, TzErrorCode>> = {
   refused: 'TZ_ERROR_ACCESS_DENIED',
@@ -159,4 +204,3 @@ const CODES: Readonly<Record<TrustvisorErrorCode, TzErrorCode>> = {
 };
 
 const LONGEST_TIME_LIMIT = 3_600_000;
-const NO_LIMIT: CallOptions = { signal: new AbortController().signal, timeLimit: undefined };

@@ -1,5 +1,16 @@
 /** The few parts of the WebAssembly JavaScript API that are used here; the library types of this project leave the browser's out. */
 
+/** Bytes in a page of memory. */
+export const WASM_PAGE = 65_536;
+
+/** Linear memory. */
+export interface WasmMemory {
+  /** The memory; another one after it has grown. */
+  readonly buffer: ArrayBuffer;
+  /** Grows by `pages`; throws RangeError at the limit. */
+  grow(pages: number): number;
+}
+
 /** An instance: what it exports, by name. */
 export interface WasmInstance {
   /** Functions, and a memory as an object with a `buffer`. */
@@ -18,7 +29,7 @@ interface WebAssemblyApi {
     module: WasmModule,
     imports: Readonly<Record<string, Readonly<Record<string, (...parameters: number[]) => number>>>>,
   ) => WasmInstance;
-  readonly Memory: new (limits: { readonly initial: number }) => { readonly buffer: ArrayBuffer };
+  readonly Memory: new (limits: { readonly initial: number }) => WasmMemory;
 }
 
 /** `globalThis.WebAssembly`, which every supported Node has. */

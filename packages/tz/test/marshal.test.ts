@@ -194,9 +194,11 @@ describe('the AssemblyScript service SDK, a second implementation of the format'
 
   it('refuses arbitrary bytes with the error that the TypeScript decoder has', async () => {
     const connection = await nullDriver().open();
-    const service = await connection.services.download(await buildPal('probe.pal.ts'));
-    const call = { signal: new AbortController().signal, timeLimit: undefined };
-    const channel = await connection.openSession(service, { type: 'PUBLIC' }, encodeBuffer([]), call);
+    const manager = await connection.openManager({});
+    const { signal } = new AbortController();
+    const service = await manager.download(await buildPal('probe.pal.ts'), signal);
+    const call = { signal, timeLimit: undefined, lend: [] };
+    const channel = await connection.openSession(service, {}, encodeBuffer([]), call);
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 80 }), async (bytes) => {
         const buffer = turnable(bytes);

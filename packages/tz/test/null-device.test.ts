@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openDevice, uuid } from '../src/index.js';
-import { conformance } from './conformance.js';
+import { nullDriver, openDevice, uuid } from '../src/index.js';
+import { conformance } from './conformance/conformance.js';
+import { openSubject } from './conformance/subject.js';
 import { buildPal, probe } from './probe-service.js';
 
 const SERVICE = uuid('6f9619ff-8b86-d011-b42d-00c04fc964ff');
@@ -11,19 +12,19 @@ beforeAll(async () => {
 
 conformance(
   'the null device with a TypeScript service',
-  async () => ({ device: await openDevice({ name: 'null', services: { [SERVICE]: probe } }), service: SERVICE }),
-  { stop: true },
+  async () => {
+    const driver = nullDriver({ services: { [SERVICE]: { handle: probe, name: 'probe' } } });
+    return { driver, device: await openDevice({ driver }), service: SERVICE };
+  },
+  { stop: true, image: () => undefined, forbiddenWrite: 'refused', addresses: false },
 );
 
-conformance(
-  'the null device with a PAL',
-  async () => {
-    const device = await openDevice({ name: 'null' });
-    await using manager = await device.openManager();
-    return { device, service: await manager.downloadService(image) };
-  },
-  { stop: false },
-);
+conformance('the null device with a PAL', () => openSubject(nullDriver(), image), {
+  stop: false,
+  image: () => image,
+  forbiddenWrite: 'lost',
+  addresses: true,
+});
 
 describe('the null device', () => {
   it('refuses the same service twice', async () => {

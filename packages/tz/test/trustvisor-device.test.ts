@@ -1,12 +1,49 @@
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { memoryStore, openTrustvisor, type Trustvisor } from '@casemate/trustvisor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { measurementUuid, openDevice } from '../src/index.js';
-import { conformance } from './conformance.js';
-import { buildPal, PROBE } from './probe-service.js';
+import { CASEMATE_PROPERTY, measurementUuid, openDevice, TZ_NAMESPACE, trustvisorDriver } from '../src/index.js';
+import { conformance } from './conformance/conformance.js';
+import { openSubject } from './conformance/subject.js';
+import { buildCProbe, buildPal, PROBE } from './probe-service.js';
 
 const isolate = new URL('../../trustvisor/dist/isolate.js', import.meta.url);
 const reason = existsSync(isolate) ? undefined : 'the isolate is not built: cd packages/trustvisor && npx tsup';
+const noKvm = reason ?? whyNoKvm();
+
+function whyNoKvm(): string | undefined {
+  try {
+    accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
+    return undefined;
+  } catch {
+    return '/dev/kvm is not there or may not be used';
+  }
+}
+
+describe.skipIf(noKvm !== undefined && process.env.MUST_RUN !== '1')(
+  `with a Trustvisor of virtual machines${noKvm ? ` (${noKvm})` : ''}`,
+  () => {
+    let image: Uint8Array;
+    let trustvisor: Trustvisor;
+    beforeAll(async () => {
+      image = buildCProbe();
+      trustvisor = await openTrustvisor({ store: memoryStore(), engine: 'kvm', insecureAllowEphemeral: true });
+    });
+    afterAll(() => trustvisor?.close());
+
+    conformance('the trustvisor device, engine kvm', () => openSubject(trustvisorDriver({ trustvisor }), image), {
+      stop: true,
+      image: () => image,
+      forbiddenWrite: 'fault',
+      addresses: true,
+    });
+
+    it('says which engine runs its services', async () => {
+      await using device = await openDevice({ trustvisor });
+      const engine = device.getProperty({ namespace: TZ_NAMESPACE.CASEMATE, name: CASEMATE_PROPERTY.ENGINE });
+      expect(new TextDecoder().decode(engine)).toBe('kvm\0');
+    });
+  },
+);
 
 describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
   `with a Trustvisor${reason ? ` (${reason})` : ''}`,
@@ -22,17 +59,14 @@ describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
         onPrint: (_, text) => lines.push(text),
       });
     });
-    afterAll(() => trustvisor.close());
+    afterAll(() => trustvisor?.close());
 
-    conformance(
-      'the trustvisor device, engine wasm',
-      async () => {
-        const device = await openDevice({ trustvisor });
-        await using manager = await device.openManager();
-        return { device, service: await manager.downloadService(image) };
-      },
-      { stop: true },
-    );
+    conformance('the trustvisor device, engine wasm', () => openSubject(trustvisorDriver({ trustvisor }), image), {
+      stop: true,
+      image: () => image,
+      forbiddenWrite: 'lost',
+      addresses: true,
+    });
 
     describe('the trustvisor device', () => {
       it('serves a PAL that the caller has registered, and leaves it registered', async () => {
