@@ -542,7 +542,8 @@ static void empty_heap(void)
 	void *all = pal_malloc(used - 64);
 	check(all && area_used == used, "the heap has %zu bytes in pieces", used);
 	pal_free(all);
-	check(!pal_malloc(SIZE_MAX >> (area_used == 0)) && !pal_malloc(sizeof area) && !pal_calloc((size_t)1 << 63, 2), "the heap gave what there is not");
+	const volatile size_t beyond = SIZE_MAX, large = (size_t)1 << 63;
+	check(!pal_malloc(beyond) && !pal_malloc(sizeof area) && !pal_calloc(large, 2), "the heap gave what there is not");
 	check(*pal___errno_location() == ENOMEM, "the heap says what is missing");
 }
 

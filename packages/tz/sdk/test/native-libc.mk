@@ -10,7 +10,7 @@ SOURCES := $(filter-out %/strtold.c,$(wildcard $(SDK)/libc/src/*.c))
 OBJECTS := $(patsubst $(SDK)/libc/src/%.c,$(OUT)/%.o,$(SOURCES))
 
 $(OUT)/libc: $(SDK)/test/libc.c $(OUT)/renamed.o
-	$(CC) $(FLAGS) -Wno-format-nonliteral -Wno-alloc-size-larger-than -fno-builtin -o $@ $^ -lm
+	$(CC) $(FLAGS) -Wno-format-nonliteral -fno-builtin -o $@ $^ -lm
 
 $(OUT)/renamed.o: $(OBJECTS)
 	ld -r -o $(OUT)/whole.o $^
