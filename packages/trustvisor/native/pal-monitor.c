@@ -948,13 +948,20 @@ static void run_entry(void)
 #define ALLOW_REQUEST(number)                                                                                               \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
+/* A sanitizer that has found something must be able to say so. */
+#ifdef CASEMATE_SANITIZE
+#define OTHERWISE SECCOMP_RET_ALLOW
+#else
+#define OTHERWISE SECCOMP_RET_KILL_PROCESS
+#endif
+
 /* From here on: read, write, the timer, giving pages back, and six requests to the vCPU. */
 static void confine(void)
 {
 	struct sock_filter code[] = {
 		LOAD(offsetof(struct seccomp_data, arch)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, OTHERWISE),
 		LOAD(offsetof(struct seccomp_data, nr)),
 		ALLOW_CALL(SYS_read),
 		ALLOW_CALL(SYS_write),
@@ -966,12 +973,12 @@ static void confine(void)
 		LOAD(offsetof(struct seccomp_data, args[2])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, OTHERWISE),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, OTHERWISE),
 		LOAD(offsetof(struct seccomp_data, args[0])),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)vcpu, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, OTHERWISE),
 		LOAD(offsetof(struct seccomp_data, args[1])),
 		ALLOW_REQUEST(KVM_RUN),
 		ALLOW_REQUEST(KVM_GET_REGS),
@@ -979,7 +986,7 @@ static void confine(void)
 		ALLOW_REQUEST(KVM_GET_SREGS),
 		ALLOW_REQUEST(KVM_SET_SREGS),
 		ALLOW_REQUEST(KVM_SET_FPU),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, OTHERWISE),
 	};
 	struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
 	/* Where user namespaces are refused, the filter alone holds: none of its calls reaches a file, a process or a network. */

@@ -1,10 +1,11 @@
-/** Starting the isolate's process: nothing inherited, nothing readable but its own code. */
+/** Starting the isolate's process: nothing inherited, nothing readable but its own code, hidden from its own user. */
 import { spawn } from 'node:child_process';
 import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { TrustvisorError } from './error.js';
+import { hiddenCommand } from './hidden-start.js';
 
 /** A running isolate. */
 export interface IsolateProcess {
@@ -12,6 +13,8 @@ export interface IsolateProcess {
   readonly stream: Duplex;
   /** Its process number. */
   readonly pid: number | undefined;
+  /** Whether it was started by `native/hidden-start.c`. */
+  readonly isHidden: boolean;
   /** Resolves when it has ended, with what it said on its standard error. */
   readonly ended: Promise<string>;
   /** Ends it at once. */
@@ -26,7 +29,9 @@ const MAX_COMPLAINT = 4096;
  */
 export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined): IsolateProcess {
   const program = realpathSync(createRequire(import.meta.url).resolve('#isolate'));
-  const child = spawn(process.execPath, [...confinement(dirname(program), engine), program], {
+  const plain = [process.execPath, ...confinement(dirname(program), engine), program];
+  const [command = process.execPath, ...rest] = hiddenCommand(plain, dirname(program));
+  const child = spawn(command, rest, {
     env: {},
     cwd: '/',
     detached: true,
@@ -43,7 +48,13 @@ export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined):
     child.on('error', (error) => resolve(error.message));
     child.on('close', () => resolve(complaint));
   });
-  return { stream, pid: child.pid, ended, kill: () => void child.kill('SIGKILL') };
+  return {
+    stream,
+    pid: child.pid,
+    isHidden: command !== process.execPath,
+    ended,
+    kill: () => void child.kill('SIGKILL'),
+  };
 }
 
 /** Node's permission model: no file but the program's own directory, no child process but for `kvm`, no addon; threads are allowed. */

@@ -1,6 +1,7 @@
 /** The engine `kvm`: for each PAL a virtual machine without an operating system, kept by a small native monitor process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
 import {
@@ -13,6 +14,7 @@ import {
   type RunOutcome,
 } from './engine.js';
 import { type PalFault, TrustvisorError } from './error.js';
+import { hiddenCommand } from './hidden-start.js';
 import {
   ACCESS,
   decodeAnswer,
@@ -302,7 +304,8 @@ class Monitor {
 
   constructor({ program, arena }: MonitorProgram) {
     const stdio = ['ignore', 'ignore', 'ignore', 'pipe', arena ?? 'ignore'] as const;
-    this.#process = spawn(program, [], { env: {}, cwd: '/', stdio: [...stdio] });
+    const [command = program, ...rest] = hiddenCommand([program], join(dirname(program), '..', '..'));
+    this.#process = spawn(command, rest, { env: {}, cwd: '/', stdio: [...stdio] });
     this.#ended = new Promise((resolve) => {
       this.#process.once('error', (error) => {
         this.#fail(new TrustvisorError('unsupported-engine', `start the monitor: ${error.message}`, { cause: error }));

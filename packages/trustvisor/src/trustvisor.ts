@@ -66,6 +66,11 @@ export interface Trustvisor extends AsyncDisposable {
   /** The isolate's process, where it was started here. */
   readonly pid: number | undefined;
   /**
+   * Whether the isolate was started so that no other process of its user can trace it or read its memory (Linux): only one with
+   * CAP_SYS_PTRACE can.
+   */
+  readonly isHidden: boolean;
+  /**
    * Registers an image: measures it into uPCR 0 of a new micro-TPM and gets it ready to run. `timeLimit` (milliseconds,
    * 30,000 unless given) bounds the loading, and the carrying out of a request that a crash cut off.
    *
@@ -136,6 +141,7 @@ function openRequest(options: TrustvisorOptions): Outgoing {
 class Client implements Trustvisor {
   readonly engine: 'wasm' | 'kvm';
   readonly pid: number | undefined;
+  readonly isHidden: boolean;
   ephemeral = false;
   readonly #options: TrustvisorOptions;
   readonly #isolate: IsolateProcess | undefined;
@@ -156,6 +162,7 @@ class Client implements Trustvisor {
     this.engine = options.engine ?? 'wasm';
     this.#isolate = isolate;
     this.pid = isolate?.pid;
+    this.isHidden = isolate?.isHidden ?? false;
     this.#channel = new Channel(stream, {
       accepts: ACCEPTS,
       handle: (message) => this.#serve(message),

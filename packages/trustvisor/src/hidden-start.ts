@@ -1,0 +1,12 @@
+/** Starting programs so that no other process of their user can look into them; native/hidden-start.c does it. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * The command that starts `command` hidden, where there is a program for that (Linux, in `programs`, the directory of the isolate's
+ * program): else `command` as it is.
+ */
+export function hiddenCommand(command: readonly string[], programs: string): readonly string[] {
+  const starter = join(programs, 'bin', `linux-${process.arch}`, 'casemate-hidden-start');
+  return process.platform === 'linux' && existsSync(starter) ? [starter, ...command] : command;
+}
