@@ -1,6 +1,8 @@
 /* Inside: performs the operations of the plan from the late namespaces to exec. */
 #include "launcher.h"
 
+static int loopback_is_up;
+
 static void perform_inside(struct operation *op)
 {
 	switch ((enum code)op->code) {
@@ -11,12 +13,11 @@ static void perform_inside(struct operation *op)
 	case OP_BIND: op_bind(op); break;
 	case OP_OVERLAY: op_overlay(op); break;
 	case OP_MOUNT: op_mount(op); break;
-	case OP_DIRECTORY: op_directory(op); break;
-	case OP_SYMLINK: op_symlink(op); break;
 	case OP_MASK: op_mask(op); break;
 	case OP_READ_ONLY_PATH: op_read_only_path(op); break;
 	case OP_PIVOT_ROOT: op_pivot_root(); break;
 	case OP_BECOME: op_become(op); break;
+	case OP_DEVICES: op_devices(op); break;
 	case OP_FILE: op_file(op); break;
 	case OP_NETLINK: op_netlink(op); break;
 	case OP_DOMAIN_NAME: op_domain_name(op); break;
@@ -27,7 +28,10 @@ static void perform_inside(struct operation *op)
 		check(sethostname(name, strlen(name)), name);
 		break;
 	}
-	case OP_LOOPBACK_UP: op_loopback_up(); break;
+	case OP_LOOPBACK_UP:
+		if (!loopback_is_up)
+			check(raise_loopback(), "lo");
+		break;
 	case OP_RLIMIT: op_rlimit(op); break;
 	case OP_NEW_SESSION: check(setsid(), "setsid"); break;
 	case OP_UMASK: umask((mode_t)take_u32(op)); break;
@@ -53,7 +57,7 @@ static void perform_inside(struct operation *op)
 	end_of(op);
 }
 
-__attribute__((noreturn)) void run_inside(int socket)
+void enter_inside(int socket)
 {
 	inside = 1;
 	/* Of our descriptors only this one stays, in a known place. */
@@ -61,7 +65,12 @@ __attribute__((noreturn)) void run_inside(int socket)
 	if (dup3(socket, report_fd, O_CLOEXEC) < 0 || syscall(SYS_close_range, (unsigned)report_fd + 1, ~0u, 0) < 0)
 		_exit(FAILED_STATUS);
 	unblock_signals(); /* none is handled or ignored: the server saw to that */
-	receive_slots(report_fd);
+}
+
+/* The operations from the late namespaces on. */
+__attribute__((noreturn)) void perform_inside_all(int is_up)
+{
+	loopback_is_up = is_up;
 	for (uint32_t i = 0; i < operation_count; i++) {
 		struct operation op = operations[i];
 		if (op.code < OP_CGROUP_NAMESPACE)
@@ -70,4 +79,11 @@ __attribute__((noreturn)) void run_inside(int socket)
 		perform_inside(&op);
 	}
 	fail(EBADMSG, "plan"); /* no exec in it */
+}
+
+__attribute__((noreturn)) void run_inside(int socket)
+{
+	enter_inside(socket);
+	receive_slots(report_fd);
+	perform_inside_all(0);
 }

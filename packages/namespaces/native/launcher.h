@@ -53,7 +53,10 @@
 #define MAX_CGROUPS 32u
 #define NO_SLOT 0xffffffffu
 #define NO_OPERATION 0xffffffffu
+#define MAX_STREAMS 3u
 #define FAILED_STATUS 125
+#define SERVER_NAME "casemate"
+#define SPARE_NAME "casemate-spare" /* of a watcher that has no sandbox yet */
 #define TOLD_STATUS 1 /* of a watcher that has itself told the starter how it ended */
 
 /* Mount attributes and flags that older headers lack. */
@@ -100,8 +103,6 @@ enum code {
 	OP_BIND = 24,
 	OP_OVERLAY = 25,
 	OP_MOUNT = 26,
-	OP_DIRECTORY = 27,
-	OP_SYMLINK = 28,
 	OP_MASK = 29,
 	OP_READ_ONLY_PATH = 30,
 	OP_PIVOT_ROOT = 31,
@@ -111,6 +112,7 @@ enum code {
 	OP_DOMAIN_NAME = 35,
 	OP_SYSCTL = 36,
 	OP_OWNERS = 37,
+	OP_DEVICES = 38,
 	OP_HOSTNAME = 40,
 	OP_LOOPBACK_UP = 41,
 	OP_RLIMIT = 42,
@@ -151,6 +153,7 @@ enum command {
 	COMMAND_STREAMS_TAKEN = 2,
 	COMMAND_RESIZE = 3,
 	COMMAND_HAND_OVER = 4, /* a socket comes with it */
+	COMMAND_BEGIN = 5,     /* a spare watcher: the request lies in the memory that it shares with the server */
 	/* about a system call that waits: the argument is a ticket, and more follows (notify.c) */
 	COMMAND_ANSWER = 16,
 	COMMAND_READ_MEMORY = 17,
@@ -170,6 +173,18 @@ struct operation {
 struct cgroup {
 	uint32_t version;
 	const char *path;
+};
+
+/* What of a sandbox can be made before its plan is known. */
+struct shape {
+	uint64_t namespaces; /* CLONE_NEW… flags */
+	uint32_t loopback;
+};
+
+/* A request on its way to a spare watcher. */
+struct handed {
+	uint32_t id, size;
+	unsigned char bytes[65536 - 8];
 };
 
 /* How far the inside got; memory that both halves share. */
@@ -266,6 +281,7 @@ int receive_descriptor(int socket);
 
 /* ---- plan.c ---- */
 
+uint32_t get_u32(const unsigned char *at);
 uint32_t take_u32(struct operation *op);
 uint64_t take_u64(struct operation *op);
 const unsigned char *take_bytes(struct operation *op, uint32_t *size);
@@ -325,9 +341,8 @@ void op_bind(struct operation *op);
 void op_overlay(struct operation *op);
 void op_mount(struct operation *op);
 void op_owners(struct operation *op);
+void op_devices(struct operation *op);
 void op_file(struct operation *op);
-void op_directory(struct operation *op);
-void op_symlink(struct operation *op);
 void op_mask(struct operation *op);
 void op_read_only_path(struct operation *op);
 void op_pivot_root(void);
@@ -358,7 +373,7 @@ int terminal_has_output(void);
 
 /* ---- network.c ---- */
 
-void op_loopback_up(void);
+int raise_loopback(void);
 void op_domain_name(struct operation *op);
 void op_sysctl(struct operation *op);
 
@@ -410,17 +425,29 @@ void become_init(void);
 
 /* ---- inside.c ---- */
 
+void enter_inside(int socket);
+__attribute__((noreturn)) void perform_inside_all(int loopback_is_up);
 __attribute__((noreturn)) void run_inside(int socket);
 
 /* ---- outside.c ---- */
 
 int write_file_at(int dir, const char *path, const char *text);
 void write_child_file(const char *name, const char *text);
-__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size);
+int begin_watcher(void);
+__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size, int signals, int socket_inside_waits);
+
+/* ---- spare.c ---- */
+
+struct handed *share_request(void);
+int shape_of(const unsigned char *request, size_t size, struct shape *shape);
+__attribute__((noreturn)) void be_spare(struct handed *memory, const struct shape *shape);
 
 /* ---- streams.c ---- */
 
 void make_streams(struct operation *request);
+void use_streams(void);
+uint32_t give_streams(int fds[MAX_STREAMS], unsigned char *which);
+void take_streams(const int *fds, unsigned char which);
 void close_streams(void);
 int streams_wait_for_starter(void);
 void streams_taken(void);

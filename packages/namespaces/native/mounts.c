@@ -6,22 +6,53 @@
 static uint64_t root_propagation;
 static int all_private = 1; /* every mount that we can make or copy is, until one is told otherwise */
 
-/* The kernel's number of the mount that a descriptor is on: stx_mnt_id of statx(2), for C libraries that do not know it. */
-static uint64_t mount_id(int fd, const char *what)
+static uint64_t own_mounts[16]; /* of file systems that nobody but us can reach yet, so that nobody moves anything in them */
+static uint32_t own_count;
+
+/* What an opened file is. */
+struct place {
+	int fd;
+	uint64_t mount; /* the kernel's number of the mount that it is on */
+	int is_directory;
+};
+
+/* statx(2) with stx_mnt_id, for C libraries that do not know it. */
+static struct place look_at(int fd, const char *what)
 {
-	enum { MNT_ID = 0x1000, MNT_ID_OFFSET = 0x90 };
+	enum { TYPE = 1, MNT_ID = 0x1000, MODE_OFFSET = 0x1c, MNT_ID_OFFSET = 0x90 };
 	unsigned char info[256] = {0};
-	uint64_t id;
-	check(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, MNT_ID, info), what);
-	memcpy(&id, info + MNT_ID_OFFSET, sizeof id);
-	return id;
+	struct place place = {.fd = fd};
+	uint16_t mode;
+	check(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, TYPE | MNT_ID, info), what);
+	memcpy(&place.mount, info + MNT_ID_OFFSET, sizeof place.mount);
+	memcpy(&mode, info + MODE_OFFSET, sizeof mode);
+	place.is_directory = S_ISDIR(mode);
+	return place;
 }
 
-/* Lays a mount over an opened place, and makes sure that the path leads to it: the place may have been moved away meanwhile. */
-static void cover(int mount, int place, const char *path)
+static int is_own(uint64_t mount)
 {
-	check(sys_move_mount(mount, place), path);
-	close(place);
+	for (uint32_t i = 0; i < own_count; i++)
+		if (own_mounts[i] == mount)
+			return 1;
+	return 0;
+}
+
+static uint64_t mount_id(int fd, const char *what)
+{
+	return look_at(fd, what).mount;
+}
+
+/*
+ * Lays a mount over an opened place, and makes sure that the path leads to it: the place may have been moved away meanwhile, unless it
+ * is in a file system of our own, through which the path has just led.
+ */
+static void cover(int mount, const struct place *place, const char *path)
+{
+	check(sys_move_mount(mount, place->fd), path);
+	close(place->fd);
+	if (is_own(place->mount))
+		return;
 	int now = open_inside(path, O_PATH);
 	check(now, path);
 	if (mount_id(now, path) != mount_id(mount, path))
@@ -43,29 +74,40 @@ static void set_propagation(int mount, uint64_t wanted, int recursive, const cha
 	}
 }
 
+/* On top of whatever lies over "/" already. Our own root stays what it was, so absolute paths still mean the outside. */
+static void lay_over_root(int mount, const char *what)
+{
+	int top = openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	check(top, what);
+	check(sys_move_mount(mount, top), what);
+	close(top);
+}
+
 static void become_root(int mount, const char *what)
 {
-	check(mkdirat(stage_fd, "root", 0755), what);
-	int place = openat(stage_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	check(place, what);
-	check(sys_move_mount(mount, place), what);
-	close(place);
+	lay_over_root(mount, what);
 	root_fd = mount;
 }
 
-/* Puts a detached mount where the plan wants it; the first one, at "/", becomes the new root. */
-static void attach(int mount, const char *target, uint64_t propagation, int recursive, const char *what)
+static void attach_kind(int mount, int is_dir, const char *target, uint64_t propagation, int recursive, const char *what)
 {
 	if (strcmp(target, "/") == 0) {
 		root_propagation = propagation;
 		become_root(mount, what);
 		return;
 	}
-	int place = open_target(target, is_directory(mount));
-	check(place, target);
-	cover(mount, place, target);
+	int fd = open_target(target, is_dir);
+	check(fd, target);
+	struct place place = look_at(fd, target);
+	cover(mount, &place, target);
 	set_propagation(mount, propagation, recursive, target);
 	close(mount);
+}
+
+/* Puts a detached mount where the plan wants it; the first one, at "/", becomes the new root. */
+static void attach(int mount, const char *target, uint64_t propagation, int recursive, const char *what)
+{
+	attach_kind(mount, is_directory(mount), target, propagation, recursive, what);
 }
 
 static void set_attributes(int mount, uint64_t set, uint64_t clear, int recursive, const char *what)
@@ -147,18 +189,13 @@ int new_tmpfs(const char *size, const char *mode, uint64_t attributes, const cha
 	return finish_context(fs, attributes, what);
 }
 
-/*
- * The staging area is a tmpfs laid over "/". Our own root stays what it was, so absolute paths still mean the outside, while the
- * staging area is reached by its descriptor: no directory of the outside is needed or used.
- */
+/* The staging area is a tmpfs laid over "/", and reached by its descriptor: no directory of the outside is needed or used. */
 void op_stage(void)
 {
 	stage_fd = new_tmpfs("65536", "0755", FIRM, "stage");
-	int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	check(top, "/");
-	check(sys_move_mount(stage_fd, top), "/");
-	close(top);
+	lay_over_root(stage_fd, "/");
 	check(mkdirat(stage_fd, "empty", 0555), "stage");
+	check(mkdirat(stage_fd, "old", 0555), "stage");
 	int file = openat(stage_fd, "empty-file", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444);
 	check(file, "stage");
 	close(file);
@@ -290,7 +327,51 @@ void op_mount(struct operation *op)
 		fail(EBADF, target);
 	if (owners > 0)
 		show_owners(mount, owner_maps[owners - 1], 0, MS_PRIVATE, target);
-	attach(mount, target, propagation, 0, target);
+	if (own_count < sizeof own_mounts / sizeof *own_mounts)
+		own_mounts[own_count++] = mount_id(mount, target);
+	attach_kind(mount, 1, target, propagation, 0, target);
+}
+
+/* An empty file or directory, with a device or nothing over it. */
+static void put_device(int directory, const char *name)
+{
+	char path[64];
+	if ((size_t)snprintf(path, sizeof path, "/dev/%s", name) >= sizeof path || strchr(name, '/'))
+		fail(EINVAL, name);
+	int device = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC);
+	check(device, path);
+	int place = openat(directory, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+	check(place, path);
+	check(sys_move_mount(device, place), path);
+	close(place);
+	close(device);
+}
+
+/*
+ * A minimal /dev, in a tmpfs that an operation before has just mounted there. Nobody else can reach that, so names in it are taken as they
+ * are; and what may be done with devices is said for all of them in one call.
+ */
+void op_devices(struct operation *op)
+{
+	const char *target = take_text(op);
+	uint64_t attributes = take_u64(op);
+	int directory = open_inside(target, O_RDONLY | O_DIRECTORY);
+	check(directory, target);
+	if (!is_own(mount_id(directory, target)))
+		fail(EXDEV, target);
+	for (uint32_t count = take_u32(op); count > 0; count--)
+		put_device(directory, take_text(op));
+	if (attributes)
+		set_attributes(directory, attributes, 0, 1, target);
+	for (uint32_t count = take_u32(op); count > 0; count--) {
+		const char *name = take_text(op);
+		check(mkdirat(directory, name, 0755), name);
+	}
+	for (uint32_t count = take_u32(op); count > 0; count--) {
+		const char *name = take_text(op);
+		check(symlinkat(take_text(op), directory, name), name);
+	}
+	close(directory);
 }
 
 /* Content of the plan as a file of its own, in a tmpfs that all of them share. */
@@ -324,30 +405,6 @@ void op_file(struct operation *op)
 
 /* ---- what is not a mount of its own ---- */
 
-void op_directory(struct operation *op)
-{
-	const char *path = take_text(op);
-	uint32_t mode = take_u32(op);
-	int place = open_directory(path, 1);
-	check(place, path);
-	close(place);
-	int directory = open_inside(path, O_RDONLY | O_DIRECTORY);
-	check(directory, path);
-	check(fchmod(directory, (mode_t)mode), path);
-	close(directory);
-}
-
-void op_symlink(struct operation *op)
-{
-	const char *path = take_text(op);
-	const char *content = take_text(op);
-	const char *name;
-	int parent = open_parent(path, &name, 1);
-	check(parent, path);
-	check(symlinkat(content, parent, name), path);
-	close(parent);
-}
-
 /* What is not there needs no hiding. A symbolic link on the way is an error: it might be there to lead the mask astray. */
 static int open_if_there(const char *path)
 {
@@ -357,45 +414,66 @@ static int open_if_there(const char *path)
 	return fd;
 }
 
+/* A detached mount of nothing, read-only: the first of its kind is made so, the others are copies of it. */
+static int new_nothing(int is_dir, const char *path)
+{
+	static int firsts[2] = {-1, -1};
+	int *first = &firsts[is_dir != 0];
+	if (*first >= 0) {
+		int copy = sys_open_tree(*first, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
+		check(copy, path);
+		return copy;
+	}
+	*first = sys_open_tree(stage_fd, is_dir ? "empty" : "empty-file", OPEN_TREE_CLONE | O_CLOEXEC);
+	check(*first, path);
+	set_attributes(*first, MOUNT_ATTR_RDONLY | FIRM, 0, 0, path);
+	int copy = fcntl(*first, F_DUPFD_CLOEXEC, 0);
+	check(copy, path);
+	return copy;
+}
+
 void op_mask(struct operation *op)
 {
 	const char *path = take_text(op);
-	int place = open_if_there(path);
-	if (place < 0)
+	int fd = open_if_there(path);
+	if (fd < 0)
 		return;
-	int empty = sys_open_tree(stage_fd, is_directory(place) ? "empty" : "empty-file", OPEN_TREE_CLONE | O_CLOEXEC);
-	check(empty, path);
-	set_attributes(empty, MOUNT_ATTR_RDONLY | FIRM, 0, 0, path);
-	cover(empty, place, path);
-	close(empty);
+	struct place place = look_at(fd, path);
+	int nothing = new_nothing(place.is_directory, path);
+	cover(nothing, &place, path);
+	close(nothing);
 }
 
 void op_read_only_path(struct operation *op)
 {
 	const char *path = take_text(op);
-	int place = open_if_there(path);
-	if (place < 0)
+	int fd = open_if_there(path);
+	if (fd < 0)
 		return;
-	int tree = sys_open_tree(place, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE_TREE);
+	struct place place = look_at(fd, path);
+	int tree = sys_open_tree(fd, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE_TREE);
 	check(tree, path);
 	set_attributes(tree, MOUNT_ATTR_RDONLY, 0, 1, path);
-	cover(tree, place, path);
+	cover(tree, &place, path);
 	close(tree);
 }
 
+/*
+ * The new root takes the place of the old one, which goes into a directory of the staging area: a second mount of that, laid over the new
+ * root. So a single umount, of which each waits for all processors, takes everything away. The way to that directory is "/..": of a
+ * root that something is laid over that is what lies on top.
+ */
 void op_pivot_root(void)
 {
-	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	check(old, "/");
+	int over = sys_open_tree(stage_fd, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
+	check(over, "stage");
+	check(sys_move_mount(over, root_fd), "root");
 	check(fchdir(root_fd), "root");
-	check(syscall(SYS_pivot_root, ".", "."), "root"); /* the old root now lies over the new one */
-	check(fchdir(old), "old root");
-	/* "." means whatever lies on top: first the staging area, then the old root itself. */
-	check(syscall(SYS_umount2, ".", MNT_DETACH_FLAG), "stage");
-	check(syscall(SYS_umount2, ".", MNT_DETACH_FLAG), "old root");
+	check(syscall(SYS_pivot_root, ".", "/../old"), "root");
+	check(syscall(SYS_umount2, ".", MNT_DETACH_FLAG), "old root"); /* "." is what lies on top of the new one, too */
 	check(chdir("/"), "/");
 	set_propagation(root_fd, root_propagation, 0, "root"); /* pivot_root moves no shared mount */
-	close(old);
+	close(over);
 	close(root_fd);
 	close(stage_fd);
 	root_fd = stage_fd = -1;

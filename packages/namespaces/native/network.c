@@ -1,15 +1,16 @@
 /* Inside: what belongs to the network, uts and ipc namespaces: loopback, domain name, kernel parameters. */
 #include "launcher.h"
 
-void op_loopback_up(void)
+int raise_loopback(void)
 {
 	struct ifreq request = {.ifr_name = "lo"};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	check(fd, "lo");
-	check(ioctl(fd, SIOCGIFFLAGS, &request), "lo");
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
+		return -1; /* with the descriptor, which goes with the process */
 	request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
-	check(ioctl(fd, SIOCSIFFLAGS, &request), "lo");
+	int result = ioctl(fd, SIOCSIFFLAGS, &request);
 	close(fd);
+	return result;
 }
 
 void op_domain_name(struct operation *op)

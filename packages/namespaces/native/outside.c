@@ -30,8 +30,10 @@ static void perform_before(void)
 		else if (op.code == OP_CGROUP)
 			op_cgroup(&op);
 #ifdef CASEMATE_FAULTS
-		else if (op.code == OP_FAULT)
+		else if (op.code == OP_FAULT) {
 			op_fault(&op);
+			progress->checks = 0;
+		}
 #endif
 		else if (op.code == OP_JOIN)
 			op_join(&op);
@@ -81,27 +83,43 @@ static void share_progress(void)
 	progress->operation = NO_OPERATION;
 }
 
-/* The whole life of a watcher. The request is the sandbox that it is about or 0, the three standard streams, then the plan. */
-__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size)
+/* What a watcher needs whatever it will watch; returns where it hears that it shall end. */
+int begin_watcher(void)
 {
-	int sockets[2];
-	struct operation fields = {.at = request, .end = request + size};
 	int signals = open_signals();
 	share_progress();
+	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
+	return signals;
+}
+
+static int make_child(void)
+{
+	int sockets[2];
+	use_streams();
+	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
+	create_child(sockets[1], sockets[0]);
+	close(sockets[1]);
+	return sockets[0];
+}
+
+/*
+ * The whole life of a watcher. The request is the sandbox that it is about or 0, the three standard streams, then the plan. Where the
+ * first process waits already (spare.c), `waiting` is the socket to it.
+ */
+__attribute__((noreturn)) void start(const unsigned char *request, uint32_t size, int signals, int waiting)
+{
+	struct operation fields = {.at = request, .end = request + size};
 	if (take_u32(&fields))
 		take_target(TARGET_FD);
 	make_streams(&fields);
 	read_plan(fields.at, (size_t)(fields.end - fields.at));
-	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
 	perform_before();
-	check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), "socketpair");
-	create_child(sockets[1], sockets[0]);
-	close(sockets[1]);
+	int socket = waiting >= 0 ? waiting : make_child();
 	perform_outside();
 	if (!joins_namespaces())
 		join_v1_cgroups();
 	current = NO_OPERATION;
-	send_slots(sockets[0]);
+	send_slots(socket);
 	close_streams(); /* or a reader would never see the command close its streams */
-	watch(sockets[0], signals);
+	watch(socket, signals);
 }

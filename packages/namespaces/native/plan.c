@@ -1,15 +1,20 @@
 /* Reading the plan (src/operations.ts has the format): its shape is checked and every read is bounded. */
 #include "launcher.h"
 
+uint32_t get_u32(const unsigned char *at)
+{
+	uint32_t value = 0;
+	for (int i = 0; i < 4; i++)
+		value |= (uint32_t)at[i] << (8 * i);
+	return value;
+}
+
 uint32_t take_u32(struct operation *op)
 {
 	if (op->end - op->at < 4)
 		fail(EBADMSG, "plan");
-	uint32_t value = 0;
-	for (int i = 0; i < 4; i++)
-		value |= (uint32_t)op->at[i] << (8 * i);
 	op->at += 4;
-	return value;
+	return get_u32(op->at - 4);
 }
 
 uint64_t take_u64(struct operation *op)

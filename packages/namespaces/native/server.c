@@ -4,7 +4,7 @@
  */
 #include "launcher.h"
 
-enum verb { VERB_PROBE = 1, VERB_START = 2, VERB_COMMAND = 3, VERB_DEVICES = 4, VERB_PRESSURE = 5 };
+enum verb { VERB_PROBE = 1, VERB_START = 2, VERB_COMMAND = 3, VERB_DEVICES = 4, VERB_PRESSURE = 5, VERB_SPARE = 6 };
 
 /* A process that we forked for a request. */
 struct watcher {
@@ -15,6 +15,15 @@ struct watcher {
 
 static struct watcher *watchers;
 static uint32_t watcher_count, watcher_room;
+
+/* The watcher that waits for the next sandbox (spare.c); it is told by its pid whether there is one. */
+static struct {
+	pid_t pid;
+	int command_fd;
+	struct shape shape;
+	struct handed *memory;
+} spare;
+static int wants_spare = 1;
 
 /* Descriptors 0, 1 and 2 are the starter's; whatever else it let slip into us does not belong into a sandbox. */
 static void keep_own_descriptors(void)
@@ -116,11 +125,92 @@ static int target_of(uint32_t verb, const unsigned char *body, uint32_t size)
 	return id && socket < 0 ? -2 : socket;
 }
 
-static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size)
+/* ---- the spare watcher ---- */
+
+static void forget_spare(void)
+{
+	close(spare.command_fd);
+	munmap(spare.memory, sizeof *spare.memory);
+	spare.pid = 0;
+}
+
+/* It ends once it sees its socket closed; who is no watcher any more is collected like a stray. */
+static void drop_spare(void)
+{
+	if (spare.pid > 0)
+		forget_spare();
+}
+
+/* A failure is none: the next start is then made from scratch. */
+static void make_spare(const struct shape *shape)
 {
 	int sockets[2];
+	struct handed *memory = share_request();
+	if (!memory)
+		return;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+		munmap(memory, sizeof *memory);
+		return;
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		become_watcher(sockets[1], -1);
+		be_spare(memory, shape);
+	}
+	close(sockets[1]);
+	spare.pid = pid;
+	spare.command_fd = sockets[0];
+	spare.memory = memory;
+	spare.shape = *shape;
+	if (pid < 0)
+		forget_spare();
+}
+
+static int spare_fits(const struct shape *shape)
+{
+	return spare.pid > 0 && spare.shape.namespaces == shape->namespaces && spare.shape.loopback == shape->loopback;
+}
+
+/* Gives a request to the spare watcher, which then is one like any other. Returns whether that was possible. */
+static int use_spare(uint32_t id, const unsigned char *body, uint32_t size, const struct shape *shape)
+{
+	static const unsigned char begin_command[8] = {COMMAND_BEGIN};
+	if (!spare_fits(shape))
+		return 0;
+	spare.memory->id = id;
+	spare.memory->size = size;
+	memcpy(spare.memory->bytes, body, size);
+	struct watcher used = {.id = id, .pid = spare.pid, .command_fd = spare.command_fd};
+	if (send(used.command_fd, begin_command, sizeof begin_command, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		forget_spare();
+		return 0;
+	}
+	munmap(spare.memory, sizeof *spare.memory);
+	spare.pid = 0;
+	watchers[watcher_count++] = used;
+	return 1;
+}
+
+static void begin_anew(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size);
+
+/* A start that looks like the one before finds its namespaces made; what the next one will need is made behind it. */
+static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size)
+{
+	struct shape shape;
+	int may_use = wants_spare && verb == VERB_START && shape_of(body, size, &shape);
 	if (make_room() < 0)
 		return refuse(id, ENOMEM, "server");
+	if (!may_use || !use_spare(id, body, size, &shape))
+		begin_anew(verb, id, body, size);
+	if (!may_use || spare_fits(&shape))
+		return;
+	drop_spare();
+	make_spare(&shape);
+}
+
+static void begin_anew(uint32_t verb, uint32_t id, const unsigned char *body, uint32_t size)
+{
+	int sockets[2];
 	int target = target_of(verb, body, size);
 	if (target == -2)
 		return refuse(id, ESRCH, "the sandbox has ended");
@@ -137,7 +227,7 @@ static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_
 		sandbox_id = id;
 		become_watcher(sockets[1], target);
 		if (verb == VERB_START)
-			start(body, size);
+			start(body, size, begin_watcher(), -1);
 		if (verb == VERB_DEVICES)
 			attach_devices(body, size);
 		if (verb == VERB_PRESSURE)
@@ -148,6 +238,14 @@ static void begin(uint32_t verb, uint32_t id, const unsigned char *body, uint32_
 	if (target >= 0)
 		close(target);
 	watchers[watcher_count++] = (struct watcher){.id = id, .pid = pid, .command_fd = sockets[0]};
+}
+
+/* Whether a spare watcher is to be kept. */
+static void keep_spare(int wanted)
+{
+	wants_spare = wanted;
+	if (!wanted)
+		drop_spare();
 }
 
 /* The watcher may just have ended, which is not the starter's fault: what it was told is then moot. */
@@ -174,6 +272,8 @@ static int take_request(void)
 		return -1;
 	if (verb == VERB_COMMAND)
 		pass_on(id, body, size);
+	else if (verb == VERB_SPARE)
+		keep_spare(size > 0 && body[0]);
 	else if (verb >= VERB_PROBE && verb <= VERB_PRESSURE)
 		begin(verb, id, body, size);
 	else
@@ -197,6 +297,8 @@ static void end_strays(void)
 		if (end == at || *end != ' ') /* a number cut off by the buffer's end has no space behind it */
 			break;
 		uint32_t i = 0;
+		if (pid == spare.pid)
+			continue;
 		while (i < watcher_count && watchers[i].pid != (pid_t)pid)
 			i++;
 		if (i == watcher_count)
@@ -206,6 +308,8 @@ static void end_strays(void)
 
 static void collect(pid_t pid, int status)
 {
+	if (pid == spare.pid)
+		return forget_spare();
 	for (uint32_t i = 0; i < watcher_count; i++) {
 		if (watchers[i].pid != pid)
 			continue;
@@ -234,6 +338,7 @@ static void collect_all(void)
 /* The starter is gone. The watchers see that too and end what they watch; we wait for them, and for what they left. */
 __attribute__((noreturn)) static void end_server(void)
 {
+	drop_spare();
 	for (uint32_t i = 0; i < watcher_count; i++) {
 		(void)shutdown(watchers[i].command_fd, SHUT_RDWR);
 		(void)kill(watchers[i].pid, SIGTERM);
@@ -254,7 +359,7 @@ __attribute__((noreturn)) void serve(void)
 	keep_own_descriptors();
 	default_signals();
 	int signals = block_signals();
-	if (signals < 0 || prctl(PR_SET_NAME, "casemate") < 0 || chdir("/") < 0)
+	if (signals < 0 || prctl(PR_SET_NAME, SERVER_NAME) < 0 || chdir("/") < 0)
 		_exit(FAILED_STATUS);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* each watcher asks for it too, and does not go on without */
 	struct pollfd polls[2] = {{.fd = CONTROL_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};

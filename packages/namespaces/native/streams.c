@@ -6,7 +6,8 @@
 
 enum kind { STREAM_IGNORE = 0, STREAM_INHERIT = 1, STREAM_PIPE = 2, STREAM_TERMINAL = 3 };
 
-static int kept[3] = {-1, -1, -1}; /* the ends for the starter */
+static int kept[MAX_STREAMS] = {-1, -1, -1};  /* the ends for the starter */
+static int given[MAX_STREAMS] = {-1, -1, -1}; /* those for the command; -1: what it inherits */
 
 static int open_null(void)
 {
@@ -52,7 +53,7 @@ static void announce(void)
 	char self[16] = "", text[3 * 48];
 	size_t used = 0;
 	check(readlink("/proc/self", self, sizeof self - 1), "/proc/self");
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < (int)MAX_STREAMS; i++)
 		used += (size_t)(kept[i] < 0 ? snprintf(text + used, sizeof text - used, "- ")
 					     : snprintf(text + used, sizeof text - used, "/proc/%s/fd/%d ", self, kept[i]));
 	send_event(CONTROL_FD, EVENT_STREAMS, 0, 0, text);
@@ -60,32 +61,62 @@ static void announce(void)
 
 void make_streams(struct operation *request)
 {
-	int ends[3];
-	for (int i = 0; i < 3; i++)
-		ends[i] = make_stream(take_u32(request), i);
-	for (int i = 0; i < 3; i++) {
-		if (ends[i] < 0)
-			continue;
-		check(dup2(ends[i], i), "dup2");
-	}
-	for (int i = 0; i < 3; i++)
-		if (ends[i] > STDERR_FILENO)
-			(void)close(ends[i]); /* one may be there twice */
+	for (int i = 0; i < (int)MAX_STREAMS; i++)
+		given[i] = make_stream(take_u32(request), i);
 	if (streams_wait_for_starter())
 		announce();
+}
+
+/* For a command that has yet to be forked: our own streams are what it gets. */
+void use_streams(void)
+{
+	for (int i = 0; i < (int)MAX_STREAMS; i++)
+		if (given[i] >= 0)
+			check(dup2(given[i], i), "dup2");
+	for (int i = 0; i < (int)MAX_STREAMS; i++) {
+		if (given[i] > STDERR_FILENO)
+			(void)close(given[i]); /* one may be there twice */
+		given[i] = -1;
+	}
+}
+
+/* For one that exists already: the descriptors to send to it, and as bits which of its streams they become. */
+uint32_t give_streams(int fds[MAX_STREAMS], unsigned char *which)
+{
+	uint32_t count = 0;
+	*which = 0;
+	for (uint32_t i = 0; i < MAX_STREAMS; i++) {
+		if (given[i] < 0)
+			continue;
+		*which = (unsigned char)(*which | 1u << i);
+		fds[count++] = given[i];
+	}
+	return count;
+}
+
+void take_streams(const int *fds, unsigned char which)
+{
+	for (int i = 0; i < (int)MAX_STREAMS; i++) {
+		if (!(which >> i & 1))
+			continue;
+		check(dup2(*fds, i), "dup2");
+		close(*fds++);
+	}
 }
 
 /* The command has its own copies now. */
 void close_streams(void)
 {
-	close(STDIN_FILENO);
-	close(STDOUT_FILENO);
-	close(STDERR_FILENO);
+	for (int i = 0; i < (int)MAX_STREAMS; i++) {
+		close(i);
+		if (given[i] > STDERR_FILENO)
+			(void)close(given[i]);
+	}
 }
 
 void streams_taken(void)
 {
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < (int)MAX_STREAMS; i++) {
 		if (kept[i] >= 0)
 			close(kept[i]);
 		kept[i] = -1;

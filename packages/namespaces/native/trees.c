@@ -47,24 +47,28 @@ void op_tree(struct operation *op)
 	put_slot(slot, tree, source);
 }
 
+/* Everything that the inside gets from us: streams, if it was there before they were, and then the trees. */
 void send_slots(int socket)
 {
+	static int fds[MAX_STREAMS + MAX_SLOTS];
 	static union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof slots)];
+		char space[CMSG_SPACE(sizeof fds)];
 	} control;
-	char go = 'G';
-	struct iovec data = {.iov_base = &go, .iov_len = 1};
+	unsigned char go[2] = {'G'};
+	uint32_t count = give_streams(fds, &go[1]);
+	struct iovec data = {.iov_base = go, .iov_len = sizeof go};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-	size_t size = slot_count * sizeof *slots;
-	if (slot_count > 0) {
+	memcpy(fds + count, slots, slot_count * sizeof *slots);
+	size_t size = (count + slot_count) * sizeof *fds;
+	if (size > 0) {
 		message.msg_control = control.space;
 		message.msg_controllen = (socklen_t)CMSG_SPACE(size);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 		header->cmsg_level = SOL_SOCKET;
 		header->cmsg_type = SCM_RIGHTS;
 		header->cmsg_len = (socklen_t)CMSG_LEN(size);
-		memcpy(CMSG_DATA(header), slots, size);
+		memcpy(CMSG_DATA(header), fds, size);
 	}
 	long sent = sendmsg(socket, &message, MSG_NOSIGNAL);
 	if (sent >= 0 || errno != EPIPE) /* else the inside has ended, and why can still be read from it */
@@ -75,25 +79,30 @@ void send_slots(int socket)
 
 void receive_slots(int socket)
 {
+	static int fds[MAX_STREAMS + MAX_SLOTS];
 	static union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof slots)];
+		char space[CMSG_SPACE(sizeof fds)];
 	} control;
-	char go = 0;
-	struct iovec data = {.iov_base = &go, .iov_len = 1};
+	unsigned char go[2] = {0};
+	struct iovec data = {.iov_base = go, .iov_len = sizeof go};
 	struct msghdr message = {
 		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
 	ssize_t n;
 	do
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n != 1 || go != 'G')
+	if (n != sizeof go || go[0] != 'G')
 		_exit(FAILED_STATUS); /* the outer half has failed and reported it */
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 	if (!header)
 		return;
-	slot_count = (uint32_t)((header->cmsg_len - CMSG_LEN(0)) / sizeof *slots);
-	memcpy(slots, CMSG_DATA(header), slot_count * sizeof *slots);
+	uint32_t count = (uint32_t)((header->cmsg_len - CMSG_LEN(0)) / sizeof *fds);
+	memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
+	uint32_t streams = (go[1] & 1u) + (go[1] >> 1 & 1u) + (go[1] >> 2 & 1u);
+	take_streams(fds, go[1]);
+	slot_count = count - streams;
+	memcpy(slots, fds + streams, slot_count * sizeof *slots);
 }
 
 /* The tree of a layer: one that was made outside, or a detached copy of what lies at a path. */

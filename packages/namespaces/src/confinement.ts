@@ -4,7 +4,7 @@ import type { CapabilitySets, SecureBit } from './confinement-spec.js';
 import { bad } from './error.js';
 import type { IdMaps } from './id-maps.js';
 import { planLandlock } from './landlock.js';
-import type { Operation } from './operations.js';
+import { type Operation, shared } from './operations.js';
 import { planScheduling } from './scheduling.js';
 import { asksCallback, compileSeccomp } from './seccomp.js';
 import { defaultSeccompProgram } from './seccomp-default.js';
@@ -22,17 +22,17 @@ export function planConfinement(spec: SandboxSpec, ids: IdMaps | undefined): rea
   const { uid, gid, groups } = spec.user ?? { uid: 0, gid: 0 };
   return [
     ...planRlimits(spec),
-    { op: 'new-session' },
-    { op: 'umask', mask: spec.umask ?? 0o022 },
-    { op: 'bounding-set', keep: sets.bounding },
+    NEW_SESSION,
+    spec.umask === undefined ? USUAL_UMASK : { op: 'umask', mask: spec.umask },
+    sets === NO_CAPABILITIES ? EMPTY_BOUNDING_SET : { op: 'bounding-set', keep: sets.bounding },
     // A map that forbids setgroups leaves the caller's groups as they are: user_namespaces(7).
-    ...(ids?.denySetgroups ? [] : [{ op: 'groups', groups: groups ?? [] } as const]),
-    { op: 'ids', uid, gid },
-    ...(spec.sessionKeyring === 'insecure-inherit' ? [] : [{ op: 'session-keyring' } as const]),
+    ...(ids?.denySetgroups ? [] : [groups ? ({ op: 'groups', groups } as const) : NO_GROUPS]),
+    spec.user ? { op: 'ids', uid, gid } : ROOT_INSIDE,
+    ...(spec.sessionKeyring === 'insecure-inherit' ? [] : [SESSION_KEYRING]),
     ...planSecureBits(spec.secureBits ?? []),
-    { op: 'capabilities', ...sets.others },
-    ...(spec.insecureNewPrivileges ? [] : [{ op: 'no-new-privileges' } as const]),
-    { op: 'change-directory', path: spec.cwd ?? '/' },
+    sets === NO_CAPABILITIES ? EMPTY_SETS : { op: 'capabilities', ...sets.others },
+    ...(spec.insecureNewPrivileges ? [] : [NO_NEW_PRIVILEGES]),
+    spec.cwd === undefined ? TOP_DIRECTORY : { op: 'change-directory', path: spec.cwd },
     ...(spec.init ? [{ op: 'init' } as const] : []),
     ...(spec.landlock ? [planLandlock(spec.landlock)] : []),
     ...planSeccomp(spec, sets.others.permitted),
@@ -49,7 +49,8 @@ interface Masks {
   };
 }
 
-function capabilitySetsOf({ capabilities = [] }: SandboxSpec): Masks {
+function capabilitySetsOf({ capabilities }: SandboxSpec): Masks {
+  if (!capabilities) return NO_CAPABILITIES;
   const sets: CapabilitySets = isList(capabilities)
     ? {
         bounding: capabilities,
@@ -92,7 +93,7 @@ function planSeccomp(spec: SandboxSpec, permitted: bigint): readonly Operation[]
       'expected CAP_SYS_ADMIN or seccomp "insecure-none" beside insecureNewPrivileges: the kernel loads no filter otherwise',
     );
   }
-  if (!seccomp) return [{ op: 'seccomp', flags: 0, optionalFlags: 0, program: defaultSeccompProgram(permitted) }];
+  if (!seccomp) return [defaultSeccomp(permitted)];
   const asks = asksCallback(seccomp);
   if (asks && !seccomp.notify) throw bad('expected a notify callback beside seccomp rules that notify, got none');
   if (seccomp.notify && !asks) throw bad('expected a seccomp rule that notifies beside the notify callback, got none');
@@ -106,6 +107,14 @@ function planSeccomp(spec: SandboxSpec, permitted: bigint): readonly Operation[]
       program: compileSeccomp(seccomp),
     },
   ];
+}
+
+function defaultSeccomp(permitted: bigint): Operation {
+  const known = DEFAULT_SECCOMP.get(permitted);
+  if (known) return known;
+  const made = shared({ op: 'seccomp', flags: 0, optionalFlags: 0, program: defaultSeccompProgram(permitted) });
+  DEFAULT_SECCOMP.set(permitted, made);
+  return made;
 }
 
 function flagsOf(names: readonly SeccompFlag[]): number {
@@ -134,6 +143,19 @@ function rlimitValue(name: string, value: number | bigint | 'unlimited'): bigint
     throw bad(`expected rlimit ${name} as a whole number, got ${value}`);
   return BigInt(value);
 }
+
+// What most sandboxes have.
+const NO_CAPABILITIES: Masks = { bounding: 0n, others: { permitted: 0n, effective: 0n, inheritable: 0n, ambient: 0n } };
+const EMPTY_SETS = shared({ op: 'capabilities', ...NO_CAPABILITIES.others });
+const EMPTY_BOUNDING_SET = shared({ op: 'bounding-set', keep: 0n });
+const NEW_SESSION = shared({ op: 'new-session' });
+const USUAL_UMASK = shared({ op: 'umask', mask: 0o022 });
+const NO_GROUPS = shared({ op: 'groups', groups: [] });
+const ROOT_INSIDE = shared({ op: 'ids', uid: 0, gid: 0 });
+const SESSION_KEYRING = shared({ op: 'session-keyring' });
+const NO_NEW_PRIVILEGES = shared({ op: 'no-new-privileges' });
+const TOP_DIRECTORY = shared({ op: 'change-directory', path: '/' });
+const DEFAULT_SECCOMP = new Map<bigint, Operation>();
 
 const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
 

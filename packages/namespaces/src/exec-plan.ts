@@ -23,15 +23,15 @@ export function withTerminal(plan: Plan, { columns, rows }: TerminalSize): Plan 
     throw bad(`expected a terminal of 1 to 65535 columns and rows, got ${columns} and ${rows}`);
   }
   // After init has split off, since the command must lead the terminal's session; before a rule could forbid to open it.
-  const operations = plan.operations.flatMap(withConsole);
+  const operations = plan.operations.map(withConsole);
   const at = operations.findIndex(({ op }) => LAST_STEPS.has(op));
   return { ...plan, operations: operations.toSpliced(at, 0, { op: 'terminal', columns, rows }) };
 }
 
 // The devpts of a sandbox is new, so its first terminal, which is ours, has the number 0.
-function withConsole(operation: Operation): readonly Operation[] {
-  if (operation.op !== 'symlink' || operation.path !== '/dev/ptmx') return [operation];
-  return [operation, { op: 'symlink', path: '/dev/console', content: 'pts/0' }];
+function withConsole(operation: Operation): Operation {
+  if (operation.op !== 'devices') return operation;
+  return { ...operation, links: [...operation.links, { name: 'console', content: 'pts/0' }] };
 }
 
 /** How the launcher finds a namespace that it is to join. */
@@ -80,8 +80,7 @@ const MADE_ONCE: ReadonlySet<string> = new Set([
   'bind',
   'overlay',
   'mount',
-  'directory',
-  'symlink',
+  'devices',
   'mask',
   'read-only-path',
   'pivot-root',

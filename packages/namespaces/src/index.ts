@@ -18,7 +18,7 @@ export type {
 export { type FailedOperation, NamespaceError, type NamespaceErrorCode } from './error.js';
 export { type IdLease, IdPool, type IdPoolOptions } from './id-pool.js';
 export { LANDLOCK_RIGHTS } from './landlock.js';
-export { type LauncherServer, startLauncherServer } from './launcher.js';
+export { type LauncherServer, type LauncherServerOptions, startLauncherServer } from './launcher.js';
 export type {
   BindMount,
   BindRoot,

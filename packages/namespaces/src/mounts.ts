@@ -20,7 +20,7 @@ import type {
   TmpfsLimits,
   TmpfsMount,
 } from './mount-spec.js';
-import { NO_SLOT, type Operation, type OperationOf } from './operations.js';
+import { NO_SLOT, type Operation, type OperationOf, shared } from './operations.js';
 import { type KernelOwners, kernelOwners, NO_OWNERS } from './owners.js';
 import type { NamespaceKind, SandboxSpec } from './spec.js';
 
@@ -52,13 +52,13 @@ export function planMounts(spec: SandboxSpec, surroundings: MountSurroundings): 
   if (!surroundings.kinds.has('mount')) return noMounts(spec, surroundings);
   const planner = new MountPlanner(surroundings);
   const mounts: Operation[] = [
-    { op: 'private-mounts', propagation: arriving(spec) },
-    { op: 'stage' },
+    arriving(spec),
+    STAGE,
     ...planner.root(spec.root),
     ...(spec.systemMounts === false ? [] : planner.system()),
     ...[...surroundings.files, ...(spec.mounts ?? [])].map((mount) => planner.mount(mount)),
     ...hiding(spec),
-    { op: 'pivot-root' },
+    PIVOT_ROOT,
   ];
   // The kernel makes no user namespace any more once the staging area covers the root.
   return { trees: planner.trees, mounts: [...planner.owners, ...mounts] };
@@ -73,19 +73,21 @@ function noMounts(spec: SandboxSpec, { files }: MountSurroundings): MountPlan {
 }
 
 // What is mounted outside later reaches us only if it is to be passed on.
-function arriving({ root, mounts = [] }: SandboxSpec): number {
+function arriving({ root, mounts = [] }: SandboxSpec): Operation {
   const flags: readonly (MountFlags | MountSpec | RootSpec | undefined)[] = [root, ...mounts];
   const passes = flags.some((mount) => mount && 'propagation' in mount && mount.propagation?.startsWith('slave'));
-  return passes ? PROPAGATION.slave : PROPAGATION.private;
+  return passes ? SLAVE_MOUNTS : PRIVATE_MOUNTS;
 }
 
 function hiding(spec: SandboxSpec): readonly Operation[] {
   const usual = spec.systemMounts !== false;
-  const masked = [...(usual ? MASKED : []), ...(spec.maskedPaths ?? [])];
-  const readOnly = [...(usual ? READ_ONLY : []), ...(spec.readOnlyPaths ?? [])];
+  const readOnly = (spec.readOnlyPaths ?? []).map((path) => below(path, 'a path to make read-only'));
+  const masked = (spec.maskedPaths ?? []).map((path) => below(path, 'a path to mask'));
   return [
-    ...readOnly.map((path): Operation => ({ op: 'read-only-path', path: below(path, 'a path to make read-only') })),
-    ...masked.map((path): Operation => ({ op: 'mask', path: below(path, 'a path to mask') })),
+    ...(usual ? USUAL_READ_ONLY : []),
+    ...readOnly.map((path): Operation => ({ op: 'read-only-path', path })),
+    ...(usual ? USUAL_MASKS : []),
+    ...masked.map((path): Operation => ({ op: 'mask', path })),
   ];
 }
 
@@ -139,16 +141,26 @@ class MountPlanner {
     }
   }
 
+  /** The mounts that every sandbox has: the same ones for all whose namespaces and ids allow the same. */
   system(): readonly Operation[] {
+    const { pid, net, ipc } = { pid: this.#kinds.has('pid'), net: this.#kinds.has('net'), ipc: this.#kinds.has('ipc') };
+    const key = `${pid} ${net} ${ipc} ${this.#hasGroup(TTY_GID)}`;
+    const known = SYSTEM.get(key);
+    if (known) return known;
+    const made = this.#system(ipc).map(shared);
+    SYSTEM.set(key, made);
+    return made;
+  }
+
+  #system(ipc: boolean): readonly Operation[] {
     return [
       this.#kernel({ type: 'proc', target: '' }, '/proc'),
       this.#kernel({ type: 'sysfs', target: '', readOnly: true }, '/sys'),
       memory('/dev', { size: 65_536 }, FIRM),
-      ...DEVICES.map(device),
+      devices(ipc ? ['pts', 'shm', 'mqueue'] : ['pts', 'shm']),
       this.#kernel({ type: 'devpts', target: '' }, '/dev/pts'),
       memory('/dev/shm', { mode: 0o1777 }, FIRM),
-      ...(this.#kinds.has('ipc') ? [this.#kernel({ type: 'mqueue', target: '' }, '/dev/mqueue')] : []),
-      ...DEVICE_LINKS.map(([path, content]): Operation => ({ op: 'symlink', path, content })),
+      ...(ipc ? [this.#kernel({ type: 'mqueue', target: '' }, '/dev/mqueue')] : []),
     ];
   }
 
@@ -329,11 +341,9 @@ class MountPlanner {
   }
 }
 
-function device(name: string): Operation {
-  const path = `/dev/${name}`;
-  const from = { slot: NO_SLOT, source: path, below: '' };
+function devices(directories: readonly string[]): Operation {
   const attributes = ATTR.noSuid | ATTR.noExec;
-  return { op: 'bind', target: path, from, recursive: 0, attributes, clear: 0n, propagation: PROPAGATION.private };
+  return { op: 'devices', target: '/dev', attributes, names: DEVICES, directories, links: DEVICE_LINKS };
 }
 
 function file(target: string, { content, mode = 0o444 }: FileMount): Operation {
@@ -442,6 +452,11 @@ const PROPAGATION: Readonly<Record<MountPropagation, number>> = {
 };
 const PRIVATE = { propagation: PROPAGATION.private, owners: 0 } as const;
 
+const PRIVATE_MOUNTS = shared({ op: 'private-mounts', propagation: PROPAGATION.private });
+const SLAVE_MOUNTS = shared({ op: 'private-mounts', propagation: PROPAGATION.slave });
+const STAGE = shared({ op: 'stage' });
+const PIVOT_ROOT = shared({ op: 'pivot-root' });
+
 /** What the launcher takes for the owners of a tree. */
 const OWNERS = { stored: 0, sandbox: 1, own: 2 } as const;
 const CHANGES = { refused: 0, memory: 1, directory: 2 } as const;
@@ -477,12 +492,14 @@ const IMAGE_OPTIONS: Readonly<Record<ImageSource['fileSystem'], Options>> = {
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty'] as const;
 
 const DEVICE_LINKS = [
-  ['/dev/ptmx', 'pts/ptmx'],
-  ['/dev/fd', '/proc/self/fd'],
-  ['/dev/stdin', '/proc/self/fd/0'],
-  ['/dev/stdout', '/proc/self/fd/1'],
-  ['/dev/stderr', '/proc/self/fd/2'],
+  { name: 'ptmx', content: 'pts/ptmx' },
+  { name: 'fd', content: '/proc/self/fd' },
+  { name: 'stdin', content: '/proc/self/fd/0' },
+  { name: 'stdout', content: '/proc/self/fd/1' },
+  { name: 'stderr', content: '/proc/self/fd/2' },
 ] as const;
+
+const SYSTEM = new Map<string, readonly Operation[]>();
 
 // What proc(5) and sysfs tell about the machine as a whole, or let its owner do to it.
 const MASKED = [
@@ -500,6 +517,9 @@ const MASKED = [
 ] as const;
 
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'] as const;
+
+const USUAL_READ_ONLY = READ_ONLY.map((path) => shared({ op: 'read-only-path', path }));
+const USUAL_MASKS = MASKED.map((path) => shared({ op: 'mask', path }));
 
 const ID_MAPPED_REMEDY = 'run as root; or give the source to the ids of the sandbox, and leave idMapped out';
 const IMAGE_REMEDY =

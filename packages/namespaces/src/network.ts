@@ -14,7 +14,7 @@ import {
   setLink,
 } from './netlink.js';
 import type { DnsSpec, LinkEnd, LinkSpec, RouteSpec, VethLink } from './network-spec.js';
-import type { Operation } from './operations.js';
+import { type Operation, shared } from './operations.js';
 import type { NamespaceKind, SandboxSpec } from './spec.js';
 
 /** What the network of a sandbox takes. */
@@ -37,7 +37,7 @@ export function planNetwork(spec: SandboxSpec, kinds: ReadonlySet<NamespaceKind>
   return {
     outside: links.flatMap(planOutside),
     inside: [
-      ...(network.loopback === false ? [] : [{ op: 'loopback-up' } as const]),
+      ...(network.loopback === false ? [] : [LOOPBACK_UP]),
       ...links.flatMap(planInside),
       ...(network.routes ?? []).map((route) => planRoute(route, links)),
     ],
@@ -211,6 +211,7 @@ function hostsFile(
   ].join('');
 }
 
+const LOOPBACK_UP = shared({ op: 'loopback-up' });
 const CAP_NET_ADMIN = 12n;
 
 /** What gives a program the right to make links. */

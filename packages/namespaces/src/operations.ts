@@ -2,6 +2,7 @@
 import {
   array,
   type Codec,
+  encode,
   type Infer,
   sized,
   sizedBytes,
@@ -147,8 +148,6 @@ const OPERATIONS = {
       owners: u32le,
     }),
   },
-  directory: { code: 27, body: struct('directory', { path: cText, mode: u32le }) },
-  symlink: { code: 28, body: struct('symlink', { path: cText, content: cText }) },
   mask: { code: 29, body: struct('mask', { path: cText }) },
   'read-only-path': { code: 30, body: struct('read-only-path', { path: cText }) },
   'pivot-root': { code: 31, body: Nothing },
@@ -156,6 +155,16 @@ const OPERATIONS = {
   file: {
     code: 33,
     body: struct('file', { target: cText, mode: u32le, content: sizedBytes('content', u32le, { max: 1 << 20 }) }),
+  },
+  devices: {
+    code: 38,
+    body: struct('devices', {
+      target: cText,
+      attributes: u64le,
+      names: array('names', u32le, cText, { max: 64 }),
+      directories: array('directories', u32le, cText, { max: 64 }),
+      links: array('links', u32le, struct('link', { name: cText, content: cText }), { max: 64 }),
+    }),
   },
   netlink: { code: 34, body: struct('netlink', Netlink) },
   owners: { code: 37, body: struct('owners', { uids: IdRanges, gids: IdRanges }) },
@@ -227,6 +236,31 @@ const NAMES = new Map<number, OperationName>(
   (Object.keys(OPERATIONS) as OperationName[]).map((name) => [OPERATIONS[name].code, name]), // keys of this very object
 );
 
+/**
+ * Says that plans have this very object in common, so that it is written once and copied from then on: most of a plan is the same for
+ * every sandbox. It must never change.
+ */
+export function shared<T extends Operation>(operation: T): T {
+  SHARED.set(operation, undefined);
+  return Object.freeze(operation);
+}
+
+const SHARED = new WeakMap<Operation, Uint8Array | undefined>();
+
+/** The operations as the launcher reads them, in pieces that follow one another. Throws `WireError`. */
+export function planPieces(operations: readonly Operation[]): readonly Uint8Array[] {
+  if (operations.length > MAX_OPERATIONS) return [encode(PlanBytes, operations)]; // which refuses it
+  return [encode(u32le, operations.length), ...operations.map(pieceOf)];
+}
+
+function pieceOf(operation: Operation): Uint8Array {
+  const known = SHARED.get(operation);
+  if (known) return known;
+  const bytes = encode(OperationCodec, operation);
+  if (SHARED.has(operation)) SHARED.set(operation, bytes);
+  return bytes;
+}
+
 const OperationCodec: Codec<Operation> = {
   name: 'Operation',
   read(r) {
@@ -256,5 +290,7 @@ function bodyOf(name: OperationName): Codec<object> {
 
 const SIZED = new Map<OperationName, Codec<object>>();
 
+const MAX_OPERATIONS = 4096;
+
 /** A whole plan as the launcher reads it, at most 4 MiB. */
-export const PlanBytes: Codec<readonly Operation[]> = array('Plan', u32le, OperationCodec, { max: 4096 });
+export const PlanBytes: Codec<readonly Operation[]> = array('Plan', u32le, OperationCodec, { max: MAX_OPERATIONS });

@@ -6,7 +6,7 @@ import { JOIN_BY } from './exec-plan.js';
 import { type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
 import { type NetworkPlan, planNetwork } from './network.js';
-import type { Operation } from './operations.js';
+import { type Operation, shared } from './operations.js';
 import type { NamespaceKind, SandboxSpec } from './spec.js';
 
 /** The operations that make a sandbox, in the order in which the launcher performs them. */
@@ -96,14 +96,20 @@ function planInside(spec: SandboxSpec, { kinds, ids, caller, network }: Surround
     ...network.outside,
     // Root's own id is not mapped: what it made inside would belong to nobody, which the kernel refuses.
     ...(ids?.first ? [{ op: 'become', ...ids.first } as const] : []),
-    ...(kinds.has('cgroup') ? [{ op: 'cgroup-namespace' } as const] : []),
-    ...(kinds.has('time') ? [{ op: 'time-namespace', offsets: clockOffsets(spec) } as const] : []),
+    ...(kinds.has('cgroup') ? [CGROUP_NAMESPACE] : []),
+    ...(kinds.has('time') ? [planTime(spec)] : []),
     ...planSysctls(spec, kinds),
     ...mounts,
-    ...(kinds.has('uts') ? [{ op: 'hostname', name: spec.hostname ?? 'sandbox' } as const] : []),
+    ...(kinds.has('uts')
+      ? [spec.hostname === undefined ? USUAL_NAME : ({ op: 'hostname', name: spec.hostname } as const)]
+      : []),
     ...(spec.domainname === undefined ? [] : [{ op: 'domain-name', name: spec.domainname } as const]),
     ...network.inside,
   ];
+}
+
+function planTime(spec: SandboxSpec): Operation {
+  return spec.clockOffsets ? { op: 'time-namespace', offsets: clockOffsets(spec) } : OUTER_TIME;
 }
 
 // Through the outer /proc, which shows each process its own namespaces' values: the inner one may not be there, or masked.
@@ -182,6 +188,9 @@ const SYSCTLS: readonly (readonly [RegExp, NamespaceKind])[] = [
   [/^kernel\.(msg|shm)[a-z_]+$|^kernel\.sem$|^fs\.mqueue\./, 'ipc'],
 ];
 
+const CGROUP_NAMESPACE = shared({ op: 'cgroup-namespace' });
+const OUTER_TIME = shared({ op: 'time-namespace', offsets: '' });
+const USUAL_NAME = shared({ op: 'hostname', name: 'sandbox' });
 const BILLION = 1_000_000_000n;
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 

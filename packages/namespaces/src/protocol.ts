@@ -1,6 +1,6 @@
 /** What passes between the launcher server and us: requests in, events out (native/server.c and native/watch.c have the other half). */
 import { decode, encode, oneOf, rest, sizedBytes, struct, u32le } from '@casemate/wire';
-import { cText, type Operation, PlanBytes } from './operations.js';
+import { cText, type Operation, PlanBytes, planPieces } from './operations.js';
 
 /** The kinds of events. */
 export const EVENT = { failed: 2, running: 3, exited: 4, probe: 5, gone: 6, streams: 7, call: 9, done: 10 } as const;
@@ -36,6 +36,8 @@ export type Request =
       readonly streams: readonly StreamName[];
       readonly operations: readonly Operation[];
     }
+  /** Whether the namespaces of the next sandbox are to be made before it is asked for. */
+  | { readonly verb: 'spare'; readonly isWanted: boolean }
   | { readonly verb: 'devices'; readonly path: string; readonly program: Uint8Array }
   | { readonly verb: 'pressure'; readonly path: string; readonly trigger: string }
   | { readonly verb: 'command'; readonly command: CommandName; readonly argument: number; readonly body?: Uint8Array };
@@ -73,8 +75,10 @@ export function encodeRequest(id: number, request: Request): Uint8Array {
       return frame(2, id, [
         encode(u32le, request.target ?? 0),
         ...request.streams.map((name) => encode(u32le, STREAM[name])),
-        encode(PlanBytes, request.operations),
+        ...planPieces(request.operations),
       ]);
+    case 'spare':
+      return frame(6, id, [Uint8Array.of(request.isWanted ? 1 : 0)]);
     case 'devices':
       return frame(4, id, [encode(DeviceProgram, request)]);
     case 'pressure':

@@ -87,7 +87,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'overlay EINVAL': 'a layer is on a file system that overlay cannot use: see the kernel log',
   'mask ELOOP': SYMLINK,
   'read-only-path ELOOP': SYMLINK,
-  'symlink EROFS': MISSING_MOUNT_POINT,
+  'devices ENOENT': 'a device is not there outside: mount devtmpfs on /dev, or set `systemMounts` to false',
   'rlimit EPERM': 'only root with CAP_SYS_RESOURCE may raise a hard limit: ask for no more than the caller has',
   'time-namespace ERANGE': 'an offset must leave the clock above zero and below 146 years',
   'time-namespace EINVAL': 'the kernel has no time namespaces: leave them out in `namespaces`',

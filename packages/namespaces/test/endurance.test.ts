@@ -27,9 +27,10 @@ describe('nothing is left', () => {
   itRuns(`after ${STARTS} starts and stops`, async () => {
     const { pid } = await startLauncherServer();
     await batch(1); // what is made once has been made
+    await eventually(() => isIdle(pid));
     const before = counts(pid);
     for (let started = 0; started < STARTS; started += AT_ONCE) await batch(AT_ONCE);
-    await eventually(() => counts(pid).children === 0);
+    await eventually(() => isIdle(pid));
     const after = counts(pid);
     expect({ ...after, memory: 0 }).toEqual({ ...before, memory: 0 });
     expect(after.memory - before.memory).toBeLessThan(200); // kB
@@ -61,7 +62,7 @@ async function one(kind: number): Promise<void> {
 const QUIET = { stdio: { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' } } as const;
 
 interface Counts {
-  readonly children: number;
+  readonly children: readonly string[];
   readonly serverDescriptors: number;
   readonly ownDescriptors: number;
   readonly mounts: number;
@@ -73,7 +74,7 @@ interface Counts {
 function counts(server: number): Counts {
   const status = readFileSync(`/proc/${server}/status`, 'utf8');
   return {
-    children: readFileSync(`/proc/${server}/task/${server}/children`, 'utf8').trim().split(' ').filter(Boolean).length,
+    children: childNames(server),
     serverDescriptors: readdirSync(`/proc/${server}/fd`).length,
     ownDescriptors: readdirSync('/proc/self/fd').length,
     mounts: mountsBelow(workspace),
@@ -81,6 +82,25 @@ function counts(server: number): Counts {
     cgroups: ownCgroups(),
     memory: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]),
   };
+}
+
+// What it keeps for the next sandbox is all that is left.
+function isIdle(server: number): boolean {
+  const { children } = counts(server);
+  return children.length === 1 && children[0] === 'casemate-spare';
+}
+
+function childNames(pid: number): readonly string[] {
+  const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+  return pids.map(nameOf);
+}
+
+function nameOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return 'ended'; // in between
+  }
 }
 
 function mountsBelow(path: string): number {
