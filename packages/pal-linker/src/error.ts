@@ -14,6 +14,7 @@
  * - `object`: the bytes are not a relocatable ELF object or an archive of such, or not of the expected machine
  * - `undefined-symbol`: code that is kept refers to a symbol that nobody defines
  * - `duplicate-symbol`: two objects define it
+ * - `function-type`: an object calls a function with other parameters or results than the one that defines it says
  * - `relocation`: of a type that a PAL cannot have, or the value does not fit
  * - `thread-local`: code that is kept uses thread-local storage
  * - `constructor`: there are constructors, and the options refuse them
@@ -33,6 +34,7 @@ export type PalLinkerErrorCode =
   | 'object'
   | 'undefined-symbol'
   | 'duplicate-symbol'
+  | 'function-type'
   | 'relocation'
   | 'thread-local'
   | 'constructor'

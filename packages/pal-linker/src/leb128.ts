@@ -34,6 +34,22 @@ export function writeVars32(writer: Writer, value: number): void {
   }
 }
 
+/** Reads a signed 32-bit integer in at most five bytes. */
+export function readVars32(reader: Reader): number {
+  const at = reader.offset;
+  let value = 0;
+  for (let shift = 0; shift < 35; shift += 7) {
+    const byte = reader.u8('s32 (LEB128)');
+    value |= (byte & 0x7f) << shift;
+    if ((byte & 0x80) !== 0) continue;
+    // The fifth byte has four bits of the number; the other three repeat its sign.
+    const isFit = shift < 28 || (byte & 0x78) === 0 || (byte & 0x78) === 0x78;
+    if (!isFit) throw tooLarge('s32 (LEB128)', at);
+    return shift < 28 ? (value << (25 - shift)) >> (25 - shift) : value;
+  }
+  throw tooLarge('s32 (LEB128)', at);
+}
+
 /** Skips a signed integer of at most `bits` bits (33, 32 or 64); its value does not matter to the linker. */
 export function skipSigned(reader: Reader, bits: number): void {
   const at = reader.offset;
