@@ -27,6 +27,8 @@ export {
   type EnrolmentPolicy,
   type Issuance,
   memoryChallenges,
+  type VerifiedEnrolment,
+  verifyEnrolment,
 } from './enrolment-authority.js';
 export {
   type AnswerOptions,

@@ -1,9 +1,17 @@
 /** Keys wherever they live, by URI: `file:`, `pkcs12:`, `tpm:`, `tpmkey:`, `pkcs11:` (RFC 7512). */
 import { readFile } from 'node:fs/promises';
 import {
+  keyFilePolicy,
   loadKeyFile,
   openObject,
+  PCR_BANKS,
+  type PcrBank,
+  type PcrIndexes,
+  type Policy,
   parseKeyFile,
+  readPcrs,
+  satisfyPolicy,
+  startSession,
   TPM_RC,
   Tpm,
   TpmError,
@@ -37,6 +45,11 @@ export interface OpenKeyOptions {
   readonly algorithm?: SignatureAlgorithm;
   /** Connects to the TPM that `tpm=` names; without it devices, swtpm and mssim are known: `device:PATH`, `swtpm:host=…,port=…`, … */
   readonly connectTpm?: (address: string) => Promise<TpmTransport>;
+  /**
+   * The policy of a key in a TPM, satisfied anew for each signature; before that in the key file or in the URI. A key that asks for
+   * signed or NV policies is opened so.
+   */
+  readonly policy?: Policy;
   /** The file of the PKCS#11 module, where the URI names none. */
   readonly pkcs11Module?: string;
   /** Admits old PKCS#12 ciphers. */
@@ -62,12 +75,14 @@ const MAX_FILE = 1 << 24;
  *
  * - `file:PATH`: PKCS#8 as PEM or DER, encrypted or not, with certificates beside it or not; a TSS2 PRIVATE KEY is opened in a TPM
  * - `pkcs12:PATH?name=FRIENDLY-NAME`
- * - `tpm:HANDLE?tpm=ADDRESS`: a persistent object, `tpm:0x81010001`
- * - `tpmkey:PATH?tpm=ADDRESS`: a TSS2 PRIVATE KEY file
+ * - `tpm:HANDLE?tpm=ADDRESS`: a persistent object, `tpm:0x81010001`; `pcrs=sha256:0,7` for one that signs only while these PCRs are as
+ *   they are now, `auth=policy` for one whose policy asks for its secret too (PolicyAuthValue)
+ * - `tpmkey:PATH?tpm=ADDRESS`: a TSS2 PRIVATE KEY file, with the policy that stands in it
  * - `pkcs11:…`: see `openPkcs11Key` of @casemate/pki/pkcs11
  *
- * Each but `pkcs11:` takes `algorithm=`, for RSA keys. ADDRESS is `device:/dev/tpmrm0` without it. A text without a scheme is a path.
+ * A secret of a key in a TPM is proved by a session and never sent. Each but `pkcs11:` takes `algorithm=`, for RSA keys. ADDRESS is `device:/dev/tpmrm0` without it. A text without a scheme is a path.
  * Throws {@link PkiError}: `bad-input` for the URI, `not-found`, `malformed`, `unsupported`, `wrong-passphrase`, `key-mismatch`,
+ * `not-allowed` where the policy of a key in a TPM is not met,
  * `key-store` where a TPM or token refuses. No text of an error holds a secret.
  */
 export async function openKey(uri: string, options: OpenKeyOptions = {}): Promise<OpenedKey> {
@@ -80,7 +95,7 @@ export async function openKey(uri: string, options: OpenKeyOptions = {}): Promis
     case 'pkcs12':
       return openPkcs12(path, query.name, { ...options, ...(algorithm === undefined ? {} : { algorithm }) });
     case 'tpm':
-      return openTpm(query.tpm, options, (tpm) => openHandle(tpm, path, options), `tpm:${path}`, algorithm);
+      return openTpm(query.tpm, options, (tpm) => openHandle(tpm, path, query, options), `tpm:${path}`, algorithm);
     case 'tpmkey':
       return openKeyFile(path, await readText(path), query.tpm, options, algorithm);
     default:
@@ -97,7 +112,7 @@ interface KeyUri {
 const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
   file: ['algorithm', 'tpm'],
   pkcs12: ['algorithm', 'name'],
-  tpm: ['algorithm', 'tpm'],
+  tpm: ['algorithm', 'tpm', 'pcrs', 'auth'],
   tpmkey: ['algorithm', 'tpm'],
 };
 
@@ -272,43 +287,69 @@ function openKeyFile(
   return openTpm(address, options, (tpm) => loadFile(tpm, path, text, options), path, algorithm);
 }
 
-async function loadFile(tpm: Tpm, path: string, text: string, options: OpenKeyOptions): Promise<TpmObject> {
-  const file = parseKeyFile(text);
-  const load = (auth: Passphrase) => loadKeyFile(tpm, file, { auth });
-  return file.emptyAuth === true ? load('') : withSecret({ kind: 'tpm', name: path }, options, load);
+/** A loaded key, and what its use takes. */
+interface KeyInTpm {
+  readonly object: TpmObject;
+  /** Satisfied anew for each signature. */
+  readonly policy: Policy | undefined;
 }
 
-async function openHandle(tpm: Tpm, text: string, options: OpenKeyOptions): Promise<TpmObject> {
+async function loadFile(tpm: Tpm, path: string, text: string, options: OpenKeyOptions): Promise<KeyInTpm> {
+  const file = parseKeyFile(text);
+  const load = (auth: Passphrase) => loadKeyFile(tpm, file, { auth });
+  const object = await (file.emptyAuth === true ? load('') : withSecret({ kind: 'tpm', name: path }, options, load));
+  return { object, policy: options.policy ?? keyFilePolicy(file) };
+}
+
+async function openHandle(tpm: Tpm, text: string, query: KeyUri['query'], options: OpenKeyOptions): Promise<KeyInTpm> {
   const handle = Number(text);
   if (!Number.isInteger(handle) || handle >>> 24 !== 0x81) {
     throw new PkiError('bad-input', `open key: expected a persistent handle such as 0x81010001, got "${text}"`);
   }
-  const auth = (await options.secret?.({ kind: 'tpm', name: text })) ?? '';
-  return openObject(tpm, handle, { auth });
+  const policy = options.policy ?? (await policyIn(tpm, query));
+  const needsSecret = policy === undefined || policy.some(({ type }) => type === 'auth-value' || type === 'password');
+  const auth = needsSecret ? ((await options.secret?.({ kind: 'tpm', name: text })) ?? '') : '';
+  return { object: await openObject(tpm, handle, { auth }), policy };
+}
+
+async function policyIn(tpm: Tpm, { pcrs, auth }: KeyUri['query']): Promise<Policy | undefined> {
+  if (auth !== undefined && auth !== 'policy')
+    throw new PkiError('bad-input', `open key: expected auth=policy, got "${auth}"`);
+  const secret = auth === undefined ? [] : [{ type: 'auth-value' } as const];
+  if (pcrs === undefined) return auth === undefined ? undefined : secret;
+  return [{ type: 'pcr', values: await readPcrs(tpm, pcrsIn(pcrs)) }, ...secret];
+}
+
+function pcrsIn(text: string): PcrIndexes {
+  const [, bank = '', list = ''] = /^(sha1|sha256|sha384|sha512):(\d{1,2}(?:,\d{1,2})*)$/.exec(text) ?? [];
+  const indexes = list === '' ? [] : list.split(',').map(Number);
+  if (indexes.length > 0 && indexes.every((index) => index < 24)) return { [bank]: indexes };
+  throw new PkiError('bad-input', `open key: expected PCRs such as sha256:0,7, got "${text}"`);
 }
 
 async function openTpm(
   address = 'device:/dev/tpmrm0',
   options: OpenKeyOptions,
-  open: (tpm: Tpm) => Promise<TpmObject>,
+  open: (tpm: Tpm) => Promise<KeyInTpm>,
   name: string,
   algorithm: SignatureAlgorithm | undefined,
 ): Promise<OpenedKey> {
   const tpm = new Tpm(await (options.connectTpm ?? connect)(address));
   const guarded = <T>(work: () => Promise<T>) => guard(name, work);
   try {
-    const object = await guarded(() => open(tpm));
-    const signer = await guarded(async () => tpmSigner(tpm, object, signOptions(algorithm)));
+    const key = await guarded(() => open(tpm));
+    const { object } = key;
+    const { publicKey, algorithm: own } = await guarded(async () => tpmSigner(tpm, object, signOptions(algorithm)));
     const close = async () => {
       await guarded(() => object.flush());
       await tpm.close();
     };
     return {
       name,
-      algorithm: signer.algorithm,
-      publicKey: signer.publicKey,
+      algorithm: own,
+      publicKey,
       chain: [],
-      sign: (data) => guarded(() => signer.sign(data)),
+      sign: (data) => guarded(() => signOnce(tpm, key, data, algorithm)),
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -317,6 +358,24 @@ async function openTpm(
     throw error;
   }
 }
+
+/** A policy session is good for one use, and an HMAC session shows the TPM that the secret is known without telling it. */
+async function signOnce(
+  tpm: Tpm,
+  { object, policy }: KeyInTpm,
+  data: Uint8Array,
+  algorithm: SignatureAlgorithm | undefined,
+): Promise<Uint8Array> {
+  const options = signOptions(algorithm);
+  if (policy === undefined && object.authValue?.length === 0) return tpmSigner(tpm, object, options).sign(data);
+  // The digest of a policy is made with the hash of the object's Name.
+  const hash = BANKS.find((bank) => PCR_BANKS[bank] === object.public.nameAlg) ?? 'sha256';
+  await using session = await startSession(tpm, { type: policy === undefined ? 'hmac' : 'policy', hash });
+  if (policy !== undefined) await satisfyPolicy(tpm, session, policy);
+  return await tpmSigner(tpm, { ...object, auth: session }, options).sign(data);
+}
+
+const BANKS: readonly PcrBank[] = ['sha1', 'sha256', 'sha384', 'sha512'];
 
 function signOptions(algorithm: SignatureAlgorithm | undefined) {
   if (algorithm === undefined) return {};
@@ -333,12 +392,23 @@ async function guard<T>(name: string, work: () => Promise<T>): Promise<T> {
   } catch (cause) {
     if (!(cause instanceof TpmError)) throw cause;
     const isAuth = cause.response !== undefined && WRONG_AUTH.has(cause.response.number);
-    const code = isAuth ? 'wrong-passphrase' : cause.code === 'usage' ? 'unsupported' : 'key-store';
+    const number = cause.response?.number;
+    const isPolicy = number !== undefined && POLICY.has(number);
+    const refused = isPolicy || (number === TPM_RC.VALUE && cause.message.startsWith('TPM2_PolicyPCR'));
+    const other = cause.code === 'usage' ? 'unsupported' : 'key-store';
+    const code = isAuth ? 'wrong-passphrase' : refused ? 'not-allowed' : other;
     throw new PkiError(code, `use ${name}: ${cause.message}`, cause);
   }
 }
 
 const WRONG_AUTH: ReadonlySet<number> = new Set([TPM_RC.AUTH_FAIL, TPM_RC.BAD_AUTH, TPM_RC.LOCKOUT]);
+/** The policy is not met: other PCRs, or no policy where there must be one. */
+const POLICY: ReadonlySet<number> = new Set([
+  TPM_RC.POLICY_FAIL,
+  TPM_RC.PCR_CHANGED,
+  TPM_RC.AUTH_UNAVAILABLE,
+  TPM_RC.AUTH_TYPE,
+]);
 
 async function connect(address: string): Promise<TpmTransport> {
   const [, kind = 'device', rest = ''] = /^(?:(device|swtpm|mssim):)?(.*)$/.exec(address) ?? [];

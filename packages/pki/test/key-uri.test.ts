@@ -10,11 +10,18 @@ import {
   createKey,
   createPrimary,
   encodeKeyFile,
+  extendPcr,
+  keyFileCommands,
+  keyFileParent,
   loadKey,
+  type Policy,
   persist,
+  policyDigest,
+  readPcrs,
   signingKeyTemplate,
   srkTemplate,
   TPM_RH,
+  TPMA_OBJECT,
   Tpm,
 } from '@casemate/tpm';
 import { connectSwtpm } from '@casemate/tpm/swtpm';
@@ -169,7 +176,6 @@ describe.skipIf(swtpmMissing() !== undefined)('a key in a TPM', () => {
       await persist(tpm, object, 0x81010001);
       await object.flush();
       await parent.flush();
-      const { keyFileParent } = await import('@casemate/tpm');
       const fileParent = await keyFileParent(tpm, { parent: TPM_RH.OWNER, rsaParent: false });
       const inFile = await createKey(tpm, fileParent, { template: signingKeyTemplate('rsa-2048') });
       writeFileSync(
@@ -181,6 +187,7 @@ describe.skipIf(swtpmMissing() !== undefined)('a key in a TPM', () => {
       await tpm.close();
     }
   });
+  const swtpmPlace = () => ({ host: '127.0.0.1', port: Number(address.split('port=')[1]) });
   afterAll(async () => {
     await stop();
     rmSync(path, { recursive: true, force: true });
@@ -204,6 +211,52 @@ describe.skipIf(swtpmMissing() !== undefined)('a key in a TPM', () => {
     }
     const bound = openKey(`tpmkey:${join(path, 'key.tss')}?tpm=${address}&algorithm=rsapss-2048-sha256`);
     await expect(bound).rejects.toMatchObject({ code: 'unsupported' });
+  });
+
+  it('signs under the policy that stands in its file, each time anew, and not once the PCRs have changed', async () => {
+    const tpm = new Tpm(await connectSwtpm(swtpmPlace()));
+    try {
+      const values = await readPcrs(tpm, { sha256: [16] });
+      const policy: Policy = [{ type: 'pcr', values }, { type: 'auth-value' }];
+      await using parent = await keyFileParent(tpm, { parent: TPM_RH.OWNER, rsaParent: false });
+      const template = { ...signingKeyTemplate('ecc-p256'), authPolicy: policyDigest(policy) };
+      // Wrong secrets of this test are not to lock the TPM.
+      const objectAttributes = (template.objectAttributes & ~TPMA_OBJECT.userWithAuth) | TPMA_OBJECT.noDA;
+      const made = await createKey(tpm, parent, { template: { ...template, objectAttributes }, auth: 'geheim' });
+      const file = { type: 'loadable', emptyAuth: false, parent: TPM_RH.OWNER, ...made } as const;
+      writeFileSync(join(path, 'bound.tss'), encodeKeyFile({ ...file, policy: keyFileCommands(policy) }));
+      await using object = await loadKey(tpm, parent, made);
+      await persist(tpm, object, 0x81010002);
+    } finally {
+      await tpm.close();
+    }
+    const secret = async () => 'geheim';
+    // swtpm serves one connection at a time.
+    const bound = [
+      `tpmkey:${join(path, 'bound.tss')}?tpm=${address}`,
+      `tpm:0x81010002?pcrs=sha256:16&auth=policy&tpm=${address}`,
+    ];
+    const refused = async (uri: string, code: string, given = secret) => {
+      await using key = await openKey(uri, { secret: given });
+      await expect(key.sign(data)).rejects.toMatchObject({ code });
+    };
+    for (const uri of bound) {
+      {
+        await using key = await openKey(uri, { secret });
+        await assertSigns(key);
+        await assertSigns(key);
+      }
+      await refused(uri, 'wrong-passphrase', async () => 'falsch');
+    }
+    for (const query of ['', 'auth=policy&', 'pcrs=sha256:17&auth=policy&']) {
+      await refused(`tpm:0x81010002?${query}tpm=${address}`, 'not-allowed');
+    }
+    await expect(openKey(`tpm:0x81010002?pcrs=sha256:99&tpm=${address}`)).rejects.toMatchObject({ code: 'bad-input' });
+    await expect(openKey(`tpm:0x81010002?auth=no&tpm=${address}`)).rejects.toMatchObject({ code: 'bad-input' });
+    const again = new Tpm(await connectSwtpm(swtpmPlace()));
+    await extendPcr(again, 16, { sha256: new Uint8Array(32).fill(1) });
+    await again.close();
+    for (const uri of bound) await refused(uri, 'not-allowed');
   });
 
   it('is told where nobody answers, and where there is no such handle', async () => {
