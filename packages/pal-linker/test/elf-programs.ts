@@ -67,6 +67,7 @@ function partSource(random: Random, i: number, count: number): string {
   const called = later.filter(() => random(3) > 0);
   const isWeakTwin = random(3) === 0;
   const common = 1 + random(6);
+  const text = ['same text', 'text', `own ${i}`, 'long text of its own and same text'][random(4)] ?? '';
   return `
 #include <stdint.h>
 ${later.map((j) => `extern uint32_t f${j}(uint32_t); extern uint32_t value${j}; extern const char name${j}[];`).join('\n')}
@@ -77,6 +78,9 @@ static uint32_t zeros[${1 + random(50)}];
 __attribute__((weak)) uint32_t chosen(void) { return ${i + 1000}; }
 ${isWeakTwin ? `extern uint32_t absent${i}(void) __attribute__((weak));` : ''}
 __attribute__((section("registry"), used)) static const uint32_t registered${i} = ${random(1000)};
+static const char *say(uint32_t x) { return x % 3 == 0 ? "${text}" : x % 3 == 1 ? "text" : "${text}" + 2; }
+static const int *wide(uint32_t x) { return x % 2 ? (const int *)L"wide ${text}" : (const int *)L"${text}"; }
+__attribute__((noinline)) static double scale(uint32_t x) { return (double)x * ${random(9)}.5 + 0.25 * ${i % 2}; }
 __attribute__((noinline)) static uint32_t local(uint32_t x) {
   switch (x % 9) {
     case 0: return ${random(999)}; case 1: return ${random(999)}; case 2: return x ^ ${random(999)};
@@ -86,12 +90,15 @@ __attribute__((noinline)) static uint32_t local(uint32_t x) {
 }
 static uint32_t (*const functions[])(uint32_t) = { local${called.map((j) => `, f${j}`).join('')} };
 static uint32_t *pointers[] = { &value${i}, &zeros[0]${later.map((j) => `, &value${j}`).join('')} };
-static const char *const names[] = { name${i}${later.map((j) => `, name${j} + 2`).join('')} };
+static const char *const names[] = { name${i}, "${text}", "text" + 1${later.map((j) => `, name${j} + 2`).join('')} };
 uint32_t f${i}(uint32_t x) {
   uint32_t sum = x + chosen();
   for (unsigned k = 0; k < sizeof functions / sizeof *functions; k++) sum = sum * 31 + functions[k](sum + k);
   for (unsigned k = 0; k < sizeof pointers / sizeof *pointers; k++) sum = sum * 31 + (*pointers[k])++;
-  for (unsigned k = 0; k < sizeof names / sizeof *names; k++) sum = sum * 31 + (unsigned char)names[k][3];
+  for (unsigned k = 0; k < sizeof names / sizeof *names; k++) sum = sum * 31 + (unsigned char)names[k][2];
+  for (const char *t = say(sum); *t; t++) sum = sum * 33 + (unsigned char)*t;
+  for (const int *t = wide(sum); *t; t++) sum = sum * 33 + (unsigned)*t;
+  sum += (uint32_t)(int64_t)scale(sum & 0xffff);
   ${called.map((j) => `sum ^= f${j}(sum) + value${j};`).join(' ')}
   ${isWeakTwin ? `if (absent${i}) sum += absent${i}();` : ''}
   shared[${random(common)}] += sum;
@@ -160,6 +167,14 @@ assembled:
   jne 1f
   add eax, 17
 1:
+  mov rcx, qword ptr [rip + pieces]
+  movzx ecx, byte ptr [rcx]
+  add eax, ecx
+  mov rcx, qword ptr [rip + pieces + 8]
+  add eax, dword ptr [rcx + 4]
+  lea rcx, [rip + second_piece + 4]
+  movzx ecx, byte ptr [rcx]
+  add eax, ecx
   call qword ptr leaf@GOTPCREL[rip]
   jmp qword ptr finish@GOTPCREL[rip]
   .size assembled, . - assembled
@@ -187,6 +202,20 @@ table:
   .long small_number
   .zero 4
   .long ${target}
+  .section .rodata.str1.1,"aMS",@progbits,1
+  .string "one"
+second_piece:
+  .string "two same text"
+  .string "text"
+  .section .rodata.cst8,"aM",@progbits,8
+  .quad ${random(1000)}, 7
+third_piece:
+  .quad ${random(1000)} << 32
+  .section .data.rel.ro.pieces,"aw",@progbits
+  .balign 8
+pieces:
+  .quad second_piece + ${4 + random(6)}
+  .quad third_piece
   .section .note.GNU-stack,"",@progbits
 `;
   return { name: 'assembly.s', source, flags: [], isArchived: random(2) === 0 };

@@ -3,6 +3,7 @@ import { PalLinkerError } from '../error.js';
 import { MAX_SECTION_BYTES } from '../image.js';
 import { SHF, SHT } from './constants.js';
 import type { Live } from './liveness.js';
+import type { Merges } from './merges.js';
 import type { ElfSection } from './object.js';
 import type { LinkedObject, SharedSymbol } from './symbols.js';
 
@@ -40,6 +41,8 @@ export interface Layout {
   readonly merged: readonly MergedSection[];
   /** The address of each kept section, by object and number. */
   readonly addresses: ReadonlyMap<LinkedObject, ReadonlyMap<number, number>>;
+  /** The address of what lies at an offset of a section that was merged with others; `undefined` where it was not. */
+  readonly pieceAddress: (object: LinkedObject, section: number, offset: number) => number | undefined;
   /** The addresses of common symbols. */
   readonly commons: ReadonlyMap<SharedSymbol, number>;
   /** The global offset table, in RODATA: everything is at its place before the PAL runs. */
@@ -89,7 +92,7 @@ export function isProvidedName(name: string): boolean {
 }
 
 /** Places everything. The order depends on the inputs alone: their order, and in archives that of the members. */
-export function planLayout(live: Live, sizes: LayoutSizes): Layout {
+export function planLayout({ live, find }: Merges, sizes: LayoutSizes): Layout {
   const cursor = { address: sizes.base };
   const addresses = new Map<LinkedObject, Map<number, number>>();
   const inputs = sortInputs(live);
@@ -112,7 +115,11 @@ export function planLayout(live: Live, sizes: LayoutSizes): Layout {
   }
   const stack = placeRegion(cursor, sizes.stackBytes);
   const parameters = placeRegion(cursor, sizes.parameterBytes);
-  const plan = { merged, addresses, commons, got, stack, parameters };
+  const pieceAddress: Layout['pieceAddress'] = (object, section, offset) => {
+    const piece = find(object, section, offset);
+    return piece && (addresses.get(piece.object)?.get(piece.section) ?? 0) + piece.offset;
+  };
+  const plan = { merged, addresses, pieceAddress, commons, got, stack, parameters };
   return { ...plan, provided: provide(live, plan, { start: heap, end: heap + sizes.heapBytes }, sizes.base) };
 }
 

@@ -13,6 +13,7 @@ import {
 import { isProvidedName, keptSections, type Layout, MAX_REGION, PAGE, planLayout } from './layout.js';
 import { findLive } from './liveness.js';
 import { type MapEntry, mapOf } from './map.js';
+import { planMerges } from './merges.js';
 import type { ElfMachine } from './object.js';
 import { fillSection, planGot, sharedAddress, slotRuleOf } from './relocate.js';
 import { type Linkage, machineOf, type ObjectFile, openLinkage, sharedSymbol } from './symbols.js';
@@ -72,9 +73,9 @@ export function linkElfPal(options: LinkElfPalOptions): LinkedElfPal {
   const linkage = openLinkage(options.objects, { roots, isProvided: isProvidedName });
   const machine = machineOf(linkage);
   if (machine === undefined) throw new PalLinkerError('input', 'link PAL: expected an object, got none');
-  const live = findLive(linkage, { roots, isProvided: isProvidedName });
-  const got = planGot(keptSections(live), slotRuleOf(machine));
-  const layout = planLayout(live, { ...sizes, gotSlots: got.owners.length });
+  const merges = planMerges(findLive(linkage, { roots, isProvided: isProvidedName }), machine);
+  const got = planGot(keptSections(merges.live), slotRuleOf(machine));
+  const layout = planLayout(merges, { ...sizes, gotSlots: got.owners.length });
   const sections = layout.merged.map((section): Omit<PalSection, 'digest'> => {
     const content = section.name === 'BSS' ? NOTHING : fillSection(section, layout, got, machine);
     return { type: TYPES[section.name], address: BigInt(section.address), memorySize: pages(section.size), content };

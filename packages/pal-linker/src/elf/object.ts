@@ -20,6 +20,8 @@ export interface ElfSection {
   readonly size: number;
   /** A power of two, 1 to 4096. */
   readonly alignment: number;
+  /** Bytes of an entry, where it is a table of such. */
+  readonly entrySize: number;
   /** Its bytes; none for SHT_NOBITS. */
   readonly content: Uint8Array;
   /** The table of its relocations, `undefined` where there are none. */
@@ -161,7 +163,7 @@ function readSection(
   header: SectionHeader,
   { index, relocations, name: object }: SectionContext,
 ): ElfSection {
-  const { type, flags, size } = header;
+  const { type, flags, size, entrySize } = header;
   const name = nameIn(elf, headers, sectionNames(elf, headers), header.name);
   const alignment = Math.max(header.alignment, 1);
   if (alignment > MAX_ALIGNMENT || (alignment & (alignment - 1)) !== 0) {
@@ -172,7 +174,7 @@ function readSection(
     throw new PalLinkerError('feature', 'read object: load a compressed section', { object, section: name });
   const hasContent = type !== SHT.NOBITS && type !== SHT.NULL;
   const content = hasContent ? elf.slice(header.offset, size) : NOTHING;
-  return { index, name, type, flags, size, alignment, content, relocations: relocations.get(index) };
+  return { index, name, type, flags, size, alignment, entrySize, content, relocations: relocations.get(index) };
 }
 
 const NOTHING = new Uint8Array(0);

@@ -99,7 +99,8 @@ export function sharedAddress(layout: Layout, shared: SharedSymbol): number {
 function definedAddress(layout: Layout, object: LinkedObject, symbol: ElfSymbol): number {
   if (symbol.section === SHN.ABS) return symbol.value;
   const section = layout.addresses.get(object)?.get(symbol.section);
-  return section === undefined ? 0 : section + symbol.value;
+  if (section !== undefined) return section + symbol.value;
+  return layout.pieceAddress(object, symbol.section, symbol.value) ?? 0;
 }
 
 /** The bytes of a merged section with everything at its place. Throws {@link PalLinkerError} with code `relocation`. */
@@ -184,9 +185,12 @@ export function targetOf(
   put.at(type, offset, symbol?.name);
   if (symbol?.type === STT.GNU_IFUNC)
     throw put.refuse('expected a symbol with a fixed address, got an indirect function');
+  // The number of a section and an addend together name a piece of it.
+  const piece =
+    symbol?.type === STT.SECTION ? layout.pieceAddress(object, symbol.section, symbol.value + addend) : undefined;
   return {
-    symbol: addressOf(layout, object, index),
-    addend,
+    symbol: piece ?? addressOf(layout, object, index),
+    addend: piece === undefined ? addend : 0,
     size: symbol?.size ?? 0,
     got: () => layout.got.address + 8 * got.slotOf(object, index),
     gotBase,
