@@ -23,6 +23,8 @@ export interface CInput {
   readonly defines: readonly string[];
   readonly optimize: string;
   readonly options: readonly string[];
+  /** Whether the objects are for a program whose addresses are not known. */
+  readonly isMovable?: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Told of each file before it is compiled. */
   readonly onSource?: ((source: string) => void) | undefined;
@@ -53,7 +55,13 @@ async function compileOne(input: CInput, system: readonly string[], source: stri
   const depends = join(temporary, `${index}.d`);
   const name = nameOf(source, baseDirectory);
   const args = [
-    ...[...TARGET[input.target], ...ALWAYS, `-O${input.optimize}`, `-frandom-seed=${name}`],
+    ...[
+      ...TARGET[input.target],
+      ...(input.isMovable ? ['-fPIE'] : []),
+      ...ALWAYS,
+      `-O${input.optimize}`,
+      `-frandom-seed=${name}`,
+    ],
     ...[`-ffile-prefix-map=${baseDirectory}=.`, `-ffile-prefix-map=${temporary}=.`],
     ...input.includes.flatMap((directory) => ['-I', directory]),
     ...system,

@@ -90,3 +90,8 @@ export function findInPackage(name: string, project: string): string | undefined
   }
   return undefined;
 }
+
+/** The directory of this package: what it brings beside its modules lies there. */
+export function ownDirectory(): string {
+  return join(createRequire(import.meta.url).resolve('@casemate/pal-linker/package.json'), '..');
+}

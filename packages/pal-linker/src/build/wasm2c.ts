@@ -1,6 +1,5 @@
 /** A WebAssembly PAL for the engine kvm: wasm2c makes C of it, and our runtime gives that C memory, traps and services. */
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { ObjectFile } from '../elf/symbols.js';
 import { PalLinkerError } from '../error.js';
@@ -15,7 +14,7 @@ import {
 } from '../image.js';
 import { PAL_SERVICES, type PalServiceName } from '../services.js';
 import { compileC } from './c.js';
-import { findInPackage, run } from './tools.js';
+import { findInPackage, ownDirectory, run } from './tools.js';
 
 /** What {@link translateWasm} translates. */
 export interface TranslationInput {
@@ -40,7 +39,7 @@ export async function translateWasm(input: TranslationInput): Promise<readonly O
   const header = await readFile(join(temporary, 'pal.h'), 'utf8');
   const glue = planGlue(header, image);
   await writeFile(join(temporary, 'glue.c'), writeGlue(glue));
-  const runtime = runtimeDirectory();
+  const runtime = join(ownDirectory(), 'native', 'wasm2c');
   for (const file of ['wasm-rt.h', 'wasm-rt.c', 'pal-bridge.h'])
     await copyFile(join(runtime, file), join(temporary, file));
   const { objects } = await compileC({
@@ -69,11 +68,6 @@ const OPTIONS = [
     '-w',
   ],
 ];
-
-/** Where this package keeps the C that goes into each translated PAL. */
-function runtimeDirectory(): string {
-  return join(createRequire(import.meta.url).resolve('@casemate/pal-linker/package.json'), '..', 'native', 'wasm2c');
-}
 
 /** Writes pal.c and pal.h. */
 async function makeC(input: TranslationInput, { sections }: PalImage): Promise<void> {

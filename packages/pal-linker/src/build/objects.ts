@@ -1,0 +1,109 @@
+/** The objects that a PAL is linked from: its sources compiled, those that are given, and what it needs of the C library. */
+import { mkdtemp } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import type { ObjectFile } from '../elf/symbols.js';
+import { archiveOf } from './archive.js';
+import { type CInput, type CompiledObjects, type CTarget, compileC } from './c.js';
+import { findLibrary, type PalLibrary, type StartCode } from './sdk.js';
+import { readSource, type SourcePlan } from './sources.js';
+
+/** How C, C++ and assembler are compiled. */
+export interface ObjectOptions {
+  /** What paths are relative to, and where packages are looked for; the working directory unless given. */
+  readonly baseDirectory?: string;
+  /** The C compiler; `gcc` for kvm and `clang` for wasm unless given. */
+  readonly compiler?: string;
+  /** Directories of headers. */
+  readonly includes?: readonly string[];
+  /** Macros, `NAME` or `NAME=VALUE`. */
+  readonly defines?: readonly string[];
+  /** `0` to `3`, `s` or `z`; `2` unless given. */
+  readonly optimize?: string;
+  /** More options of the C compiler, or of asc. */
+  readonly compilerOptions?: readonly string[];
+  /**
+   * The directory of the C library for PALs, with its `sdk.json`; that of the installed package `@casemate/tz` unless given; `false` for
+   * none. It is compiled and linked where a PAL needs something of it, and its start code then runs in the entry's place.
+   */
+  readonly sdk?: string | false;
+  /** Ends the compilers. */
+  readonly signal?: AbortSignal;
+  /** Told of each step before it begins. */
+  readonly onStep?: (step: string) => void;
+}
+
+/** What is needed to make objects. */
+export interface ObjectJob extends ObjectOptions {
+  readonly base: string;
+  readonly target: CTarget;
+  readonly temporary: string;
+  /** Whether they are for a program whose addresses are not known. */
+  readonly isMovable?: boolean;
+  readonly entry?: string;
+}
+
+/** Start code, compiled. */
+export interface CompiledStart {
+  readonly code: StartCode;
+  readonly object: ObjectFile;
+}
+
+/** Objects, and more on demand. */
+export interface CollectedObjects extends CompiledObjects {
+  /** Compiles the C library into an archive. */
+  readonly library: () => Promise<ObjectFile>;
+  /** Compiles its start code, where it has some. */
+  readonly start: () => Promise<CompiledStart | undefined>;
+}
+
+/** Compiles and reads. Throws {@link PalLinkerError} with code `tool`, `compile` or `input`. */
+export async function collectObjects(
+  job: ObjectJob,
+  plan: SourcePlan & { readonly kind: 'objects' },
+): Promise<CollectedObjects> {
+  const { base } = job;
+  const library = findLibrary(base, job.sdk);
+  const input = inputFor(job, library);
+  const compiled = plan.compiled.length === 0 ? NOTHING : await compileC({ ...input, sources: plan.compiled });
+  const read = plan.linked.map(async (path) => ({ name: relative(base, path), content: await readSource(path) }));
+  return {
+    objects: [...compiled.objects, ...(await Promise.all(read))],
+    dependencies: [...compiled.dependencies, ...plan.linked],
+    diagnostics: compiled.diagnostics,
+    library: () => compileLibrary(job, library, input),
+    start: () => compileStart(job, library, input),
+  };
+}
+
+const NOTHING: CompiledObjects = { objects: [], dependencies: [], diagnostics: [] };
+
+function inputFor(job: ObjectJob, { includes, systemIncludes }: PalLibrary): Omit<CInput, 'sources'> {
+  const { base, target, temporary, signal, isMovable = false } = job;
+  return {
+    ...{ target, temporary, signal, isMovable, systemIncludes, baseDirectory: base },
+    compiler: job.compiler ?? (target === 'x86-64' ? 'gcc' : 'clang'),
+    includes: [...(job.includes ?? []).map((path) => resolve(base, path)), ...includes],
+    defines: job.defines ?? [],
+    optimize: job.optimize ?? '2',
+    options: job.compilerOptions ?? [],
+    onSource: (source) => job.onStep?.(`compile ${relative(base, source)}`),
+  };
+}
+
+async function compileLibrary(job: ObjectJob, { sources, options }: PalLibrary, input: Omit<CInput, 'sources'>) {
+  job.onStep?.('compile the C library');
+  const temporary = await mkdtemp(join(job.temporary, 'library-'));
+  const how = { temporary, options, defines: [], optimize: '2', onSource: undefined };
+  const { objects } = await compileC({ ...input, ...how, sources });
+  return archiveOf('library.a', objects);
+}
+
+async function compileStart(job: ObjectJob, { start, options }: PalLibrary, input: Omit<CInput, 'sources'>) {
+  if (start === undefined) return undefined;
+  const temporary = await mkdtemp(join(job.temporary, 'start-'));
+  const defines = [...input.defines, `${start.entryMacro}=${job.entry ?? 'pal'}`];
+  const how = { temporary, options, defines, optimize: '2', onSource: undefined };
+  const { objects } = await compileC({ ...input, ...how, sources: [start.source] });
+  const [object] = objects;
+  return object && { code: start, object };
+}
