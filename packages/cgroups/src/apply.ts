@@ -1,7 +1,7 @@
 /** Giving limits to a cgroup that exists: every write is read back, and a limit that does not hold is an error or listed as missing. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { CgroupDirectory, DeviceAttacher, MissingLimit } from './cgroup.js';
-import { codeOf, exists, readControl, writeControl } from './control-file.js';
+import { codeOf, exists, readControl, writeControl, writeControlNow } from './control-file.js';
 import { compileDeviceProgram } from './device-program.js';
 import { CgroupError } from './error.js';
 import { controllerOf, DEVICES_V2, type LimitWrite, planLimits } from './limit-writes.js';
@@ -13,6 +13,8 @@ export interface Application {
   readonly directories: readonly CgroupDirectory[];
   /** Limits that may be missing. */
   readonly optional: (limit: LimitName) => boolean;
+  /** Whether it has just been made, and so has no members. */
+  readonly isNew?: boolean;
   /** Loads and attaches device programs in v2. */
   readonly attachDevices?: DeviceAttacher | undefined;
 }
@@ -49,7 +51,7 @@ async function applyOne(limit: LimitName, limits: CgroupLimits, to: Application)
   if (limit === 'devices' && directory.version === 2) return attach(directory, limits, to.attachDevices);
   if (limit === 'ioWeight' || limit === 'ioDeviceWeight') await assertWeighted(limit, directory);
   const writes = planLimits(limits, directory.version).filter((write) => write.limit === limit);
-  for (const write of writes) await applyWrite(directory, write);
+  for (const write of writes) await applyWrite(directory, write, to.isNew ? writeControlNow : writeControl);
 }
 
 async function attach(
@@ -66,11 +68,13 @@ async function attach(
   }
 }
 
-async function applyWrite(directory: CgroupDirectory, write: LimitWrite): Promise<void> {
+type Writer = (path: string, value: string) => void | Promise<void>;
+
+async function applyWrite(directory: CgroupDirectory, write: LimitWrite, writer: Writer): Promise<void> {
   const file = await fileOf(directory, write);
   if (file === undefined) return;
   const path = `${directory.path}/${file}`;
-  await writeLimit(path, directory, write);
+  await writeLimit(path, directory, write, writer);
   const proof = `${directory.path}/${write.readBack ?? file}`;
   const back = await readControl(proof);
   if (back !== undefined && write.holds(back)) return;
@@ -90,10 +94,10 @@ async function fileOf(
   throw unavailable(limit, reason, remedy);
 }
 
-async function writeLimit(path: string, directory: CgroupDirectory, write: LimitWrite): Promise<void> {
+async function writeLimit(path: string, directory: CgroupDirectory, write: LimitWrite, writer: Writer): Promise<void> {
   try {
     await makeRoom(directory, write);
-    await writeControl(path, write.value);
+    await writer(path, write.value);
   } catch (error) {
     const remedy = REMEDIES[codeOf(error instanceof CgroupError ? error.cause : error)];
     if (!remedy || !(error instanceof CgroupError)) throw error;

@@ -91,7 +91,7 @@ async function build(placement: Placement, options: CgroupOptions): Promise<Cgro
       made.push({ version: place.version, controllers: place.controllers, path, inode });
     }
     const limits = skipping(options.limits ?? {}, placement.missing);
-    const lost = await applyLimits(limits, { directories: made, optional, attachDevices });
+    const lost = await applyLimits(limits, { directories: made, optional, attachDevices, isNew: true });
     return new Cgroup(name, made, [...placement.missing, ...lost], attachDevices);
   } catch (cause) {
     for (const directory of made) await removeTree(directory);

@@ -1,6 +1,7 @@
 /** Names of cgroups that say who made them, so that those of a killed program can be told from those in use. */
 import { randomBytes } from 'node:crypto';
-import { readFile, readlink } from 'node:fs/promises';
+import { readlinkSync } from 'node:fs';
+import { readControl } from './control-file.js';
 
 /** Who made a cgroup. */
 export interface Owner {
@@ -46,13 +47,13 @@ export async function isGone(owner: Owner): Promise<boolean> {
 }
 
 async function pidNamespace(): Promise<string> {
-  const link = await readlink('/proc/self/ns/pid');
+  const link = readlinkSync('/proc/self/ns/pid'); // at once, as all of /proc: waiting for a thread would take longer
   return /\d+/.exec(link)?.[0] ?? '0';
 }
 
 // proc(5): field 22 of /proc/PID/stat; the command in parentheses may hold anything, so count from the last ')'
 async function startTimeOf(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  const stat = await readControl(`/proc/${pid}/stat`);
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state] = fields ?? [];
   return state === undefined || state === 'Z' || state === 'X' ? undefined : fields?.[19];
