@@ -191,3 +191,17 @@ uint64_t __pal_binary_of(const struct pal_decimal *decimal, const struct pal_for
 	}
 	return __pal_binary_round(quotient, exponent, above.count > 0, format, range);
 }
+
+uint64_t __pal_narrow(const uint64_t words[2])
+{
+	static const struct pal_format format = {53, -1022, 1023};
+	const uint64_t sign = words[1] >> 63 << 63, fraction = words[1] & ((UINT64_C(1) << 48) - 1);
+	const int biased = (int)(words[1] >> 48 & 0x7fff);
+	int range;
+	if (biased == 0x7fff)
+		return sign | UINT64_C(0x7ff) << 52 | (fraction || words[0] ? UINT64_C(1) << 51 : 0);
+	if (biased == 0)
+		return sign;
+	const uint64_t mantissa = UINT64_C(1) << 63 | fraction << 15 | words[0] >> 49;
+	return sign | __pal_binary_round(mantissa, biased - 16383 - 63, words[0] << 15 != 0, &format, &range);
+}

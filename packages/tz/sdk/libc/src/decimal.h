@@ -27,4 +27,7 @@ uint64_t __pal_binary_of(const struct pal_decimal *decimal, const struct pal_for
 /* The same for mantissa × 2^exponent, with `more` where there were bits below. */
 uint64_t __pal_binary_round(uint64_t mantissa, int exponent, int more, const struct pal_format *format, int *range);
 
+/* The bits of the double that is nearest to a quadruple (binary128), its lower word first. */
+uint64_t __pal_narrow(const uint64_t words[2]);
+
 #endif

@@ -34,9 +34,10 @@ static struct number parse(const char *text, char **end, int base)
 		errno = EINVAL;
 	else
 		for (int digit; (digit = digit_of(*at)) < base; last = ++at)
-			if (__builtin_mul_overflow(number.amount, (unsigned int)base, &number.amount) ||
-			    __builtin_add_overflow(number.amount, (unsigned int)digit, &number.amount))
+			if (number.amount > (ULLONG_MAX - (unsigned int)digit) / (unsigned int)base)
 				number.is_beyond = 1;
+			else
+				number.amount = number.amount * (unsigned int)base + (unsigned int)digit;
 	if (end)
 		*end = (char *)(uintptr_t)last;
 	return number;

@@ -200,23 +200,6 @@ static struct real real_of(uint64_t bits)
 	return (struct real){fraction | UINT64_C(1) << 52, biased - 1075, is_negative, 0};
 }
 
-#if defined(__wasm__)
-/* Of a quadruple, which is what a long double is there: the nearest double. */
-static uint64_t narrow(const uint64_t words[2])
-{
-	static const struct pal_format format = {53, -1022, 1023};
-	const uint64_t sign = words[1] >> 63 << 63, fraction = words[1] & ((UINT64_C(1) << 48) - 1);
-	const int biased = (int)(words[1] >> 48 & 0x7fff);
-	int range;
-	if (biased == 0x7fff)
-		return sign | UINT64_C(0x7ff) << 52 | (fraction || words[0] ? UINT64_C(1) << 51 : 0);
-	if (biased == 0)
-		return sign;
-	const uint64_t mantissa = UINT64_C(1) << 63 | fraction << 15 | words[0] >> 49;
-	return sign | __pal_binary_round(mantissa, biased - 16383 - 63, words[0] << 15 != 0, &format, &range);
-}
-#endif
-
 static uint64_t real_argument(struct arguments *arguments, enum length length)
 {
 #if defined(__wasm__)
@@ -226,7 +209,7 @@ static uint64_t real_argument(struct arguments *arguments, enum length length)
 	const long double value = va_arg(arguments->list, long double);
 	uint64_t words[2];
 	memcpy(words, &value, sizeof words);
-	return narrow(words);
+	return __pal_narrow(words);
 #else
 	const double value =
 		length == LENGTH_LONG_DOUBLE ? (double)va_arg(arguments->list, long double) : va_arg(arguments->list, double);

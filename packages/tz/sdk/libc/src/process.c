@@ -3,6 +3,7 @@
  * out, and whose rights are fixed; no signals, and no system calls.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/types.h>
 
@@ -12,45 +13,34 @@ static int refuse(int error)
 	return -1;
 }
 
-/* A mutex is as large as the host's; its first word says that it is locked. */
-static int lock(int *mutex)
-{
-	if (*mutex)
-		return EDEADLK;
-	*mutex = 1;
-	return 0;
-}
-
-int pthread_mutex_init(int *mutex, const void *attributes);
-int pthread_mutex_init(int *mutex, const void *attributes)
+int pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes)
 {
 	(void)attributes;
-	*mutex = 0;
+	mutex->is_locked = 0;
 	return 0;
 }
 
-int pthread_mutex_destroy(int *mutex);
-int pthread_mutex_destroy(int *mutex)
+int pthread_mutex_destroy(pthread_mutex_t *mutex)
 {
-	return *mutex ? EBUSY : 0;
+	return mutex->is_locked ? EBUSY : 0;
 }
 
-int pthread_mutex_lock(int *mutex);
-int pthread_mutex_lock(int *mutex)
+int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-	return lock(mutex);
+	if (mutex->is_locked)
+		return EDEADLK;
+	mutex->is_locked = 1;
+	return 0;
 }
 
-int pthread_mutex_trylock(int *mutex);
-int pthread_mutex_trylock(int *mutex)
+int pthread_mutex_trylock(pthread_mutex_t *mutex)
 {
-	return *mutex ? EBUSY : lock(mutex);
+	return mutex->is_locked ? EBUSY : pthread_mutex_lock(mutex);
 }
 
-int pthread_mutex_unlock(int *mutex);
-int pthread_mutex_unlock(int *mutex)
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-	*mutex = 0;
+	mutex->is_locked = 0;
 	return 0;
 }
 
