@@ -29,7 +29,7 @@ export {
   DEFAULT_CAPACITY,
   Decoder,
   decodeBuffer,
-  EncodeBufferHeader,
+  type EncodeBufferHeader,
   Encoder,
   encodeBuffer,
   HEADER_SIZE,

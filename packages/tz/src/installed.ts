@@ -195,4 +195,9 @@ function ignoreDenied(error: unknown): void {
   if (!(error instanceof TzError && error.code === 'TZ_ERROR_ACCESS_DENIED')) throw error;
 }
 
-const NO_LIMIT: CallOptions = { signal: new AbortController().signal, timeLimit: undefined, lend: [] };
+const NO_LIMIT: CallOptions = {
+  signal: new AbortController().signal,
+  onCancel: () => () => undefined,
+  timeLimit: undefined,
+  lend: [],
+};

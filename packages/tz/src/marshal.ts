@@ -1,5 +1,5 @@
 /** The encode buffer `tzi_encode_buffer_t`, header and records; WIRE.md of this package, TrustZone API 3.0 section 3.4. */
-import { type Codec, decode, encode, type Infer, Reader, struct, u32le, WireError, Writer } from '@casemate/wire';
+import { type Codec, Reader, WireError, type Writer } from '@casemate/wire';
 import { TzError } from './error.js';
 import { returnName, TZ_RETURN, type TzErrorCode, type TzMemoryFlags, type TzType } from './return-code.js';
 import type { ServiceMemory } from './service-memory.js';
@@ -13,21 +13,31 @@ export const DEFAULT_CAPACITY = 16_384;
 /** The largest capacity that is accepted from the other side, in bytes. */
 export const MAX_CAPACITY = 16 * 1024 * 1024;
 
+/** Bytes that an encoder has at first: enough for most calls, and made faster than more. */
+const FIRST_CHUNK = 256;
+
+/** Bytes that encoders take theirs from. */
+const SLAB = 64 * FIRST_CHUNK;
+let slab = new ArrayBuffer(0);
+let slabUsed = 0;
+
 /** Bytes of the smallest record. */
 const SMALLEST_RECORD = 8;
 
 /** Record tags on the wire. MEM is a reference to shared memory, which a client alone may send. */
 export const TZ_TAG = { UINT32: 0, ARRAY: 1, MEM: 2, NULL_ARRAY: 3 } as const;
 
-/** The 16 bytes in front of the records. `offset` is the writer's end while encoding and the reader's place while decoding. */
-export const EncodeBufferHeader = struct('tzi_encode_buffer_t', {
-  returnValue: u32le,
-  size: u32le,
-  offset: u32le,
-  sizeUsed: u32le,
-});
-/** The 16 bytes in front of the records, as a value. */
-export type EncodeBufferHeader = Infer<typeof EncodeBufferHeader>;
+/** The 16 bytes in front of the records: four unsigned 32-bit integers, little-endian. */
+export interface EncodeBufferHeader {
+  /** The first error of who encoded or decodes, 0 for none. */
+  readonly returnValue: number;
+  /** Room for records, in bytes. */
+  readonly size: number;
+  /** The end of the records while encoding, the place of the next one while decoding. */
+  readonly offset: number;
+  /** Bytes of records, for decoding. */
+  readonly sizeUsed: number;
+}
 
 /** One record's value: an unsigned 32-bit integer, an array of bytes, or the NULL array. */
 export type TzValue = number | Uint8Array | null;
@@ -48,6 +58,7 @@ export interface MemoryReference {
 /**
  * One record. Array data starts at a multiple of 8 counted from the start of the reader or writer, so the area in front
  * of the records must itself be a multiple of 8 bytes long; the record ends at a multiple of 4; padding is zero.
+ * {@link Encoder} writes the same without it, because what it hands out must not move.
  */
 export const TzRecord: Codec<TzValue | MemoryReference> = {
   name: 'TZ_RECORD',
@@ -73,14 +84,6 @@ export const TzRecord: Codec<TzValue | MemoryReference> = {
   },
 };
 
-/** Bytes that `value` takes when it is written at `offset` of the record area. */
-function recordSize(value: TzValue | MemoryReference, offset: number): number {
-  if (typeof value === 'number' || value === null) return 8;
-  if (!(value instanceof Uint8Array)) return 16;
-  const data = 8 + padding(offset + 8, 8) + value.length;
-  return data + padding(offset + data, 4);
-}
-
 /**
  * Encodes `values` as a buffer that is ready for decoding: `offset` 0, `sizeUsed` the bytes of the records.
  * Throws {@link TzError}: `TZ_ERROR_ENCODE_MEMORY` over `capacity`, `TZ_ERROR_ILLEGAL_ARGUMENT` for a value of no record type.
@@ -100,13 +103,21 @@ export function decodeBuffer(buffer: Uint8Array): readonly TzValue[] {
 /** Collects records up to a capacity. The first error sticks: what follows is ignored. */
 export class Encoder {
   readonly #capacity: number;
-  readonly #values: (TzValue | MemoryReference)[] = [];
+  /** Behind the header's place; parts of it that were handed out stay where they are, so it grows by another chunk. */
+  #chunk: Uint8Array;
+  /** Where the chunk's first record is. */
+  #start = HEADER_SIZE;
+  /** Where the chunk's next record goes. */
+  #at = HEADER_SIZE;
+  /** Chunks that are full. */
+  #full: Uint8Array[] | undefined;
   #used = 0;
   #error: TzErrorCode | undefined;
 
   /** `capacity` is the room for records in bytes, without the header. */
   constructor(capacity = DEFAULT_CAPACITY) {
     this.#capacity = capacity;
+    this.#chunk = firstChunk();
   }
 
   /** The first error, if there was one. */
@@ -121,44 +132,51 @@ export class Encoder {
 
   /** Appends an unsigned 32-bit integer; throws `TZ_ERROR_ILLEGAL_ARGUMENT` for any other number. */
   uint32(value: number): void {
-    if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff) {
+    if (value >>> 0 !== value) {
       throw illegal(`encode a uint32: expected an integer from 0 to 4294967295, got ${value}`);
     }
-    this.#append(value);
+    this.#words(TZ_TAG.UINT32, value, 8);
   }
 
   /** Appends a copy of `value`; `null` is the NULL array, which the decoder tells from an empty one. */
   array(value: Uint8Array | null): void {
-    if (value !== null && !(value instanceof Uint8Array)) {
+    if (value === null) {
+      this.#words(TZ_TAG.NULL_ARRAY, 0, 8);
+      return;
+    }
+    if (!(value instanceof Uint8Array)) {
       throw illegal(`encode an array: expected a Uint8Array or null, got ${typeof value}`);
     }
-    if (this.#reserve(value)) this.#values.push(value === null ? null : value.slice());
+    const at = this.#array(value.length);
+    if (at !== undefined) this.#chunk.set(value, at);
   }
 
-  /** Appends `length` zero bytes and returns them for the caller to fill before the buffer is used; `null` where they do not fit. */
+  /**
+   * Appends `length` zero bytes, at a multiple of 8 of their memory, and returns them for the caller to fill before the buffer is used;
+   * `null` where they do not fit.
+   */
   arraySpace(length: number): Uint8Array | null {
     if (!Number.isInteger(length) || length < 0) {
       throw illegal(`encode array space: expected a length from 0, got ${length}`);
     }
-    if (this.#error) return null;
-    if (this.#used + length > this.#capacity) {
-      this.#error = 'TZ_ERROR_ENCODE_MEMORY';
-      return null;
-    }
-    const space = new Uint8Array(length);
-    return this.#append(space) ? space : null;
+    const at = this.#array(length);
+    return at === undefined ? null : this.#chunk.subarray(at, at + length);
   }
 
   /** Appends a value by its type. */
   value(value: TzInput): void {
     if (typeof value === 'number') this.uint32(value);
-    else if (typeof value === 'string') this.#append(new TextEncoder().encode(`${value}\0`));
+    else if (typeof value === 'string') this.array(new TextEncoder().encode(`${value}\0`));
     else this.array(value);
   }
 
   /** Appends a reference to lent memory; `false` where it does not fit. A client's operation does this, a service has no use for it. */
   memoryReference(reference: MemoryReference): boolean {
-    return this.#append(reference);
+    const at = this.#words(TZ_TAG.MEM, reference.length, 16);
+    if (at === undefined) return false;
+    putWord(this.#chunk, at + 8, reference.index);
+    putWord(this.#chunk, at + 12, reference.flags);
+    return true;
   }
 
   /** Sets the error, unless there is one. */
@@ -169,27 +187,59 @@ export class Encoder {
   /** The buffer, turned for decoding; an error of this encoder goes with it, and the decoder starts with that. */
   finish(): Uint8Array {
     const returnValue = this.#error ? TZ_RETURN[this.#error] : 0;
-    const w = new Writer(HEADER_SIZE + this.#used);
-    EncodeBufferHeader.write(w, { returnValue, size: this.#capacity, offset: 0, sizeUsed: this.#used });
-    for (const value of this.#values) TzRecord.write(w, value);
-    return w.finish();
+    const buffer = this.#full ? this.#joined(this.#full) : this.#chunk;
+    writeHeader(buffer, { returnValue, size: this.#capacity, offset: 0, sizeUsed: this.#used });
+    return buffer.subarray(0, HEADER_SIZE + this.#used);
   }
 
-  #append(value: TzValue | MemoryReference): boolean {
-    if (!this.#reserve(value)) return false;
-    this.#values.push(value);
-    return true;
+  /** Begins a record of `size` bytes with these two words and gives its place in the chunk, or the error. */
+  #words(tag: number, word: number, size: number): number | undefined {
+    const at = this.#reserve(size);
+    if (at === undefined) return undefined;
+    putWord(this.#chunk, at, tag);
+    putWord(this.#chunk, at + 4, word);
+    return at;
   }
 
-  #reserve(value: TzValue | MemoryReference): boolean {
-    if (this.#error) return false;
-    const used = this.#used + recordSize(value, this.#used);
-    if (used > this.#capacity) {
+  /** Begins an array and gives the place of its data; padding is zero, as everything in a chunk is at first. */
+  #array(length: number): number | undefined {
+    const start = 8 + padding(this.#used, 8);
+    const at = this.#words(TZ_TAG.ARRAY, length, start + length + padding(length, 4));
+    return at === undefined ? undefined : at + start;
+  }
+
+  #reserve(size: number): number | undefined {
+    if (this.#error !== undefined) return undefined;
+    if (size > this.#capacity - this.#used) {
       this.#error = 'TZ_ERROR_ENCODE_MEMORY';
-      return false;
+      return undefined;
     }
-    this.#used = used;
-    return true;
+    if (size > this.#chunk.length - this.#at) this.#grow(size);
+    const at = this.#at;
+    this.#at += size;
+    this.#used += size;
+    return at;
+  }
+
+  /** Begins another chunk, in which the next record is as far from a multiple of 8 as it is in the message. */
+  #grow(size: number): void {
+    const full = this.#full ?? [];
+    full.push(this.#chunk.subarray(this.#start, this.#at));
+    this.#full = full;
+    this.#start = this.#used % 8;
+    const length = this.#start + Math.max(size, Math.min(this.#used, this.#capacity - this.#used));
+    this.#chunk = new Uint8Array(length);
+    this.#at = this.#start;
+  }
+
+  #joined(full: readonly Uint8Array[]): Uint8Array {
+    const buffer = new Uint8Array(HEADER_SIZE + this.#used);
+    let at = HEADER_SIZE;
+    for (const part of [...full, this.#chunk.subarray(this.#start, this.#at)]) {
+      buffer.set(part, at);
+      at += part.length;
+    }
+    return buffer;
   }
 }
 
@@ -302,7 +352,7 @@ export function turnBuffer(raw: Uint8Array): Uint8Array {
     throw malformed(`expected an offset up to ${raw.length - HEADER_SIZE}, got ${header.offset}`);
   }
   const buffer = raw.slice(0, HEADER_SIZE + header.offset);
-  buffer.set(encode(EncodeBufferHeader, { ...header, offset: 0, sizeUsed: header.offset }));
+  writeHeader(buffer, { ...header, offset: 0, sizeUsed: header.offset });
   return buffer;
 }
 
@@ -310,7 +360,7 @@ export function turnBuffer(raw: Uint8Array): Uint8Array {
 export function buildBuffer(records: Uint8Array): Uint8Array {
   const used = records.length;
   const buffer = new Uint8Array(HEADER_SIZE + used);
-  buffer.set(encode(EncodeBufferHeader, { returnValue: 0, size: used, offset: 0, sizeUsed: used }));
+  writeHeader(buffer, { returnValue: 0, size: used, offset: 0, sizeUsed: used });
   buffer.set(records, HEADER_SIZE);
   return buffer;
 }
@@ -335,6 +385,40 @@ export function decodeFailure(code: TzErrorCode): TzError {
   return new TzError(code, 'api', `decode a message: expected another record, got ${got}`);
 }
 
+/** Zeros that no encoder has had before, at a multiple of 8; many from one allocation, which each would take longer than its message. */
+function firstChunk(): Uint8Array {
+  if (slabUsed + FIRST_CHUNK > slab.byteLength) {
+    slab = new ArrayBuffer(SLAB);
+    slabUsed = 0;
+  }
+  const chunk = new Uint8Array(slab, slabUsed, FIRST_CHUNK);
+  slabUsed += FIRST_CHUNK;
+  return chunk;
+}
+
+/** Writes a header to the start of `buffer`. */
+export function writeHeader(buffer: Uint8Array, { returnValue, size, offset, sizeUsed }: EncodeBufferHeader): void {
+  putWord(buffer, 0, returnValue);
+  putWord(buffer, 4, size);
+  putWord(buffer, 8, offset);
+  putWord(buffer, 12, sizeUsed);
+}
+
+// A DataView for each message takes longer than all of its words.
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word;
+  bytes[at + 1] = word >>> 8;
+  bytes[at + 2] = word >>> 16;
+  bytes[at + 3] = word >>> 24;
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  const low = (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+  const high = (bytes[at + 2] ?? 0) | ((bytes[at + 3] ?? 0) << 8);
+  return low + high * 0x10000;
+}
+
 function readDecodable(buffer: Uint8Array): EncodeBufferHeader {
   const header = readHeader(buffer);
   const there = buffer.length - HEADER_SIZE;
@@ -345,7 +429,12 @@ function readDecodable(buffer: Uint8Array): EncodeBufferHeader {
 
 function readHeader(buffer: Uint8Array): EncodeBufferHeader {
   if (buffer.length < HEADER_SIZE) throw malformed(`expected a header of ${HEADER_SIZE} bytes, got ${buffer.length}`);
-  const header = decode(EncodeBufferHeader, buffer.subarray(0, HEADER_SIZE));
+  const header = {
+    returnValue: wordAt(buffer, 0),
+    size: wordAt(buffer, 4),
+    offset: wordAt(buffer, 8),
+    sizeUsed: wordAt(buffer, 12),
+  };
   if (header.size > MAX_CAPACITY) throw malformed(`expected a size up to ${MAX_CAPACITY}, got ${header.size}`);
   if (header.sizeUsed > header.size)
     throw malformed(`expected at most ${header.size} bytes used, got ${header.sizeUsed}`);

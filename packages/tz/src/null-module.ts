@@ -12,10 +12,9 @@ import {
   type PalSection,
   type PalServiceName,
 } from '@casemate/pal-linker';
-import { encode } from '@casemate/wire';
 import type { LentMemory, ServiceReply } from './driver.js';
 import { TzError } from './error.js';
-import { EncodeBufferHeader, encodeFailure, HEADER_SIZE, turnBuffer } from './marshal.js';
+import { encodeFailure, HEADER_SIZE, turnBuffer, writeHeader } from './marshal.js';
 import { TZ_MEM } from './return-code.js';
 import { WASM_PAGE, type WasmInstance, type WasmMemory, type WasmModule, webAssembly } from './web-assembly.js';
 
@@ -103,7 +102,7 @@ function callEntry(
   const bytes = new Uint8Array(memory.buffer);
   view.setUint32(returnValue, 0, true);
   bytes.set(input, layout.input);
-  bytes.set(encode(EncodeBufferHeader, { returnValue: 0, size: outputCapacity, offset: 0, sizeUsed: 0 }), output);
+  writeHeader(bytes.subarray(output), { returnValue: 0, size: outputCapacity, offset: 0, sizeUsed: 0 });
   services.run(memory, window, () => pal(command, layout.input, output, returnValue));
   closeWindow(bytes, window);
   return {

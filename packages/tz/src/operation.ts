@@ -1,4 +1,5 @@
 /** Operations: one message to a service and its answer; TrustZone API 3.0, sections 6.1.7 to 6.1.9, 6.2 and 7.1. */
+import { Cancellation } from './cancellation.js';
 import { type DecodedValues, type DecodeType, decodeAs } from './decode-as.js';
 import type { CallOptions, ServiceReply } from './driver.js';
 import { serviceError, TzError, undefinedCall } from './error.js';
@@ -32,7 +33,7 @@ export interface OperationTarget {
 export class Operation implements AsyncDisposable {
   readonly #target: OperationTarget;
   readonly #encoder: Encoder;
-  readonly #abort = new AbortController();
+  readonly #cancellation = new Cancellation();
   readonly #ranges: LiveRange[] = [];
   #state: TzState;
   #decoder: Decoder | undefined;
@@ -138,7 +139,7 @@ export class Operation implements AsyncDisposable {
     this.#in('cancel', 'ENCODE', 'PERFORMABLE', 'RUNNING', 'RUNNING_ASYNC', 'DECODE');
     if (this.#target.kind === 'close')
       throw undefinedCall('cancel', 'an open or invoke operation', 'a close operation');
-    this.#abort.abort();
+    this.#cancellation.request();
   }
 
   /** The type of the next record of the answer. Throws `TZ_ERROR_UNDEFINED` outside DECODE. */
@@ -188,7 +189,7 @@ export class Operation implements AsyncDisposable {
 
   /** Cancels the operation if it runs, waits for its end and releases it; safe in every state. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#isRunning() && this.#target.kind !== 'close') this.#abort.abort();
+    if (this.#isRunning() && this.#target.kind !== 'close') this.#cancellation.request();
     const outcome = await this.#running;
     if (outcome && this.#isRunning()) this.#settle(outcome);
     if (this.#state !== 'UNDEFINED') this.release();
@@ -208,24 +209,24 @@ export class Operation implements AsyncDisposable {
   }
 
   async #run(signal: AbortSignal | undefined): Promise<Outcome> {
-    const stop = this.#target.kind === 'close' ? NOTHING : this.#stopWith(signal);
+    const stop = this.#stopWith(signal);
     try {
       const reply = await this.#send();
       return { returnCode: reply.returnCode, decoder: new Decoder(reply.output) };
     } catch (error) {
-      return asTzError(this.#target.kind, error, this.#abort.signal);
+      return asTzError(this.#target.kind, error, this.#cancellation);
     } finally {
       stop();
     }
   }
 
   async #send(): Promise<ServiceReply> {
-    if (this.#abort.signal.aborted) throw cancelled(this.#target.kind, this.#abort.signal);
+    if (this.#cancellation.requested) throw cancelled(this.#target.kind, this.#cancellation);
     if (this.#encoder.error) throw encodeFailure(this.#encoder.error, this.#target.capacity);
     const timeLimit = this.#target.timeLimit?.remaining;
     for (const range of this.#ranges) range.begin();
-    const options = { signal: this.#abort.signal, timeLimit, lend: this.#ranges };
-    return await this.#target.send(this.#encoder.finish(), options);
+    const call = new Call(this.#cancellation, timeLimit, this.#ranges);
+    return await this.#target.send(this.#encoder.finish(), call);
   }
 
   /** Takes over the outcome and throws what it says. */
@@ -250,10 +251,13 @@ export class Operation implements AsyncDisposable {
     return this.#state === 'RUNNING' || this.#state === 'RUNNING_ASYNC';
   }
 
+  /** Cancels with `signal` and with the time limit, until the function that it returns is called. */
   #stopWith(signal: AbortSignal | undefined): () => void {
-    const abort = () => this.#abort.abort(signal?.reason);
-    const left = this.#target.timeLimit?.remaining;
-    const expire = () => this.#abort.abort(new Error('the time limit has passed'));
+    const { kind, timeLimit } = this.#target;
+    if (kind === 'close' || (signal === undefined && timeLimit === undefined)) return NOTHING;
+    const abort = () => this.#cancellation.request(signal?.reason);
+    const expire = () => this.#cancellation.request(new Error('the time limit has passed'));
+    const left = timeLimit?.remaining;
     const timer = left === undefined || left <= 0 ? undefined : setTimeout(expire, Math.min(left, LONGEST_TIMER));
     if (left !== undefined && left <= 0) expire();
     if (signal?.aborted) abort();
@@ -291,17 +295,37 @@ function isRange(value: TzArgument): value is MemoryRange {
   return typeof value === 'object' && value !== null && 'memory' in value && value.memory instanceof SharedMemory;
 }
 
-function asTzError(kind: string, error: unknown, signal: AbortSignal): TzError {
+/** What a driver is given with the message. */
+class Call implements CallOptions {
+  readonly timeLimit: number | undefined;
+  readonly lend: readonly LiveRange[];
+  readonly #cancellation: Cancellation;
+
+  constructor(cancellation: Cancellation, timeLimit: number | undefined, lend: readonly LiveRange[]) {
+    this.#cancellation = cancellation;
+    this.timeLimit = timeLimit;
+    this.lend = lend;
+  }
+
+  get signal(): AbortSignal {
+    return this.#cancellation.signal;
+  }
+
+  onCancel(listener: (reason: unknown) => void): () => void {
+    return this.#cancellation.onRequest(listener);
+  }
+}
+
+function asTzError(kind: string, error: unknown, cancellation: Cancellation): TzError {
   if (error instanceof TzError) return error;
-  if (signal.aborted) return cancelled(kind, signal);
+  if (cancellation.requested) return cancelled(kind, cancellation);
   const problem = error instanceof Error ? error.message : String(error);
   return new TzError('TZ_ERROR_COMMUNICATION', 'communication', `${kind}: expected an answer, got ${problem}`, {
     cause: error,
   });
 }
 
-function cancelled(kind: string, signal: AbortSignal): TzError {
-  const reason: unknown = signal.reason;
+function cancelled(kind: string, { reason }: Cancellation): TzError {
   const why = reason instanceof Error && reason.name !== 'AbortError' ? reason.message : 'a cancellation';
   return new TzError('TZ_ERROR_CANCEL', 'api', `${kind}: expected an answer, got ${why}`, { cause: reason });
 }

@@ -3,7 +3,7 @@ import type { DecodedValues, DecodeType } from './decode-as.js';
 import type { DeviceMemory, MemoryStore, ServiceChannel } from './driver.js';
 import { TzError, undefinedCall } from './error.js';
 import { encodeBuffer, type TzValue } from './marshal.js';
-import { Operation, type TzArgument } from './operation.js';
+import { Operation, type OperationTarget, type TzArgument } from './operation.js';
 import { TZ_COMMAND, type TzMemoryFlags, type TzState } from './return-code.js';
 import { isMemoryFlags, SharedMemory } from './shared-memory.js';
 import type { TimeLimit } from './time-limit.js';
@@ -56,12 +56,16 @@ export class Session implements AsyncDisposable {
     this.#assertOpen('prepareInvoke');
     assertCommand(command);
     link.checkTimeLimit(options.timeLimit);
-    return this.#adopt({
+    return adopt(link, {
       kind: 'invoke',
+      capacity: link.capacity,
       timeLimit: options.timeLimit,
+      owns: (memory) => link.memories.has(memory),
       assertPerformable: () => undefined,
       send: (input, call) => openChannel(link).invoke(command, input, call),
-      released: () => undefined,
+      released: (operation) => {
+        link.operations.delete(operation);
+      },
     });
   }
 
@@ -70,15 +74,18 @@ export class Session implements AsyncDisposable {
     const link = this.#link;
     this.#assertOpen('prepareClose');
     link.state = 'CLOSING';
-    return this.#adopt({
+    return adopt(link, {
       kind: 'close',
+      capacity: link.capacity,
       timeLimit: undefined,
+      owns: () => false,
       assertPerformable: () => assertAlone(link),
       send: async () => {
         await endSession(link);
         return { returnCode: 0, output: encodeBuffer([]) };
       },
-      released: () => {
+      released: (operation) => {
+        link.operations.delete(operation);
         if (link.state === 'CLOSING') link.state = 'OPEN';
       },
     });
@@ -177,17 +184,6 @@ export class Session implements AsyncDisposable {
     return block;
   }
 
-  #adopt(target: Omit<ConstructorParameters<typeof Operation>[0], 'capacity' | 'owns'>): Operation {
-    const { operations, memories, capacity } = this.#link;
-    const released = (operation: Operation) => {
-      operations.delete(operation);
-      target.released(operation);
-    };
-    const operation = new Operation({ ...target, capacity, released, owns: (memory) => memories.has(memory) });
-    operations.add(operation);
-    return operation;
-  }
-
   #assertOpen(call: string): void {
     if (this.#link.state !== 'OPEN') throw undefinedCall(call, 'a session in state OPEN', this.#link.state);
   }
@@ -203,6 +199,12 @@ export async function endSession(link: SessionLink): Promise<void> {
     link.channel = undefined;
     link.ended();
   }
+}
+
+function adopt(link: SessionLink, target: OperationTarget): Operation {
+  const operation = new Operation(target);
+  link.operations.add(operation);
+  return operation;
 }
 
 function openChannel(link: SessionLink): ServiceChannel {

@@ -106,13 +106,19 @@ async function invoke(
   standard: number,
 ): Promise<ServiceReply> {
   const timeLimit = Math.min(Math.max(1, Math.ceil(call.timeLimit ?? standard)), LONGEST_TIME_LIMIT);
-  const options = { timeLimit, signal: call.signal };
-  const lend = call.lend.map(lendingOf);
+  const controller = idle.pop() ?? new AbortController();
+  const stop = call.onCancel((reason) => controller.abort(reason));
+  const { signal } = controller;
+  const options =
+    call.lend.length === 0 ? { timeLimit, signal } : { timeLimit, signal, lend: call.lend.map(lendingOf) };
   try {
-    const result = await pal.invoke(command, recordsOf(input), lend.length === 0 ? options : { ...options, lend });
+    const result = await pal.invoke(command, recordsOf(input), options);
     return { returnCode: result.returnCode, output: buildBuffer(result.output) };
   } catch (error) {
     throw asTzError(`call ${pal.name}`, error);
+  } finally {
+    stop();
+    if (!signal.aborted) idle.push(controller); // nobody listens to it any more
   }
 }
 
@@ -183,6 +189,9 @@ function asTzError(verb: string, error: unknown): unknown {
   const origin = error.code === 'fault' ? 'service' : error.code === 'protocol' ? 'communication' : 'device';
   return new TzError(CODES[error.code], origin, `${verb}: ${error.message}`, { cause: error });
 }
+
+/** Controllers that were not needed: making one takes longer than all else of a call on this side. */
+const idle: AbortController[] = [];
 
 const ACCESS = { 1: 'read', 2: 'write', 3: 'read-write' } as const;
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { Writer } from '@casemate/wire';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -12,6 +13,7 @@ import {
   type Session,
   TZ_RETURN,
   TzError,
+  TzRecord,
   type TzValue,
   turnBuffer,
 } from '../src/index.js';
@@ -147,6 +149,34 @@ describe('an encoder', () => {
     expect(decodeBuffer(encoder.finish())).toEqual([Uint8Array.of(1, 2), Uint8Array.of(3, 4)]);
   });
 
+  it('hands out space that stays where it is, at a multiple of 8 of its memory, however long the message becomes', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(700), { minLength: 1, maxLength: 30 }), (lengths) => {
+        const encoder = new Encoder(65_536);
+        const spaces = lengths.map((length, i) => {
+          if (i % 3 === 1) encoder.uint32(i);
+          return encoder.arraySpace(length);
+        });
+        spaces.forEach((space, i) => {
+          expect((space?.byteOffset ?? 1) % 8).toBe(0);
+          space?.fill(i + 1);
+        });
+        const arrays = decodeBuffer(encoder.finish()).filter((value) => value instanceof Uint8Array);
+        expect(arrays).toEqual(lengths.map((length, i) => new Uint8Array(length).fill(i + 1)));
+      }),
+    );
+  });
+
+  it('writes what the codec of a record writes', () => {
+    fc.assert(
+      fc.property(anyValues, (values) => {
+        const w = new Writer();
+        for (const value of values) TzRecord.write(w, value);
+        expect(recordsOf(encodeBuffer(values))).toEqual(w.finish());
+      }),
+    );
+  });
+
   it.each([-1, 2 ** 32, 0.5, Number.NaN])('refuses %s as an unsigned 32-bit integer', (value) => {
     expect(() => new Encoder().uint32(value)).toThrow(expect.objectContaining({ code: 'TZ_ERROR_ILLEGAL_ARGUMENT' }));
   });
@@ -197,7 +227,7 @@ describe('the AssemblyScript service SDK, a second implementation of the format'
     const manager = await connection.openManager({});
     const { signal } = new AbortController();
     const service = await manager.download(await buildPal('probe.pal.ts'), signal);
-    const call = { signal, timeLimit: undefined, lend: [] };
+    const call = { signal, onCancel: () => () => undefined, timeLimit: undefined, lend: [] };
     const channel = await connection.openSession(service, {}, encodeBuffer([]), call);
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 80 }), async (bytes) => {

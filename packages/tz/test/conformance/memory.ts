@@ -331,7 +331,7 @@ export function memoryRules(subject: () => Subject, can: Abilities): void {
       const service = image
         ? await connection.openManager({}).then((manager) => manager.download(image, signal))
         : subject().service;
-      const none = { signal, timeLimit: undefined, lend: [] };
+      const none = { signal, onCancel: () => () => undefined, timeLimit: undefined, lend: [] };
       const channel = await connection.openSession(service, {}, encodeBuffer([]), none);
       const block = await connection.memory?.allocate(64);
       if (!block) throw new Error('expected shared memory');
