@@ -1,10 +1,14 @@
 /** The linker for WebAssembly objects, against wasm-ld, wasm-validate and Node. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PAL_SECTION, parsePalImage } from '../src/image.js';
 import type { ObjectFile } from '../src/index.js';
-import { linkWasmPal } from '../src/wasm.js';
+import { linkPal, PalLinkerError } from '../src/index.js';
+import { parseModule } from '../src/module.js';
+import { parseWasmObject } from '../src/wasm/object.js';
+import { type LinkWasmPalOptions, linkWasmObjects, linkWasmPal } from '../src/wasm.js';
 import { seeded } from './elf-programs.js';
 import { WebAssembly } from './modules.js';
 import { archive, compile, has, run, workplace } from './native.js';
@@ -21,7 +25,228 @@ describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
     const first = Number(process.env.LINK_SEED ?? 1);
     for (let seed = first; seed < first + count; seed++) compareWithLld(seed);
   });
+
+  it('imports services alone, each by the name that its source says, and names who wants anything else', () => {
+    const service = `__attribute__((import_module("trustvisor"), import_name("utpm_rand"))) unsigned my_random(void *, unsigned);`;
+    const calling = objectOf(`${service} ${ENTRY} { *rv = my_random(o, 4); }`);
+    expect(importsOf(moduleOf(link([calling])))).toEqual(['trustvisor.utpm_rand']);
+    const other = objectOf(`extern int lost(int), gone; ${ENTRY} { *rv = lost(1) + gone; }`);
+    const error = errorOf(() => link([other]));
+    expect(error).toMatchObject({ code: 'undefined-symbol', object: 'some.o', section: 'pal' });
+    expect(error.message).toMatch(/definition of (lost|gone), got none; nor of (lost|gone) \(some\.o, pal\)/);
+    const foreign = `__attribute__((import_module("env"), import_name("open"))) int foreign(void); ${ENTRY} { *rv = foreign(); }`;
+    expect(errorOf(() => link([objectOf(foreign)]))).toMatchObject({ code: 'undefined-symbol', symbol: 'foreign' });
+    const unknown = `__attribute__((import_module("trustvisor"), import_name("no_service"))) int f(void); ${ENTRY} { *rv = f(); }`;
+    expect(errorOf(() => link([objectOf(unknown)]))).toMatchObject({ code: 'import' });
+  });
+
+  it('calls constructors once, before the first call, in the order of their priorities over all objects', () => {
+    const [a, b] = ['a', 'b'].map((name, i) =>
+      named(
+        `${name}.o`,
+        objectOf(`extern unsigned order; unsigned ${name};
+        __attribute__((constructor(${201 - i}))) static void first(void) { order = order * 10 + ${1 + i}; }
+        __attribute__((constructor(${301 + i}))) static void last(void) { order = order * 10 + ${3 + i}; }`),
+      ),
+    );
+    const main = objectOf(`extern unsigned a, b; unsigned order; ${ENTRY} { *rv = order + a + b; order += 10000; }`);
+    expect(call(moduleOf(link([a, b, main])), 0)).toBe('2134  12134 ');
+    const own = objectOf(`extern unsigned a, b; unsigned order; void __wasm_call_ctors(void);
+      ${ENTRY} { __wasm_call_ctors(); *rv = order + a + b; }`);
+    expect(call(moduleOf(link([a, b, own])), 0)).toBe('2134  21342134 ');
+  });
+
+  it('refuses a call with another type than the function has', () => {
+    const caller = named('caller.o', objectOf(`int twice(int, int); ${ENTRY} { *rv = twice(1, 2); }`));
+    const callee = named('callee.o', objectOf('int twice(int x) { return 2 * x; }'));
+    expect(errorOf(() => link([caller, callee]))).toMatchObject({
+      code: 'function-type',
+      object: 'caller.o',
+      symbol: 'twice',
+      message: expect.stringMatching(
+        /twice in callee\.o: expected a call with \(i32\) -> \(i32\), got \(i32, i32\) -> \(i32\)/,
+      ),
+    });
+  });
+
+  it('takes a strong definition for a weak one, and refuses a second strong one', () => {
+    const main = named('main.o', objectOf(`int f(void); ${ENTRY} { *rv = f(); }`));
+    const weak = named('weak.o', objectOf('__attribute__((weak)) int f(void) { return 1; }'));
+    const strong = named('strong.o', objectOf('int f(void) { return 2; }'));
+    for (const order of [
+      [main, weak, strong],
+      [strong, weak, main],
+    ])
+      expect(call(moduleOf(link(order)), 0)).toBe('2  2 ');
+    expect(errorOf(() => link([main, strong, named('again.o', strong)]))).toMatchObject({
+      code: 'duplicate-symbol',
+      object: 'again.o',
+      symbol: 'f',
+      message: expect.stringContaining('strong.o'),
+    });
+    expect(errorOf(() => link([main, strong, named('data.o', objectOf('int f = 3;'))]))).toMatchObject({
+      code: 'duplicate-symbol',
+    });
+  });
+
+  it('keeps one of several equal groups of C++, with its static data', () => {
+    const source = (n: number) => `
+      struct Counter { virtual int next() { static int count = 7; return count++; } virtual ~Counter() {} };
+      void operator delete(void *) noexcept {}
+      template <typename T> inline T same(T x) { static T sum = 0; return sum += x; }
+      ${n === 1 ? 'extern "C" int other(void);' : ''}
+      extern "C" ${n === 1 ? ENTRY : 'int other(void)'} { Counter counter; Counter *p = &counter; int r = p->next() * 100 + same(5); ${n === 1 ? '*rv = r * 1000 + other();' : 'return r;'} }`;
+    const flags = ['-O0', '-x', 'c++', '-fno-exceptions', '-fno-rtti', '-fno-threadsafe-statics'];
+    const one = objectOf(source(1), flags);
+    const two = named('two.o', objectOf(source(2).replace('void operator delete(void *) noexcept {}', ''), flags));
+    const { module, map } = linkWasmObjects({ objects: [one, two] });
+    expect(map.filter(({ input }) => /same/.test(input) && !/sum/.test(input))).toHaveLength(1);
+    expect(call(moduleOf(linkPal({ module, name: 'a', version: '1' })), 0)).toBe('705810  916020 ');
+  });
+
+  it('drops what the entry does not reach, and keeps one copy of equal texts', () => {
+    const object = objectOf(
+      `__attribute__((noinline)) const char *say(int x) { return x ? "the text" : "text"; } const char *unsaid(void) { return "unsaid"; }
+      static int big[4096] = { 1 }; int *unused(void) { return big; }
+      ${ENTRY} { const char *t = say(c); *rv = t[0] | "text"[c & 3] << 8; }`,
+      ['-O1'],
+    );
+    const { module, map } = linkWasmObjects({ objects: [object] });
+    expect(
+      map.map(({ section, object: from, input, size }) => [section, from, input, section === 'CODE' ? 0 : size]),
+    ).toEqual([
+      ['CODE', 'some.o', 'say', 0],
+      ['CODE', 'some.o', 'pal', 0],
+      ['RODATA', '(merged)', '.rodata.str', 9],
+    ]);
+    expect(Buffer.from(module).includes('unsaid')).toBe(false);
+    expect(call(moduleOf(linkPal({ module, name: 'a', version: '1' })), 1)).toBe(
+      `${0x74 | (0x65 << 8)}  ${0x74 | (0x65 << 8)} `,
+    );
+  });
+
+  it('takes members from archives that have no index, and only those that are wanted', () => {
+    using place = workplace();
+    const flags = [...WASM_CFLAGS, '-O1'];
+    compile(place.path, 'wanted.c', 'int wanted(void) { extern int deeper; return deeper; }', flags, 'clang');
+    compile(place.path, 'deeper.c', 'int deeper = 5;', flags, 'clang');
+    compile(place.path, 'other.c', 'int other(void) { extern int lost(void); return lost(); }', flags, 'clang');
+    const library = archive(place.path, 'lib.a', ['other.o', 'deeper.o', 'wanted.o'], 'rcS');
+    const main = objectOf(`int wanted(void); ${ENTRY} { *rv = wanted(); }`);
+    const { map } = linkWasmObjects({ objects: [library, main] });
+    expect(map.map(({ object }) => object)).toEqual(['lib.a(wanted.o)', 'some.o', 'lib.a(deeper.o)']);
+  });
+
+  it('traps where the stack overflows, before anything is overwritten', () => {
+    const object =
+      objectOf(`static int data = 5; static int deep(volatile int *p, int n) { volatile int room[64]; room[0] = n; return n == 0 ? *p : deep(room, n - 1) + room[0]; }
+      ${ENTRY} { if (c) deep(&data, 1000); *rv = data; }`);
+    const module = moduleOf(link([object], { stackBytes: 4096 }));
+    expect(() => call(module, 1)).toThrow(/out of bounds/);
+    expect(call(module, 0)).toBe('5  5 ');
+  });
+
+  it('gives the heap its bytes, and memory that grows within its limit', () => {
+    const object = objectOf(`extern unsigned char __heap_base, __heap_end;
+      ${ENTRY} { *rv = (&__heap_end - &__heap_base >= 200000) + 2 * (__builtin_wasm_memory_grow(0, 2) != -1) + 4 * (__builtin_wasm_memory_grow(0, 9) != -1); }`);
+    expect(call(moduleOf(link([object], { heapBytes: 200000, memoryPages: 10 })), 0)).toBe('3  3 ');
+  });
+
+  it('refuses threads, exceptions, objects for other machines, bitcode and finished modules', () => {
+    const thread = ['-matomics', '-mbulk-memory', '-ftls-model=local-exec', '-O1'];
+    const local = objectOf(`_Thread_local int mine = 1; ${ENTRY} { *rv = mine++; }`, thread);
+    expect(errorOf(() => link([local]))).toMatchObject({ code: 'thread-local', object: 'some.o' });
+    const throwing = `void f(); extern "C" ${ENTRY} { try { f(); } catch (...) { *rv = 1; } }`;
+    const flags = ['-x', 'c++', '-fwasm-exceptions', '-mexception-handling', '-O1'];
+    expect(errorOf(() => link([objectOf(throwing, flags)]))).toMatchObject({ code: 'feature' });
+    expect(errorOf(() => link([objectOf(`${ENTRY} {}`, ['-flto'])]))).toMatchObject({
+      code: 'object',
+      message: expect.stringContaining('bitcode'),
+    });
+    const plain = objectOf(`${ENTRY} { *rv = c; }`);
+    const finished = { name: 'finished.wasm', content: linkWasmObjects({ objects: [plain] }).module };
+    expect(errorOf(() => link([finished]))).toMatchObject({
+      code: 'object',
+      message: expect.stringContaining('a finished module'),
+    });
+    expect(errorOf(() => linkPal({ module: plain.content, name: 'a', version: '1' }))).toMatchObject({
+      code: 'import',
+      message: expect.stringContaining('a relocatable object'),
+    });
+    expect(errorOf(() => link([{ name: 'elf.o', content: Uint8Array.of(0x7f, 0x45, 0x4c, 0x46) }]))).toMatchObject({
+      code: 'object',
+    });
+    expect(errorOf(() => link([]))).toMatchObject({ code: 'input' });
+    expect(errorOf(() => link([named('d.o', objectOf('int pal;'))]))).toMatchObject({ code: 'entry' });
+  });
+
+  it('reads any bytes, and truncated and changed objects and archives, with nothing but its own errors', {
+    timeout: 120_000,
+  }, () => {
+    using place = workplace();
+    const source = `static int t[3] = {1}; int *p = t; const char *s = "text"; int f(int x) { return x + t[1]; } int (*g)(int) = f; ${ENTRY} { *rv = *p + c + g(s[1]); }`;
+    const object = compile(place.path, 'a.c', source, [...WASM_CFLAGS, '-fPIC'], 'clang');
+    const library = archive(place.path, 'liba.a', ['a.o'], 'rcs', 'llvm-ar');
+    const root = named('root.o', objectOf(`extern int *p; ${ENTRY.replace('pal', 'root')} { *rv = *p; }`));
+    const attempt = (content: Uint8Array) => {
+      for (const act of [
+        () => link([{ name: 'changed', content }, root], { entry: 'root' }),
+        () => link([{ name: 'changed', content }]),
+      ]) {
+        try {
+          act();
+        } catch (error) {
+          if (!(error instanceof PalLinkerError)) throw error;
+        }
+      }
+    };
+    for (let length = 0; length <= object.content.length; length += 3) attempt(object.content.subarray(0, length));
+    const changes = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(fc.constantFrom(object.content, library.content), changes, (whole, list) => {
+        const changed = new Uint8Array(whole);
+        for (const [at, value] of list) changed[at % changed.length] = value;
+        attempt(changed);
+      }),
+      { numRuns: 600 },
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        expect(errorOf(() => parseWasmObject(bytes, 'any'))).toMatchObject({ code: 'object' });
+      }),
+    );
+  });
 });
+
+const ENTRY = 'void pal(unsigned c, void *i, void *o, unsigned *rv)';
+
+function objectOf(source: string, flags: readonly string[] = ['-O1']): ObjectFile {
+  using place = workplace();
+  return compile(place.path, 'some.c', source, [...WASM_CFLAGS, ...flags], 'clang');
+}
+
+function named(name: string, { content }: ObjectFile): ObjectFile {
+  return { name, content };
+}
+
+function link(objects: readonly (ObjectFile | undefined)[], more: Partial<LinkWasmPalOptions> = {}): Uint8Array {
+  const given = objects.filter((object) => object !== undefined);
+  return linkWasmPal({ objects: given, name: 'test', version: '1', ...more }).image;
+}
+
+function errorOf(act: () => unknown): PalLinkerError {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof PalLinkerError) return error;
+    throw error;
+  }
+  throw new Error('expected an error, got none');
+}
+
+function importsOf(module: Uint8Array): readonly string[] {
+  return parseModule(module).imports.map((item) => `${item.module}.${item.name}`);
+}
 
 /** One program in two arrangements: as its parts say, and with all but the entry in an archive that stands first. */
 function compareWithLld(seed: number): void {

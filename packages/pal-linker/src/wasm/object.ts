@@ -241,7 +241,7 @@ class ObjectParser {
         this.#refuse('have a table of its own', undefined, 'feature');
         break;
       case 5:
-        this.#refuse('have a memory of its own', undefined, 'feature');
+        this.#refuse('expected a relocatable object, got a finished module: one with a memory of its own');
         break;
       case 6:
         this.#globals = this.#vector(() => this.#global());
