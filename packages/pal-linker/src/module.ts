@@ -95,8 +95,6 @@ const SECTION_NAMES = [
 // Data count (12) stands between element and code.
 const SECTION_ORDER = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 10];
 const VALUE_TYPES = new Set([0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f]);
-/** The length and the name of the section `linking`. */
-const LINKING = [7, 0x6c, 0x69, 0x6e, 0x6b, 0x69, 0x6e, 0x67] as const;
 const MAX_TABLE = 65536;
 const MAX_PAGES = 65536;
 const END = 0x0b;
@@ -161,17 +159,8 @@ class ModuleParser {
     };
   }
 
-  /** A custom section; `linking` stands in objects alone, which are another linker's to finish. */
   #skip(size: number): void {
-    const at = this.#reader.offset;
-    const content = this.#reader.take(size, 'custom section');
-    if (!LINKING.every((byte, i) => content[i] === byte)) return;
-    refuse(
-      'import',
-      'linking',
-      at,
-      'expected a finished module, got a relocatable object: link it with linkWasmObjects',
-    );
+    this.#reader.take(size, 'custom section');
   }
 
   #ordered(id: number, name: string, at: number, size: number): void {
@@ -258,6 +247,10 @@ class ModuleParser {
     const name = this.#name();
     const kind = this.#reader.u8('import kind');
     if (kind === 0) return { module, name, type: this.#typeIndex('import'), offset };
+    if (name === '__linear_memory') {
+      const problem = 'expected a finished module, got a relocatable object: link it with linkWasmObjects';
+      refuse('import', 'import', offset, problem);
+    }
     const what = ['function', 'table', 'memory', 'global'][kind] ?? 'item';
     return refuse('import', 'import', offset, `import the ${what} ${module}.${name}: only functions may be imported`);
   }
