@@ -100,12 +100,23 @@ export function runImage(
 
 /** Compiles the parts of a program, and packs those that are to be in an archive. */
 export function compileParts(directory: string, parts: readonly ProgramPart[], compiler: string) {
-  const made = parts.map(({ name, source, flags, isArchived }) => {
-    return { object: compile(directory, name, source, [...flagsFor(compiler), ...flags], compiler), isArchived };
+  const made = parts.map(({ name, source, flags, isArchived }, i) => {
+    // One program has objects of both compilers.
+    const [program, target] = i % 2 === 1 && name.endsWith('.c') ? clangFor(compiler) : [compiler, []];
+    const all = [...flagsFor(compiler), ...target, ...flags];
+    return { object: compile(directory, name, source, all, program), isArchived };
   });
   const archived = made.filter(({ isArchived }) => isArchived).map(({ object }) => object.name);
   const objects = made.filter(({ isArchived }) => !isArchived).map(({ object }) => object);
   return { objects, libraries: archived.length === 0 ? [] : [archive(directory, 'libparts.a', archived)] };
+}
+
+const isClangReady = has('clang');
+if (!isClangReady && process.env.MUST_RUN === '1') throw new Error('clang is missing');
+
+function clangFor(compiler: string): readonly [string, readonly string[]] {
+  if (!isClangReady) return [compiler, []];
+  return ['clang', compiler === 'gcc' ? [] : [`--target=${compiler.replace(/-gcc$/, '')}`]];
 }
 
 /** Control-flow protection is an option of x86 compilers. */
