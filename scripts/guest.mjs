@@ -12,6 +12,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -24,7 +25,7 @@ import { guestTools, root, setup } from './setup.mjs';
 const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin` };
 /** Programs of this machine that the tests use with more options than busybox has, as far as they are there. */
 const PROGRAMS =
-  words(`node sh dd ip unshare nsenter mount umount losetup ipcmk ipcrm script setpriv ping chroot mknod cp
+  words(`node sh dd ip unshare nsenter mount umount findmnt losetup ipcmk ipcrm script setpriv ping chroot mknod cp
   mkfs.ext4 mke2fs mksquashfs mkfs.erofs e2fsck taskset newuidmap newgidmap`);
 /** Modules of the kernel that the tests need. */
 const MODULES = words(
@@ -131,14 +132,19 @@ function copyPrograms(disk) {
     const to = join(disk, 'usr/bin', name);
     rmSync(to, { force: true });
     copyFileSync(realpathSync(from), to);
-    chmodSync(to, 0o755);
-    for (const [library] of ldd(from).matchAll(/\/\S+\.so\S*/g)) libraries.add(library);
+    chmodSync(to, statSync(from).mode & 0o7777); // newuidmap is set-uid root
+    if (dirname(from).endsWith('/sbin')) symlinkSync(`../bin/${name}`, join(disk, 'usr/sbin', name));
+    for (const library of librariesOf(from)) libraries.add(library);
   }
+  copyLibraries(disk, libraries);
+  symlinkSync('../bin/busybox', join(disk, 'usr/sbin/modprobe')); // the kernel's own path
+}
+
+function copyLibraries(disk, libraries) {
   for (const library of libraries) {
     mkdirSync(join(disk, dirname(library)), { recursive: true });
     copyFileSync(realpathSync(library), join(disk, library));
   }
-  symlinkSync('../bin/busybox', join(disk, 'usr/sbin/modprobe')); // the kernel's own path
 }
 
 function copyModules(disk, { modules, version }) {
@@ -230,11 +236,20 @@ function copyRepository(disk) {
 
 // There is no compiler in the guest: what the tests compile is compiled here.
 async function bringAlong(disk) {
-  execFileSync(process.execPath, [join(root, 'packages/namespaces/native/build.mjs')], { stdio: 'ignore' });
+  const builder = join(root, 'packages/namespaces/native/build.mjs');
+  execFileSync(process.execPath, [builder], { stdio: 'ignore' });
   mkdirSync(join(disk, 'repo/packages/namespaces/dist/bin/linux-x64'), { recursive: true });
   const launcher = 'packages/namespaces/dist/bin/linux-x64/casemate-launcher';
   copyFileSync(join(root, launcher), join(disk, 'repo', launcher));
   const harness = join(root, 'node_modules', `.guest-${process.pid}.mjs`); // beside the packages that it imports
+  const brought = join(disk, 'brought');
+  for (const name of ['calls', 'swap', 'load-filters']) {
+    const source = join(root, `packages/namespaces/test/programs/${name}.c`);
+    execFileSync('gcc', ['-O1', '-static', '-pthread', source, '-o', join(brought, name)]);
+  }
+  const sanitized = join(brought, 'launcher-sanitized');
+  execFileSync(process.execPath, [builder, '--sanitize', sanitized], { stdio: 'ignore' });
+  copyLibraries(disk, librariesOf(sanitized));
   const code = `import { cleanUp } from './fixtures.js'; import { buildAttempts, weakLauncher } from './escape/harness.js';
     import { copyFileSync } from 'node:fs';
     for (const [name, path] of [['attempts', buildAttempts()], ['launcher-symlinks', weakLauncher('symlinks')],
@@ -257,7 +272,7 @@ async function bringAlong(disk) {
     logLevel: 'error',
   });
   try {
-    execFileSync(process.execPath, [harness, join(disk, 'brought')], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync(process.execPath, [harness, brought], { stdio: ['ignore', 'ignore', 'inherit'] });
   } finally {
     rmSync(harness);
   }
@@ -358,8 +373,9 @@ function which(name) {
   return found === '' ? undefined : found;
 }
 
-function ldd(program) {
-  return spawnSync('ldd', [program], { encoding: 'utf8' }).stdout ?? '';
+function librariesOf(program) {
+  const listed = spawnSync('ldd', [program], { encoding: 'utf8' }).stdout ?? '';
+  return [...listed.matchAll(/\/\S+\.so\S*/g)].map(([library]) => library);
 }
 
 function words(text) {

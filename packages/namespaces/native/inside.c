@@ -71,6 +71,7 @@ void enter_inside(int socket)
 __attribute__((noreturn)) void perform_inside_all(int is_up)
 {
 	loopback_is_up = is_up;
+	enter_cgroups();
 	for (uint32_t i = 0; i < operation_count; i++) {
 		struct operation op = operations[i];
 		if (op.code < OP_CGROUP_NAMESPACE)

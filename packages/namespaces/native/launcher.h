@@ -47,7 +47,7 @@
 #define COMMAND_FD 4 /* packet socket from the server to one watcher */
 #define MAX_PLAN (4u << 20)
 #define MAX_OPERATIONS 4096u
-#define MAX_SLOTS 250u
+#define MAX_SLOTS 218u /* with streams and cgroups 253, which is what the kernel passes at once */
 #define MAX_PATH 4096u
 #define MAX_EVENT 8192u /* bytes of an event with its length */
 #define MAX_CGROUPS 32u
@@ -295,6 +295,8 @@ uint32_t index_of(uint16_t code);
 /* ---- cgroup.c ---- */
 
 void op_cgroup(struct operation *op);
+uint32_t open_v1_cgroups(int fds[MAX_CGROUPS]);
+void enter_v1_cgroups(const int *fds, uint32_t count);
 void join_v1_cgroups(void);
 int open_v2_cgroup(void);
 void remove_cgroups(void);
@@ -312,6 +314,7 @@ void op_tree(struct operation *op);
 void put_slot(uint32_t slot, int tree, const char *what);
 void send_slots(int socket);
 void receive_slots(int socket);
+void enter_cgroups(void);
 int take_tree(struct operation *op, int recursive);
 
 /* ---- loop.c ---- */

@@ -256,27 +256,48 @@ static int stage_changes(struct operation *op, int directory, const char *what)
 	return kind != REFUSED;
 }
 
-/* The kernel takes at most 255 bytes for an option: more layers are named one by one, which takes Linux 6.5. */
-static void name_layers(int fs, uint32_t count, const char *what)
+static size_t list_layers(char lower[128 * 4], uint32_t count)
 {
-	char lower[128 * 4] = "", name[16];
 	size_t used = 0;
 	for (uint32_t i = 0; i < count; i++)
-		used += (size_t)snprintf(lower + used, sizeof lower - used, "%s%u", i ? ":" : "", i);
-	if (used < 256) {
-		set_option(fs, "lowerdir", lower, what);
-		return;
+		used += (size_t)snprintf(lower + used, 128 * 4 - used, "%s%u", i ? ":" : "", i);
+	return used;
+}
+
+/*
+ * fsconfig(2) takes at most 255 bytes for an option, mount(2) a page for all of them. But that puts the mount somewhere: on a directory
+ * beside the layers, from where it is moved on.
+ */
+static int mount_many_layers(const char *lower, int changes, int user_xattr, uint64_t attributes, const char *what)
+{
+	char options[1024];
+	snprintf(options, sizeof options, "lowerdir=%s%s%s", lower, changes ? ",upperdir=c/upper,workdir=c/work" : "",
+		 user_xattr ? ",userxattr" : "");
+	check(mkdirat(AT_FDCWD, "m", 0755), what);
+	check(syscall(SYS_mount, "overlay", "m", "overlay", 0, options), what);
+	int mount = openat(AT_FDCWD, "m", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	check(mount, what);
+	set_attributes(mount, attributes, 0, 0, what);
+	return mount;
+}
+
+static int mount_few_layers(const char *lower, int changes, int user_xattr, uint64_t attributes, const char *what)
+{
+	int fs = open_context("overlay");
+	set_option(fs, "lowerdir", lower, what);
+	if (changes) {
+		set_option(fs, "upperdir", "c/upper", what);
+		set_option(fs, "workdir", "c/work", what);
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		snprintf(name, sizeof name, "%u", i);
-		set_option(fs, "lowerdir+", name, what);
-	}
+	if (user_xattr)
+		set_option(fs, "userxattr", "", what);
+	return finish_context(fs, attributes, what);
 }
 
 void op_overlay(struct operation *op)
 {
 	static uint32_t overlay_count;
-	char name[32];
+	char name[32], lower[128 * 4] = "";
 	const char *target = take_text(op);
 	uint32_t count = take_u32(op);
 	if (count > 128)
@@ -293,15 +314,9 @@ void op_overlay(struct operation *op)
 
 	check(fchdir(directory), target); /* the layers are named relative to it */
 	close(directory);
-	int fs = open_context("overlay");
-	name_layers(fs, count, target);
-	if (changes) {
-		set_option(fs, "upperdir", "c/upper", target);
-		set_option(fs, "workdir", "c/work", target);
-	}
-	if (user_xattr)
-		set_option(fs, "userxattr", "", target);
-	attach(finish_context(fs, attributes, target), target, propagation, 0, target);
+	int mount = list_layers(lower, count) < 256 ? mount_few_layers(lower, changes, user_xattr, attributes, target)
+						    : mount_many_layers(lower, changes, user_xattr, attributes, target);
+	attach(mount, target, propagation, 0, target);
 }
 
 static int owner_maps[16]; /* user namespaces for id-mapped mounts */

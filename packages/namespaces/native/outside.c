@@ -116,8 +116,6 @@ __attribute__((noreturn)) void start(const unsigned char *request, uint32_t size
 	perform_before();
 	int socket = waiting >= 0 ? waiting : make_child();
 	perform_outside();
-	if (!joins_namespaces())
-		join_v1_cgroups();
 	current = NO_OPERATION;
 	send_slots(socket);
 	close_streams(); /* or a reader would never see the command close its streams */

@@ -47,16 +47,24 @@ void op_tree(struct operation *op)
 	put_slot(slot, tree, source);
 }
 
-/* Everything that the inside gets from us: streams, if it was there before they were, and then the trees. */
+static int v1_cgroups[MAX_CGROUPS];
+static uint32_t v1_count;
+
+/* Everything that the inside gets from us: streams, if it was there before they were, then cgroups to enter, then the trees. */
 void send_slots(int socket)
 {
-	static int fds[MAX_STREAMS + MAX_SLOTS];
+	static int fds[MAX_STREAMS + MAX_CGROUPS + MAX_SLOTS];
 	static union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof fds)];
 	} control;
-	unsigned char go[2] = {'G'};
+	unsigned char go[3] = {'G'};
 	uint32_t count = give_streams(fds, &go[1]);
+	v1_count = joins_namespaces() ? 0 : open_v1_cgroups(v1_cgroups); /* the joiner has entered them */
+	current = NO_OPERATION;
+	go[2] = (unsigned char)v1_count;
+	memcpy(fds + count, v1_cgroups, v1_count * sizeof *fds);
+	count += v1_count;
 	struct iovec data = {.iov_base = go, .iov_len = sizeof go};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
 	memcpy(fds + count, slots, slot_count * sizeof *slots);
@@ -75,16 +83,18 @@ void send_slots(int socket)
 		check(sent, "hand-over");
 	for (uint32_t i = 0; i < slot_count; i++)
 		close(slots[i]);
+	for (uint32_t i = 0; i < v1_count; i++)
+		close(v1_cgroups[i]);
 }
 
 void receive_slots(int socket)
 {
-	static int fds[MAX_STREAMS + MAX_SLOTS];
+	static int fds[MAX_STREAMS + MAX_CGROUPS + MAX_SLOTS];
 	static union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof fds)];
 	} control;
-	unsigned char go[2] = {0};
+	unsigned char go[3] = {0};
 	struct iovec data = {.iov_base = go, .iov_len = sizeof go};
 	struct msghdr message = {
 		.msg_iov = &data, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
@@ -101,8 +111,15 @@ void receive_slots(int socket)
 	memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
 	uint32_t streams = (go[1] & 1u) + (go[1] >> 1 & 1u) + (go[1] >> 2 & 1u);
 	take_streams(fds, go[1]);
-	slot_count = count - streams;
-	memcpy(slots, fds + streams, slot_count * sizeof *slots);
+	v1_count = go[2];
+	memcpy(v1_cgroups, fds + streams, v1_count * sizeof *fds);
+	slot_count = count - streams - v1_count;
+	memcpy(slots, fds + streams + v1_count, slot_count * sizeof *slots);
+}
+
+void enter_cgroups(void)
+{
+	enter_v1_cgroups(v1_cgroups, v1_count);
 }
 
 /* The tree of a layer: one that was made outside, or a detached copy of what lies at a path. */

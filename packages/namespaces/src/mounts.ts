@@ -462,7 +462,7 @@ const OWNERS = { stored: 0, sandbox: 1, own: 2 } as const;
 const CHANGES = { refused: 0, memory: 1, directory: 2 } as const;
 const NO_LAYER: Layer = { slot: NO_SLOT, source: '', below: '' };
 const MAX_OWNERS = 16;
-const MAX_SLOTS = 250; // the kernel passes at most 253 descriptors at once
+const MAX_SLOTS = 218; // the kernel passes at most 253 descriptors at once, and streams and cgroups take their part
 const TMPFS_SIZE = 64 * 1024 * 1024;
 const TTY_GID = 5; // Linux Standard Base
 

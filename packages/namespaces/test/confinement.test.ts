@@ -12,12 +12,12 @@ import {
   type SandboxSpec,
   startSandbox,
 } from '../src/index.js';
-import { calls, hasCompiler, makeCallsRoot } from './calls.js';
-import { cleanUp, obstacle, releaseLauncher, sanitizedLauncher } from './fixtures.js';
+import { calls, makeCallsRoot } from './calls.js';
+import { cleanUp, hasPrograms, obstacle, releaseLauncher, sanitizedLauncher } from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
-const hindrance = (await obstacle()) ?? (hasCompiler ? undefined : 'gcc is not installed');
+const hindrance = (await obstacle()) ?? (hasPrograms ? undefined : 'gcc is not installed');
 const image = hindrance ? '' : makeCallsRoot();
 const isRoot = process.geteuid?.() === 0;
 const launchers = [

@@ -5,8 +5,8 @@ import { afterAll, describe, expect } from 'vitest';
 import { type Capability, compileSeccomp, parseSeccompProfile, startSandbox } from '../src/index.js';
 import { numbersOf, syscallNumber } from '../src/syscalls.js';
 import { interpret } from './bpf-interpreter.js';
-import { hasCompiler, makeCallsRoot } from './calls.js';
-import { cleanUp, obstacle, releaseLauncher, workspace } from './fixtures.js';
+import { makeCallsRoot } from './calls.js';
+import { cleanUp, hasPrograms, obstacle, releaseLauncher, workspace } from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
 const PROFILE = process.env.SECCOMP_PROFILE ?? '/usr/share/containers/seccomp.json'; // such as the one of moby/profiles
@@ -16,7 +16,7 @@ const hasCrun = spawnSync('crun', ['--version']).status === 0;
 const isRoot = process.geteuid?.() === 0;
 const hindrance =
   (await obstacle()) ??
-  (hasCompiler && hasCrun && existsSync(PROFILE) ? undefined : 'gcc, crun or the profile is not installed') ??
+  (hasPrograms && hasCrun && existsSync(PROFILE) ? undefined : 'gcc, crun or the profile is not installed') ??
   (isRoot ? undefined : 'it needs root');
 const image = hindrance ? '' : makeCallsRoot();
 const itRuns = itNeeds(!hindrance, hindrance ?? '');

@@ -7,11 +7,13 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { probe, type SandboxExit, type SandboxProcess, type SandboxSpec, startSandbox } from '../src/index.js';
@@ -37,9 +39,34 @@ export function releaseLauncher(): string {
   return path;
 }
 
+/** What a guest machine, which has no compiler, has brought along instead (scripts/guest.mjs): a directory. */
+const brought = process.env.CASEMATE_BROUGHT;
+
+/** Whether programs in C can be had. */
+export const hasPrograms = brought !== undefined || spawnSync('gcc', ['--version']).status === 0;
+
+/** Puts `test/programs/NAME.c`, compiled, at a path; returns whether that was possible. */
+export function placeProgram(name: string, path: string): boolean {
+  if (!hasPrograms) return false;
+  if (brought !== undefined) copyFileSync(`${brought}/${name}`, path);
+  else execFileSync('gcc', ['-O1', '-static', '-pthread', `${import.meta.dirname}/programs/${name}.c`, '-o', path]);
+  chmodSync(path, 0o755);
+  return true;
+}
+
+/** Whether the kernel is this one or a later one. */
+export function isLinux(major: number, minor: number): boolean {
+  const [own = 0, below = 0] = release().split(/[.-]/).map(Number);
+  return own > major || (own === major && below >= minor);
+}
+
 /** The launcher under AddressSanitizer and UBSan, or undefined where the compiler has them not. */
 export function sanitizedLauncher(): string | undefined {
   const path = `${workspace}/launcher-sanitized`;
+  if (brought !== undefined) {
+    copyFileSync(`${brought}/launcher-sanitized`, path);
+    return path;
+  }
   const built = spawnSync(process.execPath, [BUILD, '--sanitize', path], { encoding: 'utf8' });
   if (built.status === 0) return path;
   if (!/no C compiler|cannot find -l|libasan/.test(built.stderr)) throw new Error(built.stderr);
@@ -94,6 +121,33 @@ export async function outcome(sandbox: SandboxProcess): Promise<Outcome> {
 /** Runs a shell script in a sandbox. */
 export async function script(spec: Omit<SandboxSpec, 'command'>, source: string): Promise<Outcome> {
   return outcome(await startSandbox({ ...spec, command: ['/bin/sh', '-c', source] }));
+}
+
+/** Kills a process and all below it, and tells how many there were; some end because others do. */
+export function killFamily(pid: number): number {
+  const family = familyOf(pid);
+  for (const member of family) {
+    try {
+      process.kill(member, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  }
+  return family.length;
+}
+
+function familyOf(pid: number): readonly number[] {
+  const tasks = existsSync(`/proc/${pid}/task`) ? readdirSync(`/proc/${pid}/task`) : [];
+  const children = tasks.flatMap((task) => childrenOfTask(`/proc/${pid}/task/${task}/children`));
+  return [pid, ...children.flatMap(familyOf)];
+}
+
+function childrenOfTask(path: string): readonly number[] {
+  try {
+    return readFileSync(path, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    return []; // it has just ended
+  }
 }
 
 /** Bundles `test/programs/start.ts` for {@link asUser} and for killing. */

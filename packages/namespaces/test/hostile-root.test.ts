@@ -1,8 +1,17 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { type MountSpec, NamespaceError, type SandboxSpec, startSandbox } from '../src/index.js';
-import { cleanUp, makeRoot, obstacle, outcome, releaseLauncher, sanitizedLauncher, workspace } from './fixtures.js';
+import {
+  cleanUp,
+  makeRoot,
+  obstacle,
+  outcome,
+  placeProgram,
+  releaseLauncher,
+  sanitizedLauncher,
+  workspace,
+} from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
@@ -17,8 +26,7 @@ afterAll(cleanUp);
 
 function buildSwapper(): string | undefined {
   const path = `${workspace}/swap`;
-  const source = `${import.meta.dirname}/programs/swap.c`;
-  return spawnSync('gcc', ['-O1', source, '-o', path], { stdio: 'ignore' }).status === 0 ? path : undefined;
+  return placeProgram('swap', path) ? path : undefined;
 }
 
 /** Everything that can be laid over a path of the root. */

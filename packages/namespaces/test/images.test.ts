@@ -1,19 +1,12 @@
 import { execFileSync, spawn } from 'node:child_process';
-import {
-  appendFileSync,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ImageFileSystem, planSandbox, type RootSpec, type SandboxSpec, startSandbox } from '../src/index.js';
 import {
   asUser,
   bundleStarter,
   cleanUp,
+  killFamily,
   makeRoot,
   obstacle,
   outcome,
@@ -200,9 +193,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     });
     await new Promise((resolve) => parent.stdout.once('data', resolve));
     expect(loops()).toHaveLength(1);
-    const everyone = familyOf(parent.pid ?? 0);
-    expect(everyone.length).toBeGreaterThanOrEqual(3);
-    for (const pid of everyone) process.kill(pid, 'SIGKILL');
+    expect(killFamily(parent.pid ?? 0)).toBeGreaterThanOrEqual(3);
     await eventually(() => loops().length === 0);
   });
 
@@ -263,11 +254,4 @@ function cut(): string {
 function needsNoLoop(): boolean {
   const [major = 0, minor = 0] = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').map(Number);
   return major > 6 || (major === 6 && minor >= 12);
-}
-
-function familyOf(pid: number): readonly number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
-  );
-  return [pid, ...children.flatMap(familyOf)];
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   NamespaceError,
@@ -13,6 +13,7 @@ import {
   asUser,
   bundleStarter,
   cleanUp,
+  killFamily,
   makeRoot,
   obstacle,
   releaseLauncher,
@@ -376,7 +377,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     });
     await new Promise((resolve) => parent.stdout.once('data', resolve));
     expect(isThere()).toBe(true);
-    for (const pid of familyOf(parent.pid ?? 0)) process.kill(pid, 'SIGKILL');
+    killFamily(parent.pid ?? 0);
     const until = Date.now() + 8000;
     while (isThere() && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
     expect(isThere()).toBe(false);
@@ -541,10 +542,3 @@ describe('a description of a network is refused', () => {
     });
   }
 });
-
-function familyOf(pid: number): readonly number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
-  );
-  return [pid, ...children.flatMap(familyOf)];
-}

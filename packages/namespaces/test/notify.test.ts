@@ -14,12 +14,12 @@ import {
   type SystemCallAnswer,
   startSandbox,
 } from '../src/index.js';
-import { calls, hasCompiler, makeCallsRoot } from './calls.js';
-import { cleanUp, obstacle, outcome, releaseLauncher, sanitizedLauncher, workspace } from './fixtures.js';
+import { calls, makeCallsRoot } from './calls.js';
+import { cleanUp, hasPrograms, obstacle, outcome, releaseLauncher, sanitizedLauncher, workspace } from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
-const hindrance = (await obstacle()) ?? (hasCompiler ? undefined : 'gcc is not installed');
+const hindrance = (await obstacle()) ?? (hasPrograms ? undefined : 'gcc is not installed');
 const image = hindrance ? '' : makeCallsRoot();
 const launchers = [
   ['the released launcher', process.env.CASEMATE_LAUNCHER],

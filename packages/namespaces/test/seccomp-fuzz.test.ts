@@ -1,5 +1,5 @@
 /** Any profile: the parser refuses or reads it, the compiler refuses or compiles it, and what it compiles the kernel loads. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import fc from 'fast-check';
@@ -12,12 +12,15 @@ import {
   type SeccompProfile,
 } from '../src/index.js';
 import { syscallNames } from '../src/syscalls.js';
+import { cleanUp, hasPrograms, placeProgram } from './fixtures.js';
 import { itNeeds } from './requirement.js';
 
 const loader = `${tmpdir()}/casemate-load-filters-${process.pid}`;
-const canBuild = spawnSync('gcc', ['--version']).status === 0;
-const itLoads = itNeeds(canBuild && process.arch === 'x64', 'it needs gcc on x64');
-afterAll(() => rmSync(loader, { force: true }));
+const itLoads = itNeeds(hasPrograms && process.arch === 'x64', 'it needs gcc on x64');
+afterAll(() => {
+  rmSync(loader, { force: true });
+  cleanUp();
+});
 
 const names = [...syscallNames()];
 const word = fc.oneof(fc.bigInt(0n, 4n), fc.bigInt(0n, (1n << 64n) - 1n));
@@ -62,7 +65,7 @@ function compiled(profile: SeccompProfile): Uint8Array | undefined {
 
 describe('any profile', () => {
   itLoads('compiles to a program that the kernel loads, or is refused for its length', () => {
-    execFileSync('gcc', ['-O1', '-static', `${import.meta.dirname}/programs/load-filters.c`, '-o', loader]);
+    placeProgram('load-filters', loader);
     const some = fc.sample(profiles, { numRuns: 150 }).map(compiled);
     const programs = [...some.filter((program) => program !== undefined), compileSeccomp(defaultSeccompProfile())];
     expect(programs.length).toBeGreaterThan(100);

@@ -50,6 +50,23 @@ export const describe = Object.assign(
   },
 );
 
+/** Of vitest's own helpers those that the tests use. */
+export const vi = {
+  /** Time limits are those of the stand-in. */
+  setConfig: (): void => undefined,
+  async waitFor(body: Body, { timeout = 1000, interval = 50 } = {}): Promise<unknown> {
+    const until = Date.now() + timeout * SLOWNESS;
+    for (;;) {
+      try {
+        return await body();
+      } catch (error) {
+        if (Date.now() > until) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, interval));
+    }
+  },
+};
+
 /** Declares a test. */
 export const it = Object.assign(
   (name: string, body: Body) => {
@@ -164,4 +181,5 @@ function titleOf(name: string, row: unknown): string {
   return named.replaceAll(/%[sidpjo]/g, () => String(values.shift()));
 }
 
-const PATIENCE_MS = 240_000; // an emulated machine is some twenty times slower
+const SLOWNESS = 20; // of an emulated machine
+const PATIENCE_MS = 240_000;
