@@ -124,24 +124,24 @@ function seccomp(): unknown {
 
 /**
  * crun before 1.9 refuses a machine on which v1 and v2 both have controllers. While this holds the last one of v2 is taken by a v1
- * hierarchy, mounted where only a process of ours sees it, so that it goes with that process whatever happens.
+ * hierarchy, mounted where only a process of ours sees it. That process ends with its standard input, which the kernel closes when we
+ * end, whatever ends us.
  */
-export async function takeLastController(): Promise<() => void> {
+export async function takeLastController(): Promise<() => Promise<void>> {
   const file = '/sys/fs/cgroup/unified/cgroup.controllers';
   const taken = existsSync(file) ? readFileSync(file, 'utf8').trim() : '';
-  if (taken === '' || taken.includes(' ')) return () => undefined;
+  if (taken === '' || taken.includes(' ')) return async () => undefined;
   // The kernel refuses it while any cgroup is in v2, which programs beside us may just have.
   const mount = `for i in $(seq 100); do mount -t cgroup -o ${taken} none "$0" 2>/dev/null && break; sleep 0.1; done`;
-  const script = `mkdir -p "$0" && ${mount}; echo done; exec sleep infinity`;
+  const script = `mkdir -p "$0" && ${mount}; echo done; exec cat`;
   const place = `/tmp/casemate-bench-cgroup-${process.pid}`;
   const holder = spawn('unshare', ['--mount', '/bin/sh', '-c', script, place], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   await new Promise((resolve) => holder.stdout.once('data', resolve));
-  holder.stdout.destroy();
-  holder.unref();
-  return () => {
-    holder.kill('SIGKILL');
+  return async () => {
+    holder.stdin.end();
+    await exitOf(holder);
     rmSync(place, { recursive: true, force: true });
   };
 }
@@ -174,8 +174,17 @@ export function privateKilobytes(pids: readonly number[]): number {
 
 /** The process and all below it but those at the end of the chain, which are the program itself. */
 export function processesAbove(pid: number): readonly number[] {
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+  const children = childrenOf(pid);
+  return children.length === 0 ? [] : [pid, ...children.flatMap(processesAbove)];
+}
+
+/** The process and all below it. */
+export function processesFrom(pid: number): readonly number[] {
+  return [pid, ...childrenOf(pid).flatMap(processesFrom)];
+}
+
+function childrenOf(pid: number): readonly number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
     readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number),
   );
-  return children.length === 0 ? [] : [pid, ...children.flatMap(processesAbove)];
 }
