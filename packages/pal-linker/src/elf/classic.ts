@@ -312,18 +312,18 @@ function entrySymbol(shared: SharedSymbol, layout: Layout, name: string): Output
 const PRINTABLE = /^[!-~]+$/;
 
 function localSymbols(layout: Layout): readonly OutputSymbol[] {
-  return layout.merged.flatMap((merged, section) =>
-    merged.inputs.flatMap((input) =>
-      input.object.elf.symbols
-        .filter(({ name, type, ...symbol }) => symbol.section === input.section.index && isNamed(name, type))
-        .map(({ name, type, value, size }) => ({
-          name,
-          type,
-          section,
-          value: input.address + value - merged.address,
-          size,
-        })),
-    ),
+  const places = new Map<LinkedObject, Map<number, { readonly section: number; readonly start: number }>>();
+  for (const [section, merged] of layout.merged.entries()) {
+    for (const { object, section: input, address } of merged.inputs) {
+      const known = places.get(object) ?? new Map();
+      places.set(object, known.set(input.index, { section, start: address - merged.address }));
+    }
+  }
+  return [...places].flatMap(([object, sections]) =>
+    object.elf.symbols.flatMap(({ name, type, value, size, section }) => {
+      const place = isNamed(name, type) ? sections.get(section) : undefined;
+      return place ? [{ name, type, section: place.section, value: place.start + value, size }] : [];
+    }),
   );
 }
 

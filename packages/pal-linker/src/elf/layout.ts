@@ -250,8 +250,29 @@ function provide(
     _GLOBAL_OFFSET_TABLE_: plan.got.address,
     __dso_handle: base,
   };
-  const addressOf = (name: string) => fixed[name] ?? fixed[name.replace(/^_{1,2}/, '')] ?? boundOf(name, plan);
+  const bounds: ReadonlyMap<string | number, Bounds> = live.provided.size > 0 ? boundsOf(plan.merged) : new Map();
+  const addressOf = (name: string) => fixed[name] ?? fixed[name.replace(/^_{1,2}/, '')] ?? boundOf(name, bounds);
   return new Map([...live.provided].map((name) => [name, addressOf(name)]));
+}
+
+interface Bounds {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The first and the last address of the sections of each name, and of each type of table. */
+function boundsOf(merged: readonly MergedSection[]): ReadonlyMap<string | number, Bounds> {
+  const bounds = new Map<string | number, Bounds>();
+  for (const { inputs } of merged) {
+    for (const { section, address } of inputs) {
+      const end = address + section.size;
+      for (const key of isTable(section.type) ? [section.name, section.type] : [section.name]) {
+        const known = bounds.get(key);
+        bounds.set(key, { start: known?.start ?? address, end: Math.max(known?.end ?? 0, end) });
+      }
+    }
+  }
+  return bounds;
 }
 
 const TABLES: Readonly<Record<string, number>> = {
@@ -261,13 +282,9 @@ const TABLES: Readonly<Record<string, number>> = {
 };
 
 /** `__init_array_start`, `__stop_name` and such: the first or last address of those sections; 0 where there are none. */
-function boundOf(symbol: string, { merged }: Omit<Layout, 'provided'>): number {
+function boundOf(symbol: string, bounds: ReadonlyMap<string | number, Bounds>): number {
   const [, table, tableSide] = /^__(preinit|init|fini)_array_(start|end)$/.exec(symbol) ?? [];
-  const [, side = tableSide, name] = /^__(start|stop)_(.*)$/.exec(symbol) ?? [];
-  const found = merged
-    .flatMap(({ inputs }) => inputs)
-    .filter(({ section }) => (table ? section.type === TABLES[table] : section.name === name));
-  const first = found[0]?.address ?? 0;
-  if (side === 'start') return first;
-  return found.reduce((end, { address, section }) => Math.max(end, address + section.size), first);
+  const [, side = tableSide, name = ''] = /^__(start|stop)_(.*)$/.exec(symbol) ?? [];
+  const found = bounds.get(table === undefined ? name : (TABLES[table] ?? 0));
+  return (side === 'start' ? found?.start : found?.end) ?? 0;
 }

@@ -35,8 +35,8 @@ class Marking {
   readonly #commons = new Set<SharedSymbol>();
   readonly #provided = new Set<string>();
   readonly #undefined = new Map<string, PalLinkerError>();
-  /** Names of sections that are kept whole because something refers to their bounds. */
-  readonly #bounded = new Set<string>();
+  /** Sections by their name, for those whose bounds somebody asks for. */
+  #named: ReadonlyMap<string, readonly (readonly [LinkedObject, number])[]> | undefined;
   #objectsSeen = 0;
 
   constructor(linkage: Linkage, { roots, isProvided }: LinkageOptions) {
@@ -110,9 +110,14 @@ class Marking {
   #provide(name: string, bound: string | undefined): void {
     const isFirst = !this.#provided.has(name);
     this.#provided.add(name);
-    if (bound !== undefined) this.#bounded.add(bound);
-    // What such a name bounds is looked for in all objects again.
-    if (isFirst && (name === INIT_ARRAY || bound !== undefined)) this.#objectsSeen = 0;
+    if (isFirst && bound !== undefined) this.#markNamed(bound);
+    // Constructors are looked for in all objects again.
+    if (isFirst && name === INIT_ARRAY) this.#objectsSeen = 0;
+  }
+
+  #markNamed(name: string): void {
+    this.#named ??= namedSections(this.#linkage.objects);
+    for (const [object, index] of this.#named.get(name) ?? []) this.#mark(object, index);
   }
 
   /** Sections that are kept though nothing refers to them: of objects that came in since the last time. */
@@ -127,8 +132,8 @@ class Marking {
     }
   }
 
-  #isRetained({ name, type, flags }: ElfSection): boolean {
-    if ((flags & SHF.GNU_RETAIN) !== 0 || this.#bounded.has(name)) return true;
+  #isRetained({ type, flags }: ElfSection): boolean {
+    if ((flags & SHF.GNU_RETAIN) !== 0) return true;
     return type === SHT.INIT_ARRAY && this.#provided.has(INIT_ARRAY);
   }
 
@@ -141,6 +146,22 @@ class Marking {
       throw new PalLinkerError('constructor', problem, { object: elf.name, section: found.name });
     }
   }
+}
+
+/** Sections with names that C code can write. */
+function namedSections(
+  objects: readonly LinkedObject[],
+): ReadonlyMap<string, readonly (readonly [LinkedObject, number])[]> {
+  const named = new Map<string, [LinkedObject, number][]>();
+  for (const object of objects) {
+    for (const { name, index } of object.elf.sections) {
+      if (!/^[A-Za-z_]\w*$/.test(name) || object.discarded.has(index)) continue;
+      const known = named.get(name);
+      if (known) known.push([object, index]);
+      else named.set(name, [[object, index]]);
+    }
+  }
+  return named;
 }
 
 function isConstructors(type: number, name: string): boolean {

@@ -141,21 +141,23 @@ function encodeRelocations(relocations: readonly OutputRelocation[], symbols: Sy
 class SymbolTable {
   readonly names = new NameTable();
   readonly #object: OutputObject;
-  readonly #fixed: readonly number[];
+  /** Numbers that relocations refer to, each with its place among them. */
+  readonly #fixed: ReadonlyMap<number, number>;
 
   constructor(object: OutputObject) {
     this.#object = object;
     const used = object.sections.flatMap(({ relocations }) => relocations.map(({ base }) => base));
-    this.#fixed = [...new Set(used.flatMap((base) => (typeof base === 'number' ? [] : [base.fixed])))];
+    const fixed = new Set(used.flatMap((base) => (typeof base === 'number' ? [] : [base.fixed])));
+    this.#fixed = new Map([...fixed].map((value, i) => [value, i]));
   }
 
   get firstGlobal(): number {
-    return 1 + this.#object.sections.length + this.#fixed.length + this.#object.locals.length;
+    return 1 + this.#object.sections.length + this.#fixed.size + this.#object.locals.length;
   }
 
   indexOf(base: OutputRelocation['base']): number {
     if (typeof base === 'number') return 1 + base;
-    return 1 + this.#object.sections.length + this.#fixed.indexOf(base.fixed);
+    return 1 + this.#object.sections.length + (this.#fixed.get(base.fixed) ?? 0);
   }
 
   encode(): Uint8Array {
@@ -163,7 +165,7 @@ class SymbolTable {
     const rows: readonly (readonly [string, number, number, number, number])[] = [
       ['', 0, SHN.UNDEF, 0, 0],
       ...sections.map((_, i) => ['', STT.SECTION, 1 + i, 0, 0] as const),
-      ...this.#fixed.map((value) => ['', STT.NOTYPE, SHN.ABS, value, 0] as const),
+      ...[...this.#fixed.keys()].map((value) => ['', STT.NOTYPE, SHN.ABS, value, 0] as const),
       ...locals.map((s) => [s.name, s.type, 1 + s.section, s.value, s.size] as const),
       ...globals.map((s) => [s.name, (STB.GLOBAL << 4) | s.type, 1 + s.section, s.value, s.size] as const),
     ];

@@ -91,7 +91,8 @@ export function planWasmLayout(live: WasmLive, { stackBytes, heapBytes }: WasmSi
     ['__stack_high', stackTop],
     ['__dso_handle', stackTop],
   ]);
-  const made = new Map([...live.made].map((name) => [name, fixed.get(name) ?? boundOf(name, segments)]));
+  const bounds = boundsOf(segments);
+  const made = new Map([...live.made].map((name) => [name, fixed.get(name) ?? boundOf(name, bounds)]));
   const addressOf: WasmLayout['addressOf'] = (from, segment, offset) => places.get(from)?.get(segment)?.(offset) ?? 0;
   return { segments, addressOf, made, content: { start: stackTop, end: contentEnd }, pages, stackTop };
 }
@@ -179,11 +180,23 @@ function isZeros(content: Uint8Array, relocations: readonly WasmRelocation[]): b
   return relocations.length === 0 && content.every((byte) => byte === 0);
 }
 
-function boundOf(symbol: string, segments: readonly PlacedSegment[]): number {
-  const [, side, name] = /^__(start|stop)_(.*)$/.exec(symbol) ?? [];
-  const found = segments.filter((segment) => segment.name === name);
-  const first = found[0]?.address ?? 0;
-  return side === 'start' ? first : found.reduce((end, { address, size }) => Math.max(end, address + size), first);
+interface Bounds {
+  readonly start: number;
+  readonly stop: number;
+}
+
+/** The first and the last address of the segments of each name that C code can write; they stand in one piece. */
+function boundsOf(segments: readonly PlacedSegment[]): ReadonlyMap<string, Bounds> {
+  const bounds = new Map<string, Bounds>();
+  for (const { name, address, size } of segments)
+    if (isNamedPiece(name)) bounds.set(name, { start: bounds.get(name)?.start ?? address, stop: address + size });
+  return bounds;
+}
+
+function boundOf(symbol: string, bounds: ReadonlyMap<string, Bounds>): number {
+  const [, side, name = ''] = /^__(start|stop)_(.*)$/.exec(symbol) ?? [];
+  const found = bounds.get(name);
+  return (side === 'start' ? found?.start : found?.stop) ?? 0;
 }
 
 function alignUp(value: number, alignment: number): number {

@@ -91,6 +91,8 @@ class Marking {
   readonly #made = new Set<string>();
   readonly #undefined = new Map<string, PalLinkerError>();
   readonly #constructors: Target[];
+  /** Segments by their name, for those whose bounds somebody asks for. */
+  #named: ReadonlyMap<string, readonly Kept[]> | undefined;
 
   constructor(linkage: WasmLinkage, roots: readonly string[]) {
     this.#linkage = linkage;
@@ -213,10 +215,8 @@ class Marking {
     this.#made.add(name);
     const bound = BOUND.exec(name)?.[1];
     if (bound === undefined) return;
-    for (const from of this.#linkage.objects)
-      for (const [index, segment] of from.wasm.segments.entries())
-        if (segment.name === bound && !from.discarded.has(definitionKey(SYMBOL_KIND.DATA, index)))
-          this.#keep(from, SYMBOL_KIND.DATA, index);
+    this.#named ??= namedSegments(this.#linkage);
+    for (const { from, index } of this.#named.get(bound) ?? []) this.#keep(from, SYMBOL_KIND.DATA, index);
   }
 
   #target(from: LinkedWasm, { index }: WasmRelocation, place: PalLinkerPlace): Target {
@@ -261,6 +261,19 @@ class Marking {
     if (wanted === undefined || got === undefined || isSameType(wanted, got)) return;
     throw otherType(`${symbol.name} in ${target.from.wasm.name}`, got, wanted, place);
   }
+}
+
+function namedSegments({ objects }: WasmLinkage): ReadonlyMap<string, readonly Kept[]> {
+  const named = new Map<string, Kept[]>();
+  for (const from of objects) {
+    for (const [index, { name }] of from.wasm.segments.entries()) {
+      if (!isNamedPiece(name) || from.discarded.has(definitionKey(SYMBOL_KIND.DATA, index))) continue;
+      const known = named.get(name);
+      if (known) known.push({ from, index });
+      else named.set(name, [{ from, index }]);
+    }
+  }
+  return named;
 }
 
 interface Reference {
