@@ -6,6 +6,8 @@ export {
   MAX_IMAGE_BYTES,
   MAX_SECTION_BYTES,
   measurePal,
+  type OpenedPalFile,
+  openPalFile,
   PAL_ACCESS,
   PAL_FLAGS,
   PAL_KIND,
@@ -28,6 +30,7 @@ export {
   type PalServiceName,
   type PalStatus,
 } from './services.js';
+export type { PalSignatureBlock } from './signature-block.js';
 export {
   type PalSignature,
   type PalSignatureCheck,

@@ -1,6 +1,7 @@
 /** What engines have in common: how a PAL is loaded, run and ended, and where its parameters lie. */
 import { PAL_BUFFER_HEADER, PAL_SECTION, PAL_STATUS, type PalImage } from '@casemate/pal-linker';
 import { type PalFault, TrustvisorError } from './error.js';
+import { joinState, nvServiceOf, splitState } from './nv-area.js';
 import type { Body } from './protocol.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 import type { ParameterLayout } from './worker-messages.js';
@@ -102,17 +103,34 @@ export function localService(
       return range ? { status: PAL_STATUS.SUCCESS, outputs: [memoryInfo(range)] } : statusOnly(PAL_STATUS.BAD_PARAM);
     }
     case 'state_read':
-      return local.state ? { status: PAL_STATUS.SUCCESS, outputs: [local.state] } : statusOnly(PAL_STATUS.UNAVAILABLE);
+      if (local.state === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
+      return { status: PAL_STATUS.SUCCESS, outputs: [splitState(local.state).own] };
     case 'state_write':
       if (local.state === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
-      local.state = first;
+      local.state = joinState({ area: splitState(local.state).area, own: first });
       return statusOnly(PAL_STATUS.SUCCESS);
     case 'print':
       local.print(new TextDecoder().decode(first));
       return statusOnly(PAL_STATUS.SUCCESS);
     default:
-      return undefined;
+      return (
+        local.state &&
+        stateService(local.state, call, (state) => {
+          local.state = state;
+        })
+      );
   }
+}
+
+/** The counter and the bytes of a replay-protected PAL are part of its state, so that a request that is repeated counts once. */
+function stateService(
+  state: Uint8Array,
+  call: ServiceCall,
+  put: (state: Uint8Array) => void,
+): ServiceReply | undefined {
+  const done = nvServiceOf(state, call);
+  if (done !== undefined) put(done.state);
+  return done?.reply;
 }
 
 /** u64 address, u64 length, u32 access, u32 0. */

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { array, bytes, encode, type Infer, oneOf, sizedBytes, struct, u8, u32, u64 } from '@casemate/wire';
 import { TrustvisorError } from './error.js';
+import { NV_AREA_SIZE } from './nv-area.js';
 import type { LastRequest } from './options.js';
 import { type ExtendIndex, equal, type PlatformTpm, SLOTS, sha256 } from './platform-tpm.js';
 import { MAX_DATA } from './protocol.js';
@@ -26,7 +27,7 @@ const Snapshot = struct('SNAPSHOT', {
   sequence: u64,
   summary: Digest,
   seed: Digest,
-  state: Data,
+  state: sizedBytes('STATE', u32, { max: MAX_DATA + NV_AREA_SIZE }),
   last: array('LASTS', u8, Last, { max: 1 }),
 });
 type Snapshot = Infer<typeof Snapshot>;
@@ -241,6 +242,14 @@ export class History {
     this.#snapshot = snapshot;
     this.#pending = pending;
     this.#uncertain = false;
+  }
+
+  /** Finds out from TPM and store whether another isolate has gone on with the history, and follows it. */
+  async refresh(): Promise<void> {
+    const summary = await this.#host.platform.readExtend(this.#index);
+    const known = this.#pending ? nextSummary(this.#pending) : this.#snapshot.summary;
+    if (!equal(summary, known)) this.#uncertain = true;
+    await this.settle();
   }
 
   /** Makes the request part of the history. */

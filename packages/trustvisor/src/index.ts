@@ -1,4 +1,10 @@
 /** Registers, measures, isolates and runs PALs. */
+export {
+  type PalCertificate,
+  type PalCertificateClaims,
+  parseIdentityEvent,
+  verifyPalCertificate,
+} from './certificate.js';
 export { type PalFault, TrustvisorError, type TrustvisorErrorCode } from './error.js';
 export type { PalValue } from './marshal.js';
 export type {
@@ -7,6 +13,7 @@ export type {
   InvokeWithResult,
   LastRequest,
   PalQuote,
+  RegisterOptions,
   TrustvisorOptions,
 } from './options.js';
 export type { Lending, SharedMemory } from './shared-memory.js';

@@ -24,8 +24,7 @@ export const UPCRS = 8;
 
 /** The micro-TPM of one PAL. Calls must not overlap. */
 export class MicroTpm {
-  readonly #master: Uint8Array;
-  readonly #measurement: Uint8Array;
+  readonly #source: MicroSource;
   #utpm: MicroUtpm;
   #tpm: Tpm;
   #key: TpmObject;
@@ -33,9 +32,8 @@ export class MicroTpm {
   #pcrs: Uint8Array[];
   #dirty = false;
 
-  private constructor(master: Uint8Array, measurement: Uint8Array, made: Made) {
-    this.#master = master;
-    this.#measurement = measurement;
+  private constructor(source: MicroSource, made: Made) {
+    this.#source = source;
     this.#utpm = made.utpm;
     this.#tpm = made.tpm;
     this.#key = made.key;
@@ -43,8 +41,8 @@ export class MicroTpm {
   }
 
   /** Makes the micro-TPM and measures the PAL into uPCR 0. */
-  static async open(master: Uint8Array, measurement: Uint8Array): Promise<MicroTpm> {
-    return new MicroTpm(master, measurement, await make(master, measurement));
+  static async open(source: MicroSource): Promise<MicroTpm> {
+    return new MicroTpm(source, await make(source));
   }
 
   /** TPMT_PUBLIC of the identity key. */
@@ -84,7 +82,7 @@ export class MicroTpm {
   async reset(): Promise<void> {
     if (!this.#dirty) return;
     await this.#utpm.close();
-    const made = await make(this.#master, this.#measurement);
+    const made = await make(this.#source);
     this.#utpm = made.utpm;
     this.#tpm = made.tpm;
     this.#key = made.key;
@@ -98,6 +96,15 @@ export class MicroTpm {
   }
 }
 
+/** What a micro-TPM is made from. */
+export interface MicroSource {
+  readonly master: Uint8Array;
+  /** What uPCR 0 is extended by, and what makes its seeds its own. */
+  readonly measurement: Uint8Array;
+  /** What makes its identity key; the measurement unless given. Micro-TPMs with the same have the same key. */
+  readonly identity?: Uint8Array;
+}
+
 interface Made {
   readonly utpm: MicroUtpm;
   readonly tpm: Tpm;
@@ -105,9 +112,9 @@ interface Made {
   readonly pcrs: Uint8Array[];
 }
 
-async function make(master: Uint8Array, measurement: Uint8Array): Promise<Made> {
+async function make({ master, measurement, identity = measurement }: MicroSource): Promise<Made> {
   const seeds = {
-    endorsement: deriveKey(master, 'utpm endorsement seed', measurement),
+    endorsement: deriveKey(master, 'utpm endorsement seed', identity),
     owner: deriveKey(master, 'utpm owner seed', measurement),
     platform: deriveKey(master, 'utpm platform seed', measurement),
   };

@@ -1,16 +1,44 @@
 /** The isolate: gets the master secret, keeps the PALs, and answers the application. */
 import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { PalLinkerError, parsePalImage } from '@casemate/pal-linker';
+import {
+  openPalFile,
+  type PalImage,
+  PalLinkerError,
+  type PalSignatureBlock,
+  palSignedMessage,
+} from '@casemate/pal-linker';
+import { nodeVerifier } from '@casemate/pal-linker/node';
 import type { TpmTransport } from '@casemate/tpm';
+import {
+  encodePalStatement,
+  identityEvent,
+  type PalCertificate,
+  type PalCertificateClaims,
+  palStatementNonce,
+  TRUSTVISOR_MEASUREMENT,
+} from './certificate.js';
 import { Channel, type Outgoing } from './channel.js';
+import { sha1 } from './classic.js';
 import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
 import { isMarshalled } from './marshal.js';
+import { MicroTpm } from './micro-tpm.js';
+import { NvTable } from './nv.js';
 import type { LastRequest } from './options.js';
-import { PlatformTpm } from './platform-tpm.js';
-import { type Body, ENGINE, MAX_ARENA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
-import { type Engines, measurementOf, type PalHost, RegisteredPal } from './registered-pal.js';
+import { equal, PlatformTpm, sha256 } from './platform-tpm.js';
+import {
+  type Body,
+  ENGINE,
+  MAX_ARENA,
+  MESSAGE,
+  type Message,
+  NO_PCR,
+  OPEN_FLAGS,
+  PROTOCOL_VERSION,
+  REGISTER_FLAGS,
+} from './protocol.js';
+import { type Engines, type PalHost, RegisteredPal } from './registered-pal.js';
 import type { BlobStore } from './store.js';
 
 const MAX_PALS = 100;
@@ -28,6 +56,8 @@ export function serve(stream: Duplex, engines: Engines): Promise<void> {
 
 interface Opened {
   readonly host: Omit<PalHost, 'print'>;
+  /** The micro-TPM of the TrustVisor key. */
+  readonly certifier: MicroTpm;
   readonly memoryLimit: number;
 }
 
@@ -51,6 +81,8 @@ class Monitor {
     await Promise.all([...this.#pals.values()].map((pal) => pal.close()));
     this.#pals.clear();
     this.#opened?.host.master.fill(0);
+    this.#opened?.host.nv?.wipe();
+    await this.#opened?.certifier.close();
     this.#opened = undefined;
   }
 
@@ -82,17 +114,19 @@ class Monitor {
     if (this.#opened !== undefined) throw new TrustvisorError('protocol', 'open isolate: it is open already');
     assertOptions(body);
     const withTpm = (body.flags & OPEN_FLAGS.tpm) !== 0;
-    this.#opened = withTpm ? await this.#openWithTpm(body) : this.#openEphemeral(body);
-    return { type: MESSAGE.OPENED, body: { ephemeral: withTpm ? 0 : 1 } };
+    const opened = withTpm ? await this.#openWithTpm(body) : await this.#openEphemeral(body);
+    this.#opened = opened;
+    return { type: MESSAGE.OPENED, body: { ephemeral: withTpm ? 0 : 1, identity: opened.certifier.identity } };
   }
 
   #enginesFor({ engine }: Body<1>): Engines {
     return engine === ENGINE.kvm ? this.#engines : { ...this.#engines, kvmMonitor: undefined };
   }
 
-  #openEphemeral(body: Body<1>): Opened {
-    const host = { master: new Uint8Array(randomBytes(32)), engines: this.#enginesFor(body), histories: undefined };
-    return { host, memoryLimit: body.memoryLimit };
+  async #openEphemeral(body: Body<1>): Promise<Opened> {
+    const master = new Uint8Array(randomBytes(32));
+    const host = { master, engines: this.#enginesFor(body), histories: undefined, nv: undefined, store: undefined };
+    return { host, certifier: await openCertifier(master), memoryLimit: body.memoryLimit };
   }
 
   async #openWithTpm(body: Body<1>): Promise<Opened> {
@@ -103,34 +137,51 @@ class Monitor {
     const registry = new HistoryRegistry(historyHost);
     await registry.open();
     await registry.mark();
-    const host = { master, engines: this.#enginesFor(body), histories: { host: historyHost, registry } };
-    return { host, memoryLimit: body.memoryLimit };
+    const certifier = await openCertifier(master);
+    if (body.identityPcr !== NO_PCR) await platform.extendEvent(body.identityPcr, identityEvent(certifier.identity));
+    const histories = { host: historyHost, registry };
+    const nv = new NvTable({ ...histories, exclusive: (run) => this.#exclusively(run) });
+    const host = { master, engines: this.#enginesFor(body), histories, nv, store };
+    return { host, certifier, memoryLimit: body.memoryLimit };
   }
 
   /** Registrations run one after another: they share the registry of histories. */
-  async #register(body: Body<2>): Promise<Outgoing> {
-    const registration = this.#registering.then(() => this.#registerNow(body));
-    this.#registering = registration.catch(() => undefined);
-    return registration;
+  #register(body: Body<2>): Promise<Outgoing> {
+    return this.#exclusively(() => this.#registerNow(body));
   }
 
-  async #registerNow({ image, timeLimit }: Body<2>): Promise<Outgoing> {
-    const { host, memoryLimit } = this.#use();
+  #exclusively<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#registering.then(run);
+    this.#registering = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #registerNow(body: Body<2>): Promise<Outgoing> {
+    const { host, certifier, memoryLimit } = this.#use();
     if (this.#pals.size >= MAX_PALS) {
       throw new TrustvisorError('busy', `register PAL: expected fewer than ${MAX_PALS} registered ones`);
     }
-    const parsed = parseImage(image, memoryLimit);
+    const { parsed, measured, signed } = await openImage(body, memoryLimit);
     const id = this.#nextPal++;
     const print = (text: string) => {
       if (this.#pals.has(id)) this.#channel.notify({ type: MESSAGE.PRINT, body: { pal: id, text } });
     };
-    const pal = await RegisteredPal.register(parsed, measurementOf(image), { ...host, print }, limited(timeLimit));
+    const source = {
+      image: parsed,
+      ...measured,
+      signed,
+      identityKey: (body.flags & REGISTER_FLAGS.rsaIdentity) === 0 ? 'ecc-p256' : 'rsa-2048',
+      sharedIdentity: (body.flags & REGISTER_FLAGS.sharedIdentity) !== 0,
+    } as const;
+    const pal = await RegisteredPal.register(source, { ...host, print }, limited(body.timeLimit));
     this.#pals.set(id, pal);
     const { name, version } = parsed;
     const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];
     const { measurement, identity } = pal;
+    const certificate = await certify(certifier, { name, version, identity, ...source });
+    const about = { measurement, identity, certificate, signed: signed ? [signed] : [] };
     const entry = { isMarshalled: isMarshalled(parsed) ? 1 : 0, parameters: parsed.parameters } as const;
-    return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, measurement, identity, ...entry, last } };
+    return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, ...about, ...entry, last } };
   }
 
   async #invoke(request: number, { pal: id, lent, timeLimit, ...given }: Body<3>): Promise<Outgoing> {
@@ -193,6 +244,9 @@ function assertOptions(body: Body<1>): void {
       `open isolate: expected distinct PCRs from 0 to 23, got ${body.pcrs.join(', ')}`,
     );
   }
+  if (body.identityPcr > 23 && body.identityPcr !== NO_PCR) {
+    throw new TrustvisorError('input', `open isolate: expected a PCR from 0 to 23, got ${body.identityPcr}`);
+  }
   if (body.pcrs.length === 0 && (body.flags & OPEN_FLAGS.allowAnyPlatformState) === 0) {
     throw new TrustvisorError('refused', 'open isolate: expected PCRs to bind the master secret to, got none');
   }
@@ -220,23 +274,57 @@ async function obtainMaster(platform: PlatformTpm, store: BlobStore): Promise<Ui
   return master;
 }
 
-function parseImage(image: Uint8Array, memoryLimit: number) {
-  const parsed = parseOrRefuse(image);
-  const needed = parsed.sections.reduce((sum, { memorySize }) => sum + memorySize, parsed.memory.maximumBytes);
-  if (needed <= memoryLimit) return parsed;
-  throw new TrustvisorError(
-    'memory',
-    `register PAL ${parsed.name}: expected at most ${memoryLimit} bytes, got ${needed}`,
-  );
+/** An image that may be registered, with its measurements and what its signature says. The application gave all of it. */
+async function openImage({ image, flags, signers }: Body<2>, memoryLimit: number) {
+  const file = openOrRefuse(image);
+  const signed = file.block && (await verifySignature(file.value, file.block));
+  if ((flags & REGISTER_FLAGS.mustBeSigned) !== 0) assertSigner(file.value.name, signed?.signer, signers);
+  assertMemory(file.value, memoryLimit);
+  const measured = { measurement: sha256(file.image), classicMeasurement: sha1(file.image) };
+  return { parsed: file.value, measured, signed };
 }
 
-function parseOrRefuse(image: Uint8Array) {
+function openOrRefuse(image: Uint8Array) {
   try {
-    return parsePalImage(image);
+    return openPalFile(image);
   } catch (error) {
     if (!(error instanceof PalLinkerError)) throw error;
     throw new TrustvisorError('refused', `register PAL: ${error.message}`, { cause: error });
   }
+}
+
+async function verifySignature({ name, version }: PalImage, block: PalSignatureBlock) {
+  const { algorithm, publicKey, signature, securityVersion } = block;
+  const message = palSignedMessage({ ...block, name, version });
+  if ((await nodeVerifier({ algorithm, publicKey, message, signature })) !== true) {
+    throw new TrustvisorError('refused', `register PAL ${name}: its signature is not authentic`);
+  }
+  return { signer: sha256(publicKey), securityVersion };
+}
+
+function assertSigner(name: string, signer: Uint8Array | undefined, accepted: readonly Uint8Array[]): void {
+  if (signer === undefined)
+    throw new TrustvisorError('refused', `register PAL ${name}: expected a signed image, got none`);
+  if (accepted.length === 0 || accepted.some((each) => equal(each, signer))) return;
+  const got = Buffer.from(signer).toString('hex');
+  throw new TrustvisorError('refused', `register PAL ${name}: expected one of ${accepted.length} signers, got ${got}`);
+}
+
+function assertMemory({ name, sections, memory }: PalImage, memoryLimit: number): void {
+  const needed = sections.reduce((sum, { memorySize }) => sum + memorySize, memory.maximumBytes);
+  if (needed <= memoryLimit) return;
+  const problem = `expected at most ${memoryLimit} bytes, got ${needed}`;
+  throw new TrustvisorError('memory', `register PAL ${name}: ${problem}`);
+}
+
+function openCertifier(master: Uint8Array): Promise<MicroTpm> {
+  return MicroTpm.open({ master, measurement: TRUSTVISOR_MEASUREMENT });
+}
+
+/** Says by the TrustVisor key whose the identity is. */
+async function certify(certifier: MicroTpm, claims: PalCertificateClaims): Promise<PalCertificate> {
+  const statement = encodePalStatement(claims);
+  return { statement, ...(await certifier.quote(palStatementNonce(statement), 1)) };
 }
 
 type Lent = Body<3>['lent'][number];

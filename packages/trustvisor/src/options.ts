@@ -28,6 +28,11 @@ export interface TrustvisorOptions {
   readonly ownerAuth?: Uint8Array;
   /** The first of the TPM's NV indexes that Trustvisor uses; 0x0180c000 unless given. The 66 indexes from it on are its own. */
   readonly nvBase?: number;
+  /**
+   * The platform PCR (0 to 23, all banks) that the TrustVisor key is extended into, before any PAL runs. Unless given, none is. The
+   * event for the log is `Trustvisor.identityEvent`.
+   */
+  readonly identityPcr?: number;
   /** The name (nameAlg and digest) of the TPM's storage root key, where it is known: another one is refused. */
   readonly storageKeyName?: Uint8Array;
   /** The largest memory of one PAL, in bytes; 256 MiB unless given. */
@@ -40,6 +45,24 @@ export interface TrustvisorOptions {
   readonly insecureAllowAnyPlatformState?: boolean;
   /** A stream to an isolate that runs elsewhere (`serveIsolate` of `@casemate/trustvisor/server`); unless given, a process is started. */
   readonly isolate?: Duplex;
+}
+
+/** How a PAL is registered. */
+export interface RegisterOptions {
+  /** Milliseconds for loading, and for carrying out a request that a crash cut off; 30,000 unless given. */
+  readonly timeLimit?: number;
+  /** What kind of key signs the PAL's quotes; `ecc-p256` unless given. An RSA key is made at the first time and kept in the store. */
+  readonly identityKey?: 'ecc-p256' | 'rsa-2048';
+  /**
+   * Signs with the key that all PALs share which are registered so: who sees quotes of two of them sees that they are of one platform.
+   * Unless given, each PAL has a key of its own, which tells nothing of the others.
+   */
+  readonly sharedIdentity?: boolean;
+  /**
+   * Whose signature the image must have: SHA-256 of SubjectPublicKeyInfo, at most 64. An empty list accepts any signer. Unless given,
+   * the image need not be signed; a signature that it has must be authentic all the same.
+   */
+  readonly signers?: readonly Uint8Array[];
 }
 
 /** How one call may run. */

@@ -13,6 +13,7 @@ import {
   NvUndefineSpace,
   NvWrite,
   nvNameOf,
+  PcrEvent,
   PolicyPcr,
   password,
   pcrSelection,
@@ -160,6 +161,14 @@ export class PlatformTpm {
   /** The value of an extend index. */
   async readExtend(index: ExtendIndex): Promise<Uint8Array> {
     return this.#step('read a history', (session) => this.#readExtend(session, index));
+  }
+
+  /** Extends a PCR by an event, in every bank. The session's HMAC tells whether the TPM did it. */
+  async extendEvent(pcr: number, event: Uint8Array): Promise<void> {
+    await this.#step('extend a PCR', async (session) => {
+      const pcrHandle = { handle: pcr, authValue: new Uint8Array(0), auth: session.use({}) };
+      await this.#tpm.execute(PcrEvent, { pcrHandle, eventData: event });
+    });
   }
 
   /** Removes the index at a slot. */

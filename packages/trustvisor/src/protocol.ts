@@ -70,6 +70,12 @@ export const ENGINE = { wasm: 1, kvm: 2 } as const;
 /** Bits of `flags` in OPEN. */
 export const OPEN_FLAGS = { tpm: 1, allowEphemeral: 2, allowAnyPlatformState: 4 } as const;
 
+/** `identityPcr` in OPEN where the TrustVisor key is not to be extended into a PCR. */
+export const NO_PCR = 255;
+
+/** Bits of `flags` in REGISTER. */
+export const REGISTER_FLAGS = { rsaIdentity: 1, sharedIdentity: 2, mustBeSigned: 4 } as const;
+
 const blobName = text('BLOB_NAME', u8, { max: 128 });
 const blob = sizedBytes('BLOB', u32, { max: MAX_BLOB });
 const data = (name: string) => sizedBytes(name, u32, { max: MAX_DATA });
@@ -79,6 +85,7 @@ const Open = struct('OPEN', {
   flags: flags('OPEN_FLAGS', u8, 7),
   engine: u8,
   pcrs: array('PCRS', u8, u8, { max: 24 }),
+  identityPcr: u8,
   nvBase: u32,
   memoryLimit: u32,
   ownerAuth: sizedBytes('OWNER_AUTH', u8, { max: 64 }),
@@ -103,12 +110,24 @@ const Last = struct('LAST_REQUEST', {
   rolledForward: oneOf('ROLLED_FORWARD', u8, [0, 1]),
 });
 
+function attestation(name: string) {
+  return sizedBytes(name, u16, { max: 4096 });
+}
+
+/** A signer (SHA-256 of SubjectPublicKeyInfo) and a security version. */
+export const Signed = struct('SIGNED', { signer: bytes('SIGNER', 32), securityVersion: u32 });
+
 const Registered = struct('REGISTERED', {
   pal: u32,
   name: text('PAL_NAME', u8, { max: 64 }),
   version: text('PAL_VERSION', u8, { max: 64 }),
   measurement: bytes('MEASUREMENT', 32),
   identity: sizedBytes('IDENTITY', u16, { max: 1024 }),
+  certificate: struct('CERTIFICATE', {
+    statement: sizedBytes('STATEMENT', u16, { max: 4096 }),
+    ...{ quoted: attestation('QUOTED'), signature: attestation('SIGNATURE') },
+  }),
+  signed: array('SIGNATURES', u8, Signed, { max: 1 }),
   isMarshalled: oneOf('IS_MARSHALLED', u8, [0, 1]),
   parameters: array('PARAMETERS', u8, PalParameter, { max: 10 }),
   last: array('LAST_REQUESTS', u8, Last, { max: 1 }),
@@ -120,7 +139,12 @@ export const Message = struct('MESSAGE', {
   id: u32,
   body: union('type', {
     1: Open,
-    2: struct('REGISTER', { timeLimit: u32, image: sizedBytes('IMAGE', u32, { max: MAX_IMAGE_BYTES }) }),
+    2: struct('REGISTER', {
+      timeLimit: u32,
+      flags: flags('REGISTER_FLAGS', u8, 7),
+      signers: array('SIGNERS', u8, bytes('SIGNER', 32), { max: 64 }),
+      image: sizedBytes('IMAGE', u32, { max: MAX_IMAGE_BYTES }),
+    }),
     3: struct('INVOKE', {
       ...{ pal: u32, command: u32, timeLimit: u32, input: data('INPUT') },
       lent: array('LENT', u8, Lent, { max: MAX_LENT }),
@@ -134,16 +158,16 @@ export const Message = struct('MESSAGE', {
     18: struct('STORE_PUT', { name: blobName, content: blob }),
     19: struct('STORE_DELETE', { name: blobName }),
     20: struct('PRINT', { pal: u32, text: text('PRINT_TEXT', u16, { max: 16384 }) }),
-    32: struct('OPENED', { ephemeral: oneOf('EPHEMERAL', u8, [0, 1]) }),
+    32: struct('OPENED', {
+      ephemeral: oneOf('EPHEMERAL', u8, [0, 1]),
+      identity: sizedBytes('IDENTITY', u16, { max: 1024 }),
+    }),
     33: Registered,
     34: struct('INVOKED', {
       ...{ returnCode: u32, output: data('OUTPUT') },
       written: array('WRITTEN', u8, sizedBytes('WRITTEN_BYTES', u32, { max: MAX_FRAME }), { max: MAX_LENT }),
     }),
-    35: struct('QUOTED', {
-      quoted: sizedBytes('QUOTED', u16, { max: 4096 }),
-      signature: sizedBytes('SIGNATURE', u16, { max: 4096 }),
-    }),
+    35: struct('QUOTED', { quoted: attestation('QUOTED'), signature: attestation('SIGNATURE') }),
     36: empty,
     37: struct('CONTENT', { content: array('CONTENTS', u8, blob, { max: 1 }) }),
     38: struct('FAILED', { code: u8, fault: u8, message: text('FAILURE', u16, { max: 16384 }) }),

@@ -1,17 +1,22 @@
 /** One PAL in the isolate: its engine, its micro-TPM, its history, and its calls one after another. */
 import { randomBytes } from 'node:crypto';
 import { PAL_FLAGS, PAL_KIND, type PalImage } from '@casemate/pal-linker';
+import { ClassicTpm } from './classic.js';
 import type { EngineHost, EnginePal, Run, RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
 import { KvmPal } from './kvm-engine.js';
 import { isMarshalled, planMarshalling } from './marshal.js';
 import { MicroTpm } from './micro-tpm.js';
+import type { NvTable } from './nv.js';
 import type { LastRequest, PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
+import { type RsaIdentity, RsaKeys, rsaIdentity } from './rsa-key.js';
 import { deriveKey, deterministicRandom } from './seal.js';
+import type { Sealer } from './sealing.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
+import type { BlobStore } from './store.js';
 import { WasmPal } from './wasm-engine.js';
 
 /** Where the engines find their programs. */
@@ -30,7 +35,23 @@ export interface PalHost {
   readonly engines: Engines;
   /** Absent where there is no TPM: then no PAL can be protected against replay. */
   readonly histories: { readonly host: HistoryHost; readonly registry: HistoryRegistry } | undefined;
+  /** Counters of all PALs; absent where there is no TPM. */
+  readonly nv: NvTable | undefined;
+  /** Where sealed keys are kept; absent where nothing outlives the isolate. */
+  readonly store: BlobStore | undefined;
   readonly print: (text: string) => void;
+}
+
+/** What is registered, and how. */
+export interface PalSource {
+  readonly image: PalImage;
+  /** SHA-256 of the image. */
+  readonly measurement: Uint8Array;
+  /** SHA-1 of the image. */
+  readonly classicMeasurement: Uint8Array;
+  readonly signed: Sealer['signed'];
+  readonly identityKey: 'ecc-p256' | 'rsa-2048';
+  readonly sharedIdentity: boolean;
 }
 
 /** A request to the entry, with its limits. */
@@ -57,32 +78,41 @@ export class RegisteredPal {
   #queue: Promise<unknown> = Promise.resolve();
 
   private constructor(made: Made) {
-    this.image = made.image;
-    this.measurement = made.measurement;
+    const { source, host, micro, rsa } = made;
+    this.image = source.image;
+    this.measurement = source.measurement;
     this.#engine = made.engine((call) => this.#serve(call));
-    this.#micro = made.micro;
+    this.#micro = micro;
     this.#history = made.history;
     this.#services = {
-      micro: made.micro,
-      sealRoot: deriveKey(made.host.master, 'sealed data', new Uint8Array(32)),
+      sealer: {
+        micro,
+        sealRoot: deriveKey(host.master, 'sealed data', new Uint8Array(32)),
+        name: source.image.name,
+        signed: source.signed,
+      },
+      quote: async (nonce, mask) => {
+        const quote = await micro.quote(nonce, mask);
+        return rsa ? rsa.sign(quote.quoted) : quote;
+      },
+      identity: rsa?.public ?? micro.identity,
+      classic: new ClassicTpm(source.classicMeasurement),
+      rsaKeys: made.rsaKeys,
+      nv: host.nv?.of(source.measurement),
       epoch: new Uint8Array(randomBytes(8)),
       started: performance.now(),
     };
   }
 
   /** Loads and measures; a request that a crash cut off is carried out first. */
-  static async register(
-    image: PalImage,
-    measurement: Uint8Array,
-    host: PalHost,
-    timeLimit: number,
-  ): Promise<RegisteredPal> {
+  static async register(source: PalSource, host: PalHost, timeLimit: number): Promise<RegisteredPal> {
+    const { image, measurement } = source;
     const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
     const engine = (service: (call: ServiceCall) => Promise<ServiceReply>) =>
       openEngine(image, host.engines, { service, print: host.print });
-    const micro = await MicroTpm.open(host.master, measurement);
+    const { micro, rsaKeys, rsa } = await openIdentity(source, host);
     const history = isProtected ? await openHistory(image, measurement, host) : undefined;
-    const pal = new RegisteredPal({ image, measurement, host, engine, micro, history });
+    const pal = new RegisteredPal({ source, host, engine, micro, rsaKeys, rsa, history });
     try {
       await pal.#engine.load(timeLimit);
       await pal.#rollForward({ timeLimit });
@@ -95,7 +125,7 @@ export class RegisteredPal {
 
   /** TPMT_PUBLIC of the identity key. */
   get identity(): Uint8Array {
-    return this.#micro.identity;
+    return this.#services.identity;
   }
 
   /** The last request in the PAL's history. */
@@ -121,7 +151,7 @@ export class RegisteredPal {
 
   /** A quote by the micro-TPM, between calls. */
   quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
-    return this.#inTurn(() => this.#micro.quote(nonce, mask));
+    return this.#inTurn(() => this.#services.quote(nonce, mask));
   }
 
   /** Stops what runs, waits for it, and wipes. */
@@ -131,7 +161,7 @@ export class RegisteredPal {
     await this.#engine.close();
     await this.#micro.close();
     this.#history?.wipe();
-    this.#services.sealRoot.fill(0);
+    this.#services.sealer.sealRoot.fill(0);
   }
 
   async #inTurn<T>(task: () => Promise<T>): Promise<T> {
@@ -168,7 +198,7 @@ export class RegisteredPal {
       outcome = await this.#engine.run({ ...call, state: new Uint8Array(0) });
       return outcome;
     } finally {
-      if (outcome?.kind !== 'returned') await this.#micro.reset();
+      if (outcome?.kind !== 'returned') await this.#reset();
     }
   }
 
@@ -193,11 +223,16 @@ export class RegisteredPal {
   async #carryOut(history: History, call: Call, rolledForward: boolean): Promise<RunOutcome> {
     const { key, context } = history.randomness;
     this.#run = { random: deterministicRandom(key, context), deterministic: true };
-    await this.#micro.reset();
+    await this.#reset();
     const outcome = await this.#engine.run({ ...call, state: history.state });
     if (outcome.kind === 'fault' && !REPEATABLE.has(outcome.fault)) return outcome;
     await history.commit(outcome, rolledForward);
     return outcome;
+  }
+
+  async #reset(): Promise<void> {
+    this.#services.classic.reset();
+    await this.#micro.reset();
   }
 
   #serve(call: ServiceCall): Promise<ServiceReply> {
@@ -212,10 +247,24 @@ function openEngine(image: PalImage, engines: Engines, host: EngineHost): Engine
   return new KvmPal(image, { program: kvmMonitor, arena: engines.arena }, host);
 }
 
+/** What PALs with a shared identity have in place of a measurement. */
+const SHARED_IDENTITY = sha256(new TextEncoder().encode('casemate trustvisor shared identity'));
+
+async function openIdentity({ measurement, identityKey, sharedIdentity }: PalSource, { master, store }: PalHost) {
+  const identity = sharedIdentity ? SHARED_IDENTITY : measurement;
+  const micro = await MicroTpm.open({ master, measurement, identity });
+  const random = (length: number) => new Uint8Array(randomBytes(length));
+  const rsaKeys = new RsaKeys({ master, store, owner: measurement, random });
+  if (identityKey === 'ecc-p256') return { micro, rsaKeys, rsa: undefined };
+  const keys = sharedIdentity ? new RsaKeys({ master, store, owner: identity, random }) : rsaKeys;
+  return { micro, rsaKeys, rsa: rsaIdentity(await keys.get('identity')) };
+}
+
 interface Made {
-  readonly image: PalImage;
-  readonly measurement: Uint8Array;
+  readonly source: PalSource;
   readonly host: PalHost;
+  readonly rsaKeys: RsaKeys;
+  readonly rsa: RsaIdentity | undefined;
   readonly engine: (service: (call: ServiceCall) => Promise<ServiceReply>) => EnginePal;
   readonly micro: MicroTpm;
   readonly history: History | undefined;
@@ -238,9 +287,4 @@ async function openHistory(image: PalImage, measurement: Uint8Array, host: PalHo
   }
   const { host: historyHost, registry } = host.histories;
   return History.open(historyHost, registry, { name: image.name, measurement });
-}
-
-/** SHA-256 of an image that has been parsed. */
-export function measurementOf(image: Uint8Array): Uint8Array {
-  return sha256(image);
 }

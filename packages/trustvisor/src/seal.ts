@@ -1,6 +1,19 @@
 /** Keys derived from the master secret (HKDF, RFC 5869) and blobs sealed under them (AES-256-GCM, NIST SP 800-38D). */
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
-import { bytes, type Codec, constant, decode, encode, oneOf, rest, struct, u8, u32, WireError } from '@casemate/wire';
+import {
+  bytes,
+  type Codec,
+  constant,
+  decode,
+  encode,
+  type Infer,
+  oneOf,
+  rest,
+  struct,
+  u8,
+  u32,
+  WireError,
+} from '@casemate/wire';
 import { TrustvisorError } from './error.js';
 
 /** What a key is for; each label gives keys that have nothing to do with those of the others. */
@@ -9,6 +22,10 @@ export type KeyLabel =
   | 'utpm owner seed'
   | 'utpm platform seed'
   | 'sealed data'
+  | 'sealed data of a signer'
+  | 'classic data of a PAL'
+  | 'classic data under uPCRs'
+  | 'rsa key'
   | 'state'
   | 'history authorization'
   | 'registry'
@@ -22,7 +39,9 @@ export function deriveKey(secret: Uint8Array, label: KeyLabel | 'blob', context:
 
 const SALT = new TextEncoder().encode('casemate trustvisor 1');
 const TAG = 16;
-const MAX_SEALED = 4 * 1024 * 1024;
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** The largest sealed content, in bytes. */
+export const MAX_SEALED = 4 * 1024 * 1024;
 
 /** The first four bytes of a {@link StateBlob}. */
 export const STATE_MAGIC = 0x43535431;
@@ -31,22 +50,45 @@ export const STATE_MAGIC = 0x43535431;
 export const DATA_MAGIC = 0x43534431;
 
 /** What a blob of state holds. */
-export const STATE_KIND = { SNAPSHOT: 1, REQUEST: 2, REGISTRY: 3 } as const;
+export const STATE_KIND = { SNAPSHOT: 1, REQUEST: 2, REGISTRY: 3, RSA_IDENTITY: 4, RSA_CLASSIC: 5 } as const;
 
 /** A blob of the isolate's own state; `owner` is the PAL's measurement (zeros for the registry). All of it is authenticated. */
 export const StateBlob = struct('STATE_BLOB', {
   magic: constant('STATE_MAGIC', u32, STATE_MAGIC),
-  kind: oneOf('STATE_KIND', u8, [1, 2, 3]),
+  kind: oneOf('STATE_KIND', u8, [1, 2, 3, 4, 5]),
   owner: bytes('OWNER', 32),
   salt: bytes('SALT', 32),
   sealed: rest('SEALED', MAX_SEALED),
 });
+
+/** The value of the codec of the same name. */
+export type StateBlob = Infer<typeof StateBlob>;
 
 /** A blob that a PAL sealed: the uPCRs that must have the digest at release, and the PAL (SHA-256 of uPCR 0) that made it. */
 export const DataBlob = struct('DATA_BLOB', {
   magic: constant('DATA_MAGIC', u32, DATA_MAGIC),
   mask: oneOfMasks(),
   release: bytes('DIGEST_AT_RELEASE', 32),
+  creation: bytes('DIGEST_AT_CREATION', 32),
+  salt: bytes('SALT', 32),
+  sealed: rest('SEALED', MAX_SEALED),
+});
+
+/** The first four bytes of a {@link PolicyBlob}. */
+export const POLICY_MAGIC = 0x43534432;
+
+/**
+ * A blob that a PAL sealed under a policy of its own choice: the uPCRs that must have the digest at release, or with `kind` 4 the
+ * signer; `securityVersion` is that of the PAL that sealed. What else was given is authenticated too, but not stored.
+ */
+export const PolicyBlob = struct('POLICY_BLOB', {
+  magic: constant('POLICY_MAGIC', u32, POLICY_MAGIC),
+  kind: oneOf('POLICY_KIND', u32, [0, 1, 2, 3, 4]),
+  mask: u8,
+  release: bytes('DIGEST_AT_RELEASE', 32),
+  version: u32,
+  securityVersion: u32,
+  label: bytes('LABEL', 32),
   creation: bytes('DIGEST_AT_CREATION', 32),
   salt: bytes('SALT', 32),
   sealed: rest('SEALED', MAX_SEALED),
@@ -66,20 +108,21 @@ export const DATA_BLOB_OVERHEAD = 4 + 1 + 32 + 32 + 32 + TAG;
 
 /**
  * Seals `content` under a key made from `key` and `header.salt`, which must never come back with other content, and
- * authenticates the header.
+ * authenticates the header, and `extra`, which is not stored.
  */
 export function sealBlob<T extends Sealed>(
   codec: Codec<T>,
   key: Uint8Array,
   header: Omit<T, 'sealed'>,
   content: Uint8Array,
+  extra: Uint8Array = NOTHING,
 ): Uint8Array {
   // The codec's value is its header and `sealed`; TypeScript cannot put a generic type together again.
   const build = (sealed: Uint8Array) => encode(codec, { ...header, sealed } as unknown as T);
   const blobKey = deriveKey(key, 'blob', (header as unknown as Sealed).salt);
   try {
     const cipher = createCipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
-    cipher.setAAD(build(new Uint8Array(0)));
+    cipher.setAAD(join(build(NOTHING), extra));
     const body = cipher.update(content);
     cipher.final();
     return build(join(body, cipher.getAuthTag()));
@@ -89,13 +132,13 @@ export function sealBlob<T extends Sealed>(
 }
 
 /** Opens what {@link sealBlob} made. Throws {@link TrustvisorError} with code `sealed-state` where it is damaged or forged. */
-export function openBlob<T extends Sealed>(codec: Codec<T>, key: Uint8Array, blob: T): Uint8Array {
+export function openBlob<T extends Sealed>(codec: Codec<T>, key: Uint8Array, blob: T, extra = NOTHING): Uint8Array {
   const split = blob.sealed.length - TAG;
   if (split < 0) throw forged(codec.name, `expected at least ${TAG} sealed bytes, got ${blob.sealed.length}`);
   const blobKey = deriveKey(key, 'blob', blob.salt);
   try {
     const decipher = createDecipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
-    decipher.setAAD(encode(codec, { ...blob, sealed: new Uint8Array(0) }));
+    decipher.setAAD(join(encode(codec, { ...blob, sealed: NOTHING }), extra));
     decipher.setAuthTag(blob.sealed.subarray(split));
     const content = decipher.update(blob.sealed.subarray(0, split));
     decipher.final();

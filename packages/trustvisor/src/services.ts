@@ -1,17 +1,27 @@
 /** The PAL services on the trusted side of the wall: micro-TPM, sealing, randomness and time. Every engine uses them. */
 import { randomBytes } from 'node:crypto';
 import { PAL_STATUS } from '@casemate/pal-linker';
+import type { ClassicTpm } from './classic.js';
 import { TrustvisorError } from './error.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
-import { equal, sha256 } from './platform-tpm.js';
-import { DATA_MAGIC, DataBlob, deriveKey, openBlob, parseBlob, sealBlob } from './seal.js';
+import { type NvAccess, performNv } from './nv-area.js';
+import type { PalQuote } from './options.js';
+import type { RsaKeys } from './rsa-key.js';
+import { isMask, type Sealer, seal, sealData, unseal, unsealData } from './sealing.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 
 /** What the services of one PAL work with. */
 export interface ServiceContext {
-  readonly micro: MicroTpm;
-  /** Key from which the keys of sealed data are derived. */
-  readonly sealRoot: Uint8Array;
+  readonly sealer: Sealer;
+  /** Signs quotes of the micro-TPM, by the key that `identity` is the public part of. */
+  readonly quote: (nonce: Uint8Array, mask: number) => Promise<PalQuote>;
+  /** TPMT_PUBLIC. */
+  readonly identity: Uint8Array;
+  /** TrustVisor's own structures. */
+  readonly classic: ClassicTpm;
+  readonly rsaKeys: RsaKeys;
+  /** The PAL's counter; absent where there is no TPM. */
+  readonly nv: NvAccess | undefined;
   /** Names the start of the clock. */
   readonly epoch: Uint8Array;
   /** `performance.now()` at the start of the clock. */
@@ -44,8 +54,9 @@ export async function performService(
 }
 
 async function perform(call: ServiceCall, context: ServiceContext, run: RunContext): Promise<ServiceReply> {
-  const { micro } = context;
-  const [first = EMPTY, second = EMPTY] = call.inputs;
+  const { sealer } = context;
+  const { micro } = sealer;
+  const [first = EMPTY, second = EMPTY, third = EMPTY] = call.inputs;
   const [value = 0] = call.values;
   switch (call.name) {
     case 'utpm_pcr_read':
@@ -53,19 +64,23 @@ async function perform(call: ServiceCall, context: ServiceContext, run: RunConte
     case 'utpm_pcr_extend':
       return extend(micro, value, first);
     case 'utpm_seal':
-      return seal(context, run, first, second);
+      return seal(sealer, run.random, first, second);
     case 'utpm_unseal':
-      return unseal(context, first);
+      return unseal(sealer, first);
+    case 'seal_data':
+      return sealData(sealer, run.random, { policy: first, data: second, extra: third });
+    case 'unseal_data':
+      return unsealData(sealer, { blob: first, extra: second });
     case 'utpm_quote':
-      return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : quote(micro, first, value);
+      return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : quote(context, first, value);
     case 'utpm_rand':
       return success(run.random(value));
     case 'utpm_id_getpub':
-      return success(micro.identity);
+      return success(context.identity);
     case 'time_elapsed':
       return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : success(context.epoch, elapsed(context.started));
     default:
-      return statusOnly(PAL_STATUS.UNAVAILABLE);
+      return (await performNv(call, context.nv)) ?? classic(call, context, run);
   }
 }
 
@@ -75,52 +90,28 @@ function success(...outputs: readonly Uint8Array[]): ServiceReply {
   return { status: PAL_STATUS.SUCCESS, outputs };
 }
 
-function isMask(mask: number): boolean {
-  return mask > 0 && mask < 1 << UPCRS;
-}
-
 async function extend(micro: MicroTpm, index: number, digest: Uint8Array): Promise<ServiceReply> {
   if (index >= UPCRS) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
   await micro.pcrExtend(index, digest);
   return success();
 }
 
-async function seal(
-  { micro, sealRoot }: ServiceContext,
-  run: RunContext,
-  data: Uint8Array,
-  policy: Uint8Array,
-): Promise<ServiceReply> {
-  if (![0, 4, 36].includes(policy.length)) return statusOnly(PAL_STATUS.BAD_PARAM);
-  const mask = policy.length === 0 ? 1 : new DataView(policy.buffer, policy.byteOffset).getUint32(0, true);
+async function quote(context: ServiceContext, nonce: Uint8Array, mask: number): Promise<ServiceReply> {
   if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  const release = policy.length === 36 ? policy.slice(4) : await micro.pcrDigest(mask);
-  const header = {
-    magic: DATA_MAGIC,
-    mask,
-    release,
-    creation: await micro.pcrDigest(1),
-    salt: run.random(32),
-  } as const;
-  return success(sealBlob(DataBlob, policyKey(sealRoot, mask, release), header, data));
-}
-
-/** The policy is checked before the key that depends on it is made; a forged one would give a key that opens nothing. */
-async function unseal({ micro, sealRoot }: ServiceContext, content: Uint8Array): Promise<ServiceReply> {
-  const blob = parseBlob(DataBlob, content);
-  if (!equal(await micro.pcrDigest(blob.mask), blob.release)) return statusOnly(PAL_STATUS.REFUSED);
-  const data = openBlob(DataBlob, policyKey(sealRoot, blob.mask, blob.release), blob);
-  return success(data, blob.creation);
-}
-
-function policyKey(sealRoot: Uint8Array, mask: number, release: Uint8Array): Uint8Array {
-  return deriveKey(sealRoot, 'sealed data', sha256(Uint8Array.of(mask), release));
-}
-
-async function quote(micro: MicroTpm, nonce: Uint8Array, mask: number): Promise<ServiceReply> {
-  if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  const { quoted, signature } = await micro.quote(nonce, mask);
+  const { quoted, signature } = await context.quote(nonce, mask);
   return success(quoted, signature);
+}
+
+/** What is answered beside the PAL elsewhere has no answer here. The key may be another one next time, so a protected PAL has none. */
+function classic(call: ServiceCall, context: ServiceContext, run: RunContext): Promise<ServiceReply> | ServiceReply {
+  if (!call.name.startsWith('tv_')) return statusOnly(PAL_STATUS.UNAVAILABLE);
+  const { sealer, rsaKeys } = context;
+  return context.classic.perform(call, {
+    sealRoot: sealer.sealRoot,
+    self: () => sealer.micro.pcrDigest(1),
+    random: run.random,
+    key: run.deterministic ? undefined : () => rsaKeys.get('classic'),
+  });
 }
 
 function elapsed(started: number): Uint8Array {

@@ -1,6 +1,7 @@
 /** The application's side: opening an isolate, registering PALs in it, and calling them. */
 import type { Duplex } from 'node:stream';
 import type { PalParameter } from '@casemate/pal-linker';
+import { identityEvent, type PalCertificate, type PalCertificateClaims } from './certificate.js';
 import { Channel, type Outgoing } from './channel.js';
 import { TrustvisorError } from './error.js';
 import { type IsolateProcess, startIsolate } from './isolate-process.js';
@@ -11,9 +12,20 @@ import type {
   InvokeWithResult,
   LastRequest,
   PalQuote,
+  RegisterOptions,
   TrustvisorOptions,
 } from './options.js';
-import { type Body, ENGINE, MAX_DATA, MESSAGE, type Message, OPEN_FLAGS, PROTOCOL_VERSION } from './protocol.js';
+import {
+  type Body,
+  ENGINE,
+  MAX_DATA,
+  MESSAGE,
+  type Message,
+  NO_PCR,
+  OPEN_FLAGS,
+  PROTOCOL_VERSION,
+  REGISTER_FLAGS,
+} from './protocol.js';
 import { openArenaFile, type SharedMemory, SharedPool } from './shared-memory.js';
 import { assertBlobName } from './store.js';
 
@@ -25,8 +37,15 @@ export interface Pal extends AsyncDisposable {
   readonly version: string;
   /** SHA-256 of its image. */
   readonly measurement: Uint8Array;
-  /** TPMT_PUBLIC of the key that signs its quotes: P-256, restricted, its own, the same at every registration on this TPM. */
+  /**
+   * TPMT_PUBLIC of the key that signs its quotes: restricted, the same at every registration on this TPM, and its own unless it was
+   * registered with `sharedIdentity`.
+   */
   readonly identity: Uint8Array;
+  /** What the TrustVisor key says of `identity`: whose it is. */
+  readonly certificate: PalCertificate;
+  /** Who signed its image (SHA-256 of SubjectPublicKeyInfo), and its security version; `undefined` where nobody did. */
+  readonly signed: PalCertificateClaims['signed'];
   /** For a replay-protected PAL: the last request in its history before this registration. */
   readonly lastRequest: LastRequest | undefined;
   /**
@@ -63,6 +82,13 @@ export interface Trustvisor extends AsyncDisposable {
   readonly engine: 'wasm' | 'kvm';
   /** Whether the master secret is gone at the end: nothing sealed outlives this Trustvisor. */
   readonly ephemeral: boolean;
+  /** TPMT_PUBLIC of the TrustVisor key, which certifies the PALs' identity keys: P-256, restricted, the same as long as the master secret. */
+  readonly identity: Uint8Array;
+  /**
+   * The event that was extended into `identityPcr` (EV_EVENT_TAG, digests over all of its bytes): for the platform's event log. A
+   * verifier takes the key from it by `parseIdentityEvent`. `undefined` without `identityPcr`.
+   */
+  readonly identityEvent: { readonly pcr: number; readonly event: Uint8Array } | undefined;
   /** The isolate's process, where it was started here. */
   readonly pid: number | undefined;
   /**
@@ -71,13 +97,12 @@ export interface Trustvisor extends AsyncDisposable {
    */
   readonly isHidden: boolean;
   /**
-   * Registers an image: measures it into uPCR 0 of a new micro-TPM and gets it ready to run. `timeLimit` (milliseconds,
-   * 30,000 unless given) bounds the loading, and the carrying out of a request that a crash cut off.
+   * Registers an image: verifies its signature if it has one, measures it into uPCR 0 of a new micro-TPM and gets it ready to run.
    *
-   * Throws {@link TrustvisorError} with code `refused` where it does not load, `memory` where it asks for too much, and
+   * Throws {@link TrustvisorError} with code `refused` where it does not load or is not signed as it must be, `memory` where it asks for too much, and
    * for a replay-protected one `replay` or `sealed-state` where its state is not the latest, or not authentic.
    */
-  register(image: Uint8Array, options?: { readonly timeLimit?: number }): Promise<Pal>;
+  register(image: Uint8Array, options?: RegisterOptions): Promise<Pal>;
   /**
    * Allocates memory that can be lent to PALs: `size` bytes, zeroed, on pages of their own; at most 256 MiB in all. Throws
    * {@link TrustvisorError} with code `input` or `memory`.
@@ -130,6 +155,7 @@ function openRequest(options: TrustvisorOptions): Outgoing {
         (insecureAllowAnyPlatformState ? OPEN_FLAGS.allowAnyPlatformState : 0),
       engine: ENGINE[options.engine ?? 'wasm'],
       pcrs,
+      identityPcr: pcrOf(options),
       nvBase,
       memoryLimit,
       ownerAuth: options.ownerAuth ?? new Uint8Array(0),
@@ -138,11 +164,18 @@ function openRequest(options: TrustvisorOptions): Outgoing {
   };
 }
 
+function pcrOf({ identityPcr, tpm }: TrustvisorOptions): number {
+  if (identityPcr === undefined) return NO_PCR;
+  if (Number.isInteger(identityPcr) && identityPcr >= 0 && identityPcr < 24 && tpm) return identityPcr;
+  throw new TrustvisorError('input', `open Trustvisor: expected a TPM and a PCR from 0 to 23, got PCR ${identityPcr}`);
+}
+
 class Client implements Trustvisor {
   readonly engine: 'wasm' | 'kvm';
   readonly pid: number | undefined;
   readonly isHidden: boolean;
   ephemeral = false;
+  identity: Uint8Array = new Uint8Array(0);
   readonly #options: TrustvisorOptions;
   readonly #isolate: IsolateProcess | undefined;
   readonly #channel: Channel;
@@ -173,11 +206,16 @@ class Client implements Trustvisor {
   async open(request: Outgoing): Promise<void> {
     const opened = await this.#ask(request, MESSAGE.OPENED);
     this.ephemeral = opened.body.ephemeral === 1;
+    this.identity = opened.body.identity;
   }
 
-  async register(image: Uint8Array, options: { readonly timeLimit?: number } = {}): Promise<Pal> {
-    const timeLimit = wholeNumber('timeLimit', options.timeLimit ?? DEFAULT_LOAD_TIME);
-    const { body } = await this.#ask({ type: MESSAGE.REGISTER, body: { image, timeLimit } }, MESSAGE.REGISTERED);
+  get identityEvent(): Trustvisor['identityEvent'] {
+    const { identityPcr } = this.#options;
+    return identityPcr === undefined ? undefined : { pcr: identityPcr, event: identityEvent(this.identity) };
+  }
+
+  async register(image: Uint8Array, options: RegisterOptions = {}): Promise<Pal> {
+    const { body } = await this.#ask(registerRequest(image, options), MESSAGE.REGISTERED);
     this.#names.set(body.pal, { name: body.name, version: body.version });
     return this.#palOf(body);
   }
@@ -216,7 +254,8 @@ class Client implements Trustvisor {
   }
 
   #palOf(body: Body<33>): Pal {
-    const { pal, name, version, measurement, identity } = body;
+    const { pal, name, version, measurement, identity, certificate } = body;
+    const [signed] = body.signed;
     const parameters = body.isMarshalled === 1 ? body.parameters : undefined;
     const [last] = body.last;
     const unregister = () => this.#unregister(pal);
@@ -225,6 +264,8 @@ class Client implements Trustvisor {
       version,
       measurement,
       identity,
+      certificate,
+      signed,
       lastRequest: last && lastRequestOf(last),
       parameters,
       invoke: async (command, input, options) => {
@@ -332,6 +373,22 @@ class Client implements Trustvisor {
         throw new TrustvisorError('protocol', `answer message: type ${message.type} does not go this way`);
     }
   }
+}
+
+function registerRequest(image: Uint8Array, options: RegisterOptions): Outgoing {
+  const { identityKey = 'ecc-p256', sharedIdentity = false, signers } = options;
+  const timeLimit = wholeNumber('timeLimit', options.timeLimit ?? DEFAULT_LOAD_TIME);
+  if (identityKey !== 'ecc-p256' && identityKey !== 'rsa-2048') {
+    throw new TrustvisorError('input', `register PAL: expected ecc-p256 or rsa-2048, got ${identityKey}`);
+  }
+  if (signers?.some((signer) => signer.length !== 32) || (signers?.length ?? 0) > 64) {
+    throw new TrustvisorError('input', 'register PAL: expected at most 64 signers of 32 bytes each');
+  }
+  const flags =
+    (identityKey === 'rsa-2048' ? REGISTER_FLAGS.rsaIdentity : 0) |
+    (sharedIdentity ? REGISTER_FLAGS.sharedIdentity : 0) |
+    (signers === undefined ? 0 : REGISTER_FLAGS.mustBeSigned);
+  return { type: MESSAGE.REGISTER, body: { image, timeLimit, flags, signers: signers ?? [] } };
 }
 
 const NOTHING = { ended: Promise.resolve(''), kill: () => undefined };
