@@ -11,13 +11,12 @@
 #include "printf.h"
 
 struct __pal_file {
-	int number;
 	int failed;
 	size_t used;
 	char text[BUFSIZ];
 };
 
-static struct __pal_file files[3] = {{.number = 0}, {.number = 1}, {.number = 2}};
+static struct __pal_file files[3];
 FILE *const stdin = &files[0];
 FILE *const stdout = &files[1];
 FILE *const stderr = &files[2];
@@ -268,5 +267,5 @@ void clearerr(FILE *file)
 
 int fileno(FILE *file)
 {
-	return file->number;
+	return (int)(file - files);
 }
