@@ -187,6 +187,9 @@ export class KvmPal implements EnginePal {
   #faulted(fault: MonitorFault, timeLimit: number): RunOutcome {
     const kind = FAULT_KINDS[fault.kind] ?? 'machine';
     if (kind === 'time') throw this.#late(timeLimit);
+    const trap = trapOf(kind, fault);
+    if (trap !== undefined)
+      return { kind: 'fault', fault: trap, problem: `it trapped (${describeFault(kind, fault)})` };
     return { kind: 'fault', fault: FAULTS[kind], problem: describeFault(kind, fault) };
   }
 
@@ -241,6 +244,19 @@ function placed(lent: readonly Lent[]): RunRequest['lent'] {
     return { access, at: BigInt(at), length: BigInt(length), content };
   });
 }
+
+/** WebAssembly that was translated marks the traps that no fault of the processor tells apart (native/wasm2c/wasm-rt.c of pal-linker). */
+function trapOf(kind: (typeof FAULT_KINDS)[number], { registers }: MonitorFault): PalFault | undefined {
+  if (kind !== 'illegal' || registers.rax >> 32n !== TRAP_MARK) return undefined;
+  return TRAPS.get(Number(registers.rax & 0xffffffffn));
+}
+
+const TRAP_MARK = 0x7761736dn;
+const TRAPS: ReadonlyMap<number, PalFault> = new Map([
+  [1, 'out-of-bounds'],
+  [4, 'conversion'],
+  [6, 'indirect-call'],
+]);
 
 const FAULTS: Readonly<Record<(typeof FAULT_KINDS)[number], PalFault>> = {
   none: 'other',

@@ -62,6 +62,20 @@ int memcmp(const void *a, const void *b, size_t size)
 	return 0;
 }
 
+/* What gcc calls for the builtin where the processor need not have the instruction; libgcc has a table for it. */
+int __popcountdi2(uint64_t value)
+{
+	value -= value >> 1 & 0x5555555555555555;
+	value = (value & 0x3333333333333333) + (value >> 2 & 0x3333333333333333);
+	value = (value + (value >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return (int)(value * 0x0101010101010101 >> 56);
+}
+
+int __popcountsi2(uint32_t value)
+{
+	return __popcountdi2(value);
+}
+
 #ifdef CASEMATE_TYPE_NUMBERS
 /* Signatures one behind the other: two counts and then types, a byte each. A module that has more of them traps. */
 static unsigned char signatures[65536];

@@ -48,7 +48,7 @@ export async function buildClassicPal(options: BuildClassicOptions): Promise<Bui
 async function linkWithLibrary(
   { name, entry, symbol, heapBytes }: BuildClassicOptions,
   objects: readonly ObjectFile[],
-  library: () => Promise<ObjectFile>,
+  library: () => Promise<readonly ObjectFile[]>,
 ): Promise<ClassicPal> {
   const how = {
     name,
@@ -60,6 +60,6 @@ async function linkWithLibrary(
     return linkClassic({ ...how, objects });
   } catch (error) {
     if (!(error instanceof PalLinkerError) || error.code !== 'undefined-symbol') throw error;
-    return linkClassic({ ...how, objects: [...objects, await library()] });
+    return linkClassic({ ...how, objects: [...objects, ...(await library())] });
   }
 }

@@ -122,7 +122,7 @@ async function linkWithLibrary(job: Job, { objects, library, start }: CollectedO
   } catch (error) {
     if (!(error instanceof PalLinkerError) || !['undefined-symbol', 'constructor'].includes(error.code)) throw error;
     const started = job.start === undefined ? await start() : undefined;
-    const more = [...objects, ...(started ? [started.object] : []), await library()];
+    const more = [...objects, ...(started ? [started.object] : []), ...(await library())];
     job.onStep?.('link');
     return linkObjects(job, more, started);
   }

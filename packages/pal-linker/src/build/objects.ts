@@ -1,11 +1,13 @@
 /** The objects that a PAL is linked from: its sources compiled, those that are given, and what it needs of the C library. */
+import { existsSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import type { ObjectFile } from '../elf/symbols.js';
 import { archiveOf } from './archive.js';
 import { type CInput, type CompiledObjects, type CTarget, compileC } from './c.js';
 import { findLibrary, type PalLibrary, type StartCode } from './sdk.js';
 import { readSource, type SourcePlan } from './sources.js';
+import { run } from './tools.js';
 
 /** How C, C++ and assembler are compiled. */
 export interface ObjectOptions {
@@ -50,8 +52,8 @@ export interface CompiledStart {
 
 /** Objects, and more on demand. */
 export interface CollectedObjects extends CompiledObjects {
-  /** Compiles the C library into an archive. */
-  readonly library: () => Promise<ObjectFile>;
+  /** Compiles the C library into an archive; with it comes that of the compiler. */
+  readonly library: () => Promise<readonly ObjectFile[]>;
   /** Compiles its start code, where it has some. */
   readonly start: () => Promise<CompiledStart | undefined>;
 }
@@ -95,7 +97,19 @@ async function compileLibrary(job: ObjectJob, { sources, options }: PalLibrary, 
   const temporary = await mkdtemp(join(job.temporary, 'library-'));
   const how = { temporary, options, defines: [], optimize: '2', onSource: undefined };
   const { objects } = await compileC({ ...input, ...how, sources });
-  return archiveOf('library.a', objects);
+  return [archiveOf('library.a', objects), ...(await compilerLibrary(input))];
+}
+
+/** What compilers call for arithmetic that the processor has no instruction for. */
+async function compilerLibrary({
+  compiler,
+  target,
+  baseDirectory,
+}: Omit<CInput, 'sources'>): Promise<readonly ObjectFile[]> {
+  if (target === 'wasm32') return [];
+  const { stdout } = await run(compiler, ['-print-libgcc-file-name'], { cwd: baseDirectory });
+  const path = stdout.trim();
+  return existsSync(path) ? [{ name: basename(path), content: await readSource(path) }] : [];
 }
 
 async function compileStart(job: ObjectJob, { start, options }: PalLibrary, input: Omit<CInput, 'sources'>) {

@@ -90,7 +90,7 @@ function findWasm2c(project: string): readonly string[] {
 /** wasm2c has one trap for quotients and conversions that do not fit; WebAssembly's engines tell them apart. */
 async function splitTraps(path: string): Promise<void> {
   const text = await readFile(path, 'utf8');
-  const split = text.replace(/#define TRUNC_[SU]\(.*(?:\\\n.*)*/g, (macro) =>
+  const split = text.replace(/#define TRUNC_[SU]\((?:.*\\\n)*.*/g, (macro) =>
     macro.replaceAll('TRAP(INT_OVERFLOW)', 'TRAP(INVALID_CONVERSION)'),
   );
   await writeFile(path, split);
