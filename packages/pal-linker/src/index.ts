@@ -30,7 +30,6 @@ export {
   type PalServiceName,
   type PalStatus,
 } from './services.js';
-export type { PalSignatureBlock } from './signature-block.js';
 export {
   type PalSignature,
   type PalSignatureCheck,
@@ -43,3 +42,4 @@ export {
   unsignedPal,
   verifyPalSignature,
 } from './signature.js';
+export type { PalSignatureBlock } from './signature-block.js';

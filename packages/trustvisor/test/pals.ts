@@ -38,11 +38,16 @@ const PRELUDE = `
     (i32.store (call $out_length) (local.get $length)) (i32.store (global.get $rv) (local.get $code)))`;
 
 /** A PAL whose commands are functions `(func $c0)`, `(func $c1)` … of `commands`. */
-export function palOf(commands: readonly string[], options: Partial<LinkPalOptions> = {}, more = ''): Uint8Array {
+export function palOf(
+  commands: readonly string[],
+  options: Partial<LinkPalOptions> = {},
+  more = '',
+  imports = '',
+): Uint8Array {
   const functions = commands.map((body, i) => `(func $c${i} (local $a i32) (local $b i32) ${body})`).join('\n');
   const arms = commands.map((_, i) => `(if (i32.eq (local.get 0) (i32.const ${i})) (then (call $c${i}) (return)))`);
   return link(
-    `(module ${PRELUDE} ${more} ${functions}
+    `(module ${imports} ${PRELUDE} ${more} ${functions}
       (func (export "pal") (param i32 i32 i32 i32)
         (global.set $base_in (local.get 1)) (global.set $base_out (local.get 2)) (global.set $rv (local.get 3))
         ${arms.join('\n')} (call $end (i32.const 0) (i32.const 0xffff))))`,
