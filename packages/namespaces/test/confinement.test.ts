@@ -7,6 +7,7 @@ import {
   type LandlockRight,
   planSandbox,
   printPlan,
+  probe,
   type RlimitName,
   readCaller,
   type SandboxSpec,
@@ -14,12 +15,13 @@ import {
 } from '../src/index.js';
 import { calls, makeCallsRoot } from './calls.js';
 import { cleanUp, hasPrograms, obstacle, releaseLauncher, sanitizedLauncher } from './fixtures.js';
-import { itNeeds } from './requirement.js';
+import { itKernel, itNeeds } from './requirement.js';
 
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
 const hindrance = (await obstacle()) ?? (hasPrograms ? undefined : 'gcc is not installed');
 const image = hindrance ? '' : makeCallsRoot();
 const isRoot = process.geteuid?.() === 0;
+const landlockAbi = hindrance ? 0 : (await probe()).landlock.abi;
 const launchers = [
   ['the released launcher', process.env.CASEMATE_LAUNCHER],
   ['the launcher under AddressSanitizer and UBSan', sanitizedLauncher()],
@@ -224,6 +226,23 @@ describe.each(launchers)('%s', (_, launcher) => {
 
   describe('Landlock', () => {
     const program = { path: '/calls', allow: ['execute', 'read-file'] } as const;
+    const itAbi = (version: number, declare = itRuns) =>
+      itKernel(landlockAbi >= version, `it needs ABI ${version} of Landlock`, declare);
+    const itLacks = itKernel(landlockAbi > 0 && landlockAbi < 6, 'the kernel has every right of Landlock', itRuns);
+
+    itLacks(
+      'starts nothing if the kernel lacks a right that is required, and goes without one that is not',
+      async () => {
+        const lacking = startSandbox({ root, landlock: { required: ['signal'] }, command: ['/calls', 'raw', '110'] });
+        await expect(lacking).rejects.toMatchObject({
+          operation: { name: 'landlock' },
+          errno: 'EOPNOTSUPP',
+          remedy: expect.stringMatching(/newer one/),
+        });
+        const landlock = { required: ['execute'], ifSupported: ['signal'], paths: [program] } as const;
+        expect((await calls({ root, landlock }, 'raw', '110')).stdout).toBe('0\n');
+      },
+    );
 
     itRuns('refuses files that no rule allows, and allows those that one does', async () => {
       writeFileSync(`${image}/data/file`, 'content\n');
@@ -266,7 +285,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect((await calls({ root, landlock: optional }, 'raw', '110')).stdout).toBe('0\n');
     });
 
-    itRuns('refuses to truncate, to move between directories, and ioctl on devices', async () => {
+    itAbi(5)('refuses to truncate, to move between directories, and ioctl on devices', async () => {
       const writable = {
         root: { type: 'overlay', lower: [image], changes: { type: 'memory' } },
       } as const;
@@ -282,7 +301,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect((await calls(under('ioctl-dev'), 'ioctl', '/dev/zero')).stdout).toBe('-13\n');
     });
 
-    itRuns('refuses TCP ports that no rule allows', async () => {
+    itAbi(4)('refuses TCP ports that no rule allows', async () => {
       const landlock = {
         required: LANDLOCK_RIGHTS.network,
         ports: [
@@ -297,7 +316,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect((await calls({ root, landlock }, 'connect', '9091')).stdout).toBe('-13\n');
     });
 
-    itRoot('keeps connections to abstract sockets and signals within the sandbox', async () => {
+    itAbi(6, itRoot)('keeps connections to abstract sockets and signals within the sandbox', async () => {
       const name = `casemate-${process.pid}`;
       const server = createServer((socket) => socket.destroy()).listen(`\0${name}`);
       const shared = { root, namespaces: { net: false, user: false, pid: false }, systemMounts: false } as const;

@@ -24,7 +24,7 @@ import {
   script,
   workspace,
 } from './fixtures.js';
-import { itNeeds } from './requirement.js';
+import { itKernel, itNeeds } from './requirement.js';
 
 const isRoot = process.geteuid?.() === 0;
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
@@ -78,7 +78,7 @@ async function mountOf(mount: MountSpec, root: RootSpec = memory) {
 describe.each(launchers)('%s', (_, launcher) => {
   const itRuns = itNeeds(!hindrance && launcher !== undefined, hindrance ?? 'the compiler has no sanitizers');
   const itRoot = itNeeds(!hindrance && launcher !== undefined && isRoot, hindrance ?? 'it needs root');
-  const itShows = isLinux(6, 3) ? itRoot : itNeeds(false, 'it needs Linux 6.3, whose tmpfs can be id-mapped');
+  const itShows = itKernel(isLinux(6, 3), 'it needs Linux 6.3, whose tmpfs can be id-mapped', itRoot);
 
   beforeAll(() => {
     process.env.CASEMATE_LAUNCHER = launcher;

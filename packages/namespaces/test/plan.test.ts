@@ -2,9 +2,11 @@ import { encode, WireError } from '@casemate/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseSubordinate } from '../src/caller.js';
+import { errnoName } from '../src/errno.js';
 import { type Caller, NamespaceError, type Operation, planSandbox, printPlan, type SandboxSpec } from '../src/index.js';
-import { PlanBytes } from '../src/operations.js';
+import { PlanBytes, planPieces } from '../src/operations.js';
 import { decodePlan, EventReader, encodePlan } from '../src/protocol.js';
+import { remedyFor } from '../src/remedies.js';
 
 const root: Caller = { uid: 0, gid: 0, allIds: true, shiftedBase: 0x1000_0000 };
 const user: Caller = { uid: 1000, gid: 100, allIds: true, shiftedBase: 0x1000_0000 };
@@ -32,6 +34,23 @@ function find<K extends Operation['op']>(spec: SandboxSpec, caller: Caller, op: 
   if (!found) throw new Error(`no ${op} in the plan`);
   return found as Extract<Operation, { op: K }>;
 }
+
+it('what plans have in common is the same bytes, written for the first time or copied', () => {
+  const spec = { command: ['/bin/true'], root: { type: 'bind', source: '/srv/image' } } as const;
+  const { operations } = planSandbox(spec, root);
+  const whole = Buffer.from(encodePlan(operations));
+  expect(Buffer.concat(planPieces(operations))).toEqual(whole);
+  expect(Buffer.concat(planPieces(planSandbox(spec, root).operations))).toEqual(whole);
+  // What is changed is not what they have in common.
+  const changed = operations.map((o) => (o.op === 'umask' ? { ...o, mask: 0o077 } : o));
+  expect(decodePlan(Buffer.concat(planPieces(changed)))).toContainEqual({ op: 'umask', mask: 0o077 });
+  expect(() => planPieces(Array.from({ length: 4097 }, () => ({ op: 'stage' }) as const))).toThrow(WireError);
+});
+
+it('an error number has the name that the kernel gives it, not a second one of the C library', () => {
+  expect([1, 11, 15, 95, 5000].map(errnoName)).toEqual(['EPERM', 'EAGAIN', 'ENOTBLK', 'EOPNOTSUPP', 'errno 5000']);
+  expect(remedyFor('landlock', errnoName(95))).toMatch(/newer one/);
+});
 
 describe('a plan', () => {
   it('for an ordinary user maps the one id, gives up setgroups and drops everything before it executes', () => {
