@@ -191,8 +191,8 @@ function services(kind: Kind, place: () => string): void {
 
   it('quotes its uPCRs with an RSA key that OpenSSL verifies', async () => {
     const nonce = new Uint8Array(randomBytes(20));
-    const [key, keySize, needed] = await invoke('ID_GETPUB');
-    expect(needed).toBe(keySize);
+    const [key, needed] = await invoke('ID_GETPUB');
+    expect(bytes(key)).toHaveLength(Number(needed));
     const publicKey = createPublicKey({ key: Buffer.from(bytes(key)), format: 'der', type: 'pkcs1' });
     const [signature, composite, signatureSize, compositeSize] = await invoke('QUOTE', [
       nonce,

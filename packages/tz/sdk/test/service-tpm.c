@@ -12,9 +12,6 @@ __attribute__((constructor)) static void start(void)
 	started++;
 }
 
-/* The room is what the sealed data may need at most. */
-enum { OVERHEAD = 100 };
-
 static tz_return_t seal(tzi_encode_buffer_t *in, tzi_encode_buffer_t *out)
 {
 	TPM_PCR_INFO *info;
@@ -25,10 +22,14 @@ static tz_return_t seal(tzi_encode_buffer_t *in, tzi_encode_buffer_t *out)
 		return error;
 	if (info && info_length != sizeof *info)
 		return TZ_ERROR_ENCODE_FORMAT;
-	size_t blob_length = length + OVERHEAD;
+	const bool has_pcrs = info && info->pcrSelection.sizeOfSelect == 1 && info->pcrSelection.pcrSelect[0] != 0;
+	size_t blob_length = utpm_seal_output_size(length, has_pcrs), too_little = blob_length - 1;
 	if ((error = TZIEncodeBufF(out, "%" TZI_EARRSPC, &blob, (uint32_t)blob_length)))
 		return error;
-	if (svc_utpm_seal(info, data, length, blob, &blob_length))
+	/* Not a byte less: then nothing is written but how many it takes. */
+	if (!svc_utpm_seal(info, data, length, blob, &too_little) || too_little != blob_length || blob[0] != 0)
+		return TZ_ERROR_SHORT_BUFFER;
+	if (svc_utpm_seal(info, data, length, blob, &blob_length) || blob_length != too_little)
 		return TZ_ERROR_GENERIC;
 	return TZIEncodeBufF(out, "%" TZI_EU32, (uint32_t)blob_length);
 }

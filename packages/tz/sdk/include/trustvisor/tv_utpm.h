@@ -101,16 +101,13 @@ static inline bool utpm_pcr_is_selected(TPM_PCR_SELECTION *tpmsel, uint32_t i)
 	return tpmsel && i < TPM_PCR_NUM && i / 8 < tpmsel->sizeOfSelect && (tpmsel->pcrSelect[i / 8] >> i % 8 & 1) != 0;
 }
 
-#ifndef ALIGN_UP
-#define ALIGN_UP(n, boundary) (((n) + ((boundary)-1)) & (~((boundary)-1)))
-#endif
+/* What sealing adds: the blob's own head and authentication code (not TrustVisor's sizes), and the TPM_PCR_INFO. */
+#define UTPM_SEAL_OVERHEAD 53
 
-/* Bytes of what svc_utpm_seal makes of inlen bytes: SEAL_SIZE_NOTE */
+/* Bytes of what svc_utpm_seal makes of inlen bytes. */
 static inline unsigned int utpm_seal_output_size(unsigned int inlen, bool usingPcrs)
 {
-	const unsigned int header = usingPcrs ? sizeof(TPM_PCR_INFO) : sizeof(uint16_t);
-	const unsigned int plain = TPM_AES_KEY_LEN_BYTES + header + (unsigned int)sizeof(uint32_t) + inlen;
-	return ALIGN_UP(plain, TPM_AES_KEY_LEN_BYTES) + TPM_HASH_SIZE;
+	return inlen + UTPM_SEAL_OVERHEAD + (usingPcrs ? (unsigned int)sizeof(TPM_PCR_INFO) : 0);
 }
 
 #ifdef __cplusplus

@@ -11,12 +11,13 @@
 
 enum { NV_SIZE = 32, REFERENCES = 16, SHORT_BUFFER = 5, REFUSED = 6 };
 
-/* In front of what is "sealed". */
-struct blob {
-	char warning[16];
+/* In front of what is "sealed"; as long as a real head, with the info or without. */
+struct head {
+	char warning[UTPM_SEAL_OVERHEAD - 1];
+	uint8_t has_info;
 	TPM_PCR_INFO info;
 };
-static const char WARNING[16] = "NOT ENCRYPTED: \n";
+static const struct head EMPTY = {"This is not encrypted, and anybody may change it.", 0, {{0, {0}}, {{0}}, {{0}}}};
 
 static TPM_DIGEST pcrs[TPM_PCR_NUM];
 static uint8_t nv[NV_SIZE];
@@ -112,42 +113,45 @@ static bool fits(size_t *length, size_t size)
 
 int svc_utpm_seal(TPM_PCR_INFO *pcrInfo, void *in, size_t in_len, void *out, size_t *out_len)
 {
-	struct blob blob = {.info = {{0}, {{0}}, {{0}}}};
+	struct head head = EMPTY;
 	uint8_t values[sizeof(TPM_PCR_SELECTION) + 4 + sizeof pcrs];
-	if (in_len > SIZE_MAX - sizeof blob)
+	head.has_info = pcrInfo && is_selecting(&pcrInfo->pcrSelection);
+	if (in_len > UINT32_MAX - sizeof head)
 		return UTPM_ERR_BAD_PARAM;
-	if (!fits(out_len, in_len + sizeof blob))
+	const size_t size = utpm_seal_output_size((unsigned int)in_len, head.has_info);
+	if (!fits(out_len, size))
 		return SHORT_BUFFER;
-	memcpy(blob.warning, WARNING, sizeof blob.warning);
-	if (pcrInfo && is_selecting(&pcrInfo->pcrSelection)) {
-		blob.info = *pcrInfo;
-		composite(&blob.info.pcrSelection, values, &blob.info.digestAtCreation);
+	if (head.has_info) {
+		head.info = *pcrInfo;
+		composite(&head.info.pcrSelection, values, &head.info.digestAtCreation);
 	}
-	memcpy((uint8_t *)out + sizeof blob, in, in_len);
-	memcpy(out, &blob, sizeof blob);
+	memmove((uint8_t *)out + size - in_len, in, in_len);
+	memcpy(out, &head, size - in_len);
 	return UTPM_SUCCESS;
 }
 
 int svc_utpm_unseal(void *in, size_t in_len, void *out, size_t *out_len, void *digestAtCreation)
 {
-	struct blob blob;
+	struct head head = EMPTY;
 	uint8_t values[sizeof(TPM_PCR_SELECTION) + 4 + sizeof pcrs];
 	TPM_COMPOSITE_HASH now;
-	if (in_len < sizeof blob)
+	if (in_len < UTPM_SEAL_OVERHEAD)
 		return REFUSED;
-	memcpy(&blob, in, sizeof blob);
-	if (memcmp(blob.warning, WARNING, sizeof blob.warning) != 0)
+	memcpy(&head, in, UTPM_SEAL_OVERHEAD);
+	const size_t size = utpm_seal_output_size(0, head.has_info != 0);
+	if (memcmp(head.warning, EMPTY.warning, sizeof head.warning) != 0 || in_len < size)
 		return REFUSED;
-	if (is_selecting(&blob.info.pcrSelection)) {
-		composite(&blob.info.pcrSelection, values, &now);
-		if (memcmp(&now, &blob.info.digestAtRelease, sizeof now) != 0)
+	memcpy(&head, in, size);
+	if (head.has_info) {
+		composite(&head.info.pcrSelection, values, &now);
+		if (memcmp(&now, &head.info.digestAtRelease, sizeof now) != 0)
 			return REFUSED;
 	}
-	if (!fits(out_len, in_len - sizeof blob))
+	if (!fits(out_len, in_len - size))
 		return SHORT_BUFFER;
-	memmove(out, (uint8_t *)in + sizeof blob, in_len - sizeof blob);
+	memmove(out, (uint8_t *)in + size, in_len - size);
 	if (digestAtCreation)
-		memcpy(digestAtCreation, &blob.info.digestAtCreation, sizeof blob.info.digestAtCreation);
+		memcpy(digestAtCreation, &head.info.digestAtCreation, sizeof head.info.digestAtCreation);
 	return UTPM_SUCCESS;
 }
 
