@@ -1,10 +1,20 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { linkElfPal, linkPal, type PalLimitOptions } from '@casemate/pal-linker';
-import { main } from 'assemblyscript/asc';
+import { version as ASSEMBLYSCRIPT, main } from 'assemblyscript/asc';
 import {
   type Decoder,
   type Encoder,
@@ -131,18 +141,24 @@ function echo(input: Decoder, output: Encoder): number {
   return input.error ? TZ_RETURN[input.error] : 0;
 }
 
+const root = fileURLToPath(new URL('..', import.meta.url));
+
 /** Compiles and links a PAL below test/assembly. */
 export async function buildPal(
   source: string,
   options: PalLimitOptions & { readonly name?: string; readonly version?: string } = {},
 ): Promise<Uint8Array> {
+  const module = cached(source) ?? keep(source, await compileAssembly(source));
+  return linkPal({ name: 'probe', version: '1', ...options, module });
+}
+
+async function compileAssembly(source: string): Promise<Uint8Array> {
   let module: Uint8Array | undefined;
-  const base = fileURLToPath(new URL('..', import.meta.url));
   const { error, stderr } = await main(
     [
       `test/assembly/${source}`,
       '--baseDir',
-      base,
+      root,
       '--outFile',
       'a.wasm',
       '--runtime',
@@ -158,14 +174,37 @@ export async function buildPal(
     },
   );
   if (error || !module) throw new Error(`compile ${source}: ${stderr.toString()}`);
-  return linkPal({ name: 'probe', version: '1', ...options, module });
+  return module;
+}
+
+/** Compiling takes seconds, and several files of tests want the same: it is kept until one of its sources changes. */
+function cachePath(source: string): string {
+  const digest = createHash('sha256').update(ASSEMBLYSCRIPT);
+  const sdk = readdirSync(join(root, 'assembly')).sort();
+  for (const file of [...sdk.map((name) => `assembly/${name}`), `test/assembly/${source}`]) {
+    digest.update(`${file}\0`).update(readFileSync(join(root, file)));
+  }
+  return join(root, '../../.casemate/tests', `${digest.digest('hex').slice(0, 32)}.wasm`);
+}
+
+function cached(source: string): Uint8Array | undefined {
+  const path = cachePath(source);
+  return existsSync(path) ? new Uint8Array(readFileSync(path)) : undefined;
+}
+
+function keep(source: string, module: Uint8Array): Uint8Array {
+  const path = cachePath(source);
+  mkdirSync(dirname(path), { recursive: true });
+  const written = `${path}.${process.pid}`;
+  writeFileSync(written, module);
+  renameSync(written, path); // so that no other process reads half of it
+  return module;
 }
 
 const C_FLAGS = ['-O2', '-ffreestanding', '-fno-stack-protector', '-fcf-protection=none'];
 
 /** Compiles test/programs/probe.c with the messages of the C SDK, and links it for the engine kvm. */
 export function buildCProbe(): Uint8Array {
-  const root = fileURLToPath(new URL('..', import.meta.url));
   const sources = ['test/programs/probe.c', 'sdk/src/marshal.c'].map((source) => join(root, source));
   const includes = ['sdk/include', '../trustvisor/include'].map((path) => `-I${join(root, path)}`);
   const place = mkdtempSync(join(tmpdir(), 'casemate-tz-'));
