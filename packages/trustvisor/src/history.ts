@@ -1,4 +1,15 @@
-/** Replay protection after Memoir (Parno et al., S&P 2011): a history summary in the TPM, snapshots outside. */
+/**
+ * Replay protection after Memoir (Parno et al., S&P 2011): a history summary in the TPM, snapshots outside.
+ *
+ * With `every-request` the summary is in an NV index, which each request extends. With `checkpoints` (the paper's section on
+ * writing NVRAM rarely) each request extends an index in the TPM's memory, and the NV index, called the journal here, only says
+ * whether such requests may be under way: it is extended when a history is opened, and by the summary when it is closed. Memoir
+ * takes a PCR for the former. An orderly extend index of TPM 2.0 behaves like one (a TPM Reset leaves it unwritten), but is ours
+ * alone: a PCR can be extended by everybody, and there is one for all PALs. After a reset the TPM's memory is gone; then the
+ * journal must end in the closing with exactly the summary of the stored state, or else it is not known what came after, and the
+ * history is refused for good. Nobody can put an old closing there later, for the journal is a chain: whoever opens makes a new
+ * link, and a closing is worth something only as the link after one's own opening.
+ */
 import { randomBytes } from 'node:crypto';
 import { array, bytes, encode, type Infer, oneOf, sizedBytes, struct, u8, u32, u64 } from '@casemate/wire';
 import { TrustvisorError } from './error.js';
@@ -22,10 +33,16 @@ const Last = struct('LAST', {
   output: Data,
 });
 
-/** A PAL's state after `sequence` requests, whose history has this summary. `seed` is the source of its randomness. */
+/**
+ * A PAL's state after `sequence` requests, whose history has this summary. `seed` is the source of its randomness. With checkpoints
+ * `journal` is what the journal held since its last opening, and `tip` the summary of the TPM after the pending request, where a
+ * reset made that another than what follows from the request.
+ */
 const Snapshot = struct('SNAPSHOT', {
   sequence: u64,
   summary: Digest,
+  journal: array('JOURNAL', u8, Digest, { max: 1 }),
+  tip: array('TIP', u8, Digest, { max: 1 }),
   seed: Digest,
   state: sizedBytes('STATE', u32, { max: MAX_DATA + NV_AREA_SIZE }),
   last: array('LASTS', u8, Last, { max: 1 }),
@@ -112,9 +129,9 @@ export class HistoryRegistry {
 
   /**
    * Defines a new index for the PAL at a free slot and extends it by `genesis`; it counts only once
-   * {@link HistoryRegistry.add} was called.
+   * {@link HistoryRegistry.add} was called. With checkpoints there is one in the TPM's memory too.
    */
-  async allocate(measurement: Uint8Array, genesis: Uint8Array): Promise<ExtendIndex> {
+  async allocate(measurement: Uint8Array, genesis: Uint8Array, withVolatile = false): Promise<ExtendIndex> {
     const { platform } = this.#host;
     const taken = new Set(this.#entries.map(({ slot }) => slot));
     for (let slot = SLOTS.firstHistory; slot < SLOTS.firstHistory + SLOTS.histories; slot++) {
@@ -123,6 +140,7 @@ export class HistoryRegistry {
       const state = await platform.extendState(index);
       if (state === 'foreign') continue;
       if (state !== 'absent') await platform.remove(slot);
+      if (withVolatile && !(await this.#defineVolatile(index))) continue;
       await platform.createExtend(index, genesis);
       return index;
     }
@@ -142,6 +160,16 @@ export class HistoryRegistry {
       throw new TrustvisorError('replay', 'write the registry: somebody else wrote it at the same time');
     }
     this.#entries = entries;
+  }
+
+  async #defineVolatile(journal: ExtendIndex): Promise<boolean> {
+    const { platform } = this.#host;
+    const index = volatileOf(journal);
+    const state = await platform.extendState(index);
+    if (state === 'foreign') return false;
+    if (state !== 'absent') await platform.remove(index.slot);
+    await platform.defineExtend(index);
+    return true;
   }
 
   async #load(store: BlobStore): Promise<readonly RegistryEntry[]> {
@@ -170,30 +198,26 @@ export class HistoryRegistry {
   }
 }
 
+/** When the NV index of a history is written: at every request, or only when it is opened and closed. */
+export type ReplayMode = 'every-request' | 'checkpoints';
+
 /**
  * The history of one PAL. A request is accepted in this order: {request} stored, then the TPM's summary extended by it,
  * then the PAL runs, then the new snapshot is stored. A crash at any point leaves either the old snapshot with a summary
  * that knows nothing of the request, or a summary that names exactly the stored request, which is then carried out again.
  */
 export class History {
-  readonly #host: HistoryHost;
-  readonly #registry: HistoryRegistry;
-  readonly #measurement: Uint8Array;
-  readonly #name: string;
-  #index: ExtendIndex;
+  readonly #place: Place & { readonly index: ExtendIndex };
   #snapshot: Snapshot;
   #pending: Request | undefined;
   #uncertain = false;
+  #isClosed = false;
   #rolledForward = false;
 
-  private constructor(open: OpenHistory) {
-    this.#host = open.host;
-    this.#registry = open.registry;
-    this.#measurement = open.measurement;
-    this.#name = open.name;
-    this.#index = open.index;
-    this.#snapshot = open.snapshot;
-    this.#pending = open.pending;
+  private constructor({ snapshot, pending, ...place }: OpenHistory) {
+    this.#place = place;
+    this.#snapshot = snapshot;
+    this.#pending = pending;
   }
 
   /**
@@ -203,11 +227,11 @@ export class History {
   static async open(
     host: HistoryHost,
     registry: HistoryRegistry,
-    pal: { readonly name: string; readonly measurement: Uint8Array },
+    pal: { readonly name: string; readonly measurement: Uint8Array; readonly mode?: ReplayMode },
   ): Promise<History> {
     await registry.open();
     const index = registry.find(pal.measurement);
-    const place = { host, registry, ...pal };
+    const place = { mode: 'every-request' as const, host, registry, ...pal };
     return new History(index === undefined ? await begin(place) : await recover({ ...place, index }));
   }
 
@@ -234,34 +258,38 @@ export class History {
     return { key: this.#snapshot.seed, context: this.#pending ? nextSummary(this.#pending) : this.#snapshot.summary };
   }
 
-  /** After a failure between two steps: finds out from TPM and store how far it came. */
+  /** After a failure between two steps, or a closing: finds out from TPM and store how far it came. */
   async settle(): Promise<void> {
-    if (!this.#uncertain) return;
-    const place = { host: this.#host, registry: this.#registry, measurement: this.#measurement, name: this.#name };
-    const { snapshot, pending } = await recover({ ...place, index: this.#index });
+    if (!this.#uncertain && !this.#isClosed) return;
+    const { snapshot, pending } = await recover(this.#place);
     this.#snapshot = snapshot;
     this.#pending = pending;
     this.#uncertain = false;
+    this.#isClosed = false;
   }
 
   /** Finds out from TPM and store whether another isolate has gone on with the history, and follows it. */
   async refresh(): Promise<void> {
-    const summary = await this.#host.platform.readExtend(this.#index);
-    const known = this.#pending ? nextSummary(this.#pending) : this.#snapshot.summary;
+    const summary = await this.#place.host.platform.readExtend(summaryIndex(this.#place));
+    const known = this.#pending ? tipOf(this.#snapshot, this.#pending) : this.#snapshot.summary;
     if (!equal(summary, known)) this.#uncertain = true;
     await this.settle();
   }
 
   /** Makes the request part of the history. */
   async accept(command: number, input: Uint8Array): Promise<void> {
+    const { host, index, measurement, name } = this.#place;
     const request = { previous: this.#snapshot.summary, command, input };
     this.#uncertain = true;
     // Stored only where the summary is the one it follows, so that an isolate that is behind spoils nothing.
-    const store = () => putBlob(this.#host, this.#measurement, STATE_KIND.REQUEST, encode(Request, request));
-    const { platform } = this.#host;
-    const summary = await platform.extend(this.#index, request.previous, digestOfRequest(request), store);
+    const store = () => putBlob(host, measurement, STATE_KIND.REQUEST, encode(Request, request));
+    const [value] = this.#snapshot.journal;
+    // With checkpoints somebody may have opened or closed the history meanwhile: that shows in the journal.
+    const witness = value && { index, value };
+    const at = summaryIndex(this.#place);
+    const summary = await host.platform.extend(at, request.previous, digestOfRequest(request), store, witness);
     if (summary === undefined || !equal(summary, nextSummary(request))) {
-      throw new TrustvisorError('replay', `call PAL ${this.#name}: its history has gone on elsewhere`);
+      throw new TrustvisorError('replay', `call PAL ${name}: its history has gone on elsewhere`);
     }
     this.#pending = request;
     this.#uncertain = false;
@@ -269,15 +297,34 @@ export class History {
 
   /** Stores the state after the pending request; only then may its result leave the isolate. */
   async commit(outcome: RequestOutcome, rolledForward: boolean): Promise<void> {
+    const { host, measurement, name } = this.#place;
     const request = this.#pending;
-    if (request === undefined) throw new TrustvisorError('replay', `call PAL ${this.#name}: no request is pending`);
+    if (request === undefined) throw new TrustvisorError('replay', `call PAL ${name}: no request is pending`);
     const next = snapshotAfter(this.#snapshot, request, outcome);
     this.#uncertain = true;
-    await putBlob(this.#host, this.#measurement, STATE_KIND.SNAPSHOT, encode(Snapshot, next));
-    await this.#host.store.delete(blobName(this.#measurement, STATE_KIND.REQUEST));
+    await putBlob(host, measurement, STATE_KIND.SNAPSHOT, encode(Snapshot, next));
+    await host.store.delete(blobName(measurement, STATE_KIND.REQUEST));
     this.#snapshot = next;
     this.#pending = undefined;
     this.#rolledForward = rolledForward;
+    this.#uncertain = false;
+  }
+
+  /**
+   * With checkpoints: writes the summary into the journal, so that a reset or a loss of power from here to the next request
+   * costs nothing. Where it cannot, the history stays as it is.
+   */
+  async close(): Promise<void> {
+    const [journal] = this.#snapshot.journal;
+    if (journal === undefined || this.#isClosed || this.#uncertain) return;
+    const { host, index, name } = this.#place;
+    this.#uncertain = true;
+    const tip = this.#pending ? tipOf(this.#snapshot, this.#pending) : this.#snapshot.summary;
+    const closed = await host.platform.extend(index, journal, closing(tip));
+    if (closed === undefined || !equal(closed, sha256(journal, closing(tip)))) {
+      throw new TrustvisorError('replay', `close the history of PAL ${name}: it has gone on elsewhere`);
+    }
+    this.#isClosed = true;
     this.#uncertain = false;
   }
 
@@ -285,7 +332,7 @@ export class History {
   wipe(): void {
     this.#snapshot.seed.fill(0);
     this.#snapshot.state.fill(0);
-    this.#index.auth.fill(0);
+    this.#place.index.auth.fill(0);
   }
 }
 
@@ -294,6 +341,7 @@ interface Place {
   readonly registry: HistoryRegistry;
   readonly name: string;
   readonly measurement: Uint8Array;
+  readonly mode: ReplayMode;
 }
 
 interface OpenHistory extends Place {
@@ -304,21 +352,19 @@ interface OpenHistory extends Place {
 
 /** The first snapshot's seed goes into the summary, so that two beginnings at the same time cannot both go on. */
 async function begin(place: Place): Promise<OpenHistory> {
-  const { host, registry, measurement } = place;
+  const { host, registry, measurement, mode } = place;
   const seed = salt();
   const genesis = sha256(new TextEncoder().encode('casemate history'), seed, measurement);
-  const index = await registry.allocate(measurement, genesis);
-  const snapshot: Snapshot = {
-    sequence: 0n,
-    summary: sha256(ZEROS, genesis),
-    seed,
-    state: new Uint8Array(0),
-    last: [],
-  };
+  const summary = sha256(ZEROS, genesis);
+  const isChecked = mode === 'checkpoints';
+  // With checkpoints it begins as one that has just been closed.
+  const index = await registry.allocate(measurement, isChecked ? closing(summary) : genesis, isChecked);
+  const journal = isChecked ? [ZEROS] : [];
+  const snapshot: Snapshot = { sequence: 0n, summary, journal, tip: [], seed, state: new Uint8Array(0), last: [] };
   await putBlob(host, measurement, STATE_KIND.SNAPSHOT, encode(Snapshot, snapshot));
   await host.store.delete(blobName(measurement, STATE_KIND.REQUEST));
   await registry.add(measurement, index);
-  return { ...place, index, snapshot, pending: undefined };
+  return isChecked ? recover({ ...place, index }) : { ...place, index, snapshot, pending: undefined };
 }
 
 async function recover(place: Place & { readonly index: ExtendIndex }): Promise<OpenHistory> {
@@ -326,14 +372,96 @@ async function recover(place: Place & { readonly index: ExtendIndex }): Promise<
   if ((await host.platform.extendState(index)) !== 'written') {
     throw replay(place, 'the NV index of its history is gone');
   }
-  const summary = await host.platform.readExtend(index);
   const snapshot = await loadSnapshot(place);
-  if (equal(snapshot.summary, summary)) return { ...place, snapshot, pending: undefined };
-  const request = await loadRequest(place);
-  if (request && equal(request.previous, snapshot.summary) && equal(nextSummary(request), summary)) {
-    return { ...place, snapshot, pending: request };
+  const isChecked = snapshot.journal.length === 1;
+  if (isChecked !== (place.mode === 'checkpoints')) {
+    const begun = isChecked ? 'checkpoints' : 'every-request';
+    throw new TrustvisorError('refused', `open the state of PAL ${place.name}: expected the replay mode ${begun}`);
   }
-  throw replay(place, 'its stored state is not the latest');
+  const request = await loadRequest(place);
+  const pending = request && equal(request.previous, snapshot.summary) ? request : undefined;
+  if (isChecked) return reopen(place, snapshot, pending);
+  const summary = await host.platform.readExtend(index);
+  if (equal(snapshot.summary, summary)) return { ...place, snapshot, pending: undefined };
+  if (pending && equal(nextSummary(pending), summary)) return { ...place, snapshot, pending };
+  throw replay(place, NOT_LATEST);
+}
+
+const NOT_LATEST = 'its stored state is not the latest';
+
+/** Opens a history with checkpoints: makes a new link in the journal, and only then looks at what the TPM's memory holds. */
+async function reopen(
+  place: Place & { readonly index: ExtendIndex },
+  snapshot: Snapshot,
+  pending: Request | undefined,
+): Promise<OpenHistory> {
+  const { host, index, measurement } = place;
+  const { platform } = host;
+  const tips = [snapshot.summary, ...(pending ? [nextSummary(pending), tipOf(snapshot, pending)] : [])];
+  const before = await platform.readExtend(index);
+  await beginVolatile(place, { snapshot, tips, journal: before });
+  const opened = await platform.extend(index, before, OPENING);
+  if (opened === undefined || !equal(opened, sha256(before, OPENING))) {
+    throw replay(place, 'somebody else opened its history at the same time');
+  }
+  const summary = await platform.readExtend(volatileOf(index));
+  const tip = tips.find((each) => equal(summary, each) || equal(summary, afterReset(each)));
+  if (tip === undefined) throw replay(place, NOT_LATEST);
+  const isPending = pending !== undefined && !equal(tip, snapshot.summary);
+  const next: Snapshot = isPending
+    ? { ...snapshot, journal: [opened], tip: [summary] }
+    : { ...snapshot, journal: [opened], tip: [], summary };
+  await putBlob(host, measurement, STATE_KIND.SNAPSHOT, encode(Snapshot, next));
+  return { ...place, snapshot: next, pending: isPending ? pending : undefined };
+}
+
+/** After a reset of the TPM its memory begins anew, from the summary with which the journal was closed. */
+async function beginVolatile(
+  place: Place & { readonly index: ExtendIndex },
+  known: { readonly snapshot: Snapshot; readonly tips: readonly Uint8Array[]; readonly journal: Uint8Array },
+): Promise<void> {
+  const index = volatileOf(place.index);
+  const state = await place.host.platform.extendState(index);
+  if (state === 'written') return;
+  if (state !== 'defined') throw replay(place, 'the NV index of its history is gone');
+  const [from = ZEROS] = known.snapshot.journal;
+  const closed = known.tips.find((tip) => equal(known.journal, sha256(from, closing(tip))));
+  if (closed === undefined) {
+    const problem =
+      'its stored state is not the one it was closed with: it is old, or the TPM was reset before it was closed';
+    throw replay(place, problem);
+  }
+  await place.host.platform.beginExtend(index, opensWith(closed));
+}
+
+/** The index that each request extends. */
+function summaryIndex({ mode, index }: Place & { readonly index: ExtendIndex }): ExtendIndex {
+  return mode === 'checkpoints' ? volatileOf(index) : index;
+}
+
+function volatileOf({ slot, auth, tag }: ExtendIndex): ExtendIndex {
+  return { slot: slot - SLOTS.firstHistory + SLOTS.firstVolatile, auth, tag, isVolatile: true };
+}
+
+const OPENING = sha256(new TextEncoder().encode('casemate history: opened'));
+
+/** What is extended into the journal when a history is closed with this summary. */
+function closing(summary: Uint8Array): Uint8Array {
+  return sha256(new TextEncoder().encode('casemate history: closed'), summary);
+}
+
+/** What the TPM's memory is begun with after a reset. */
+function opensWith(summary: Uint8Array): Uint8Array {
+  return sha256(new TextEncoder().encode('casemate history: after a reset'), summary);
+}
+
+function afterReset(summary: Uint8Array): Uint8Array {
+  return sha256(ZEROS, opensWith(summary));
+}
+
+/** What the TPM holds once it knows of the pending request. */
+function tipOf(snapshot: Snapshot, request: Request): Uint8Array {
+  return snapshot.tip[0] ?? nextSummary(request);
 }
 
 async function loadSnapshot(place: Place): Promise<Snapshot> {
@@ -380,7 +508,9 @@ function snapshotAfter(before: Snapshot, request: Request, outcome: RequestOutco
   };
   return {
     sequence: before.sequence + 1n,
-    summary: nextSummary(request),
+    summary: tipOf(before, request),
+    journal: before.journal,
+    tip: [],
     seed: before.seed,
     state: returned?.state ?? before.state,
     last: [last],

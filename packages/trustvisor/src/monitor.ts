@@ -172,6 +172,7 @@ class Monitor {
       signed,
       identityKey: (body.flags & REGISTER_FLAGS.rsaIdentity) === 0 ? 'ecc-p256' : 'rsa-2048',
       sharedIdentity: (body.flags & REGISTER_FLAGS.sharedIdentity) !== 0,
+      checkpointAfter: (body.flags & REGISTER_FLAGS.checkpoints) === 0 ? undefined : limited(body.checkpointAfter),
     } as const;
     const pal = await RegisteredPal.register(source, { ...host, print }, limited(body.timeLimit));
     this.#pals.set(id, pal);

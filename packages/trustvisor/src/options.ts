@@ -26,7 +26,7 @@ export interface TrustvisorOptions {
   readonly pcrs?: readonly number[];
   /** The authorization value of the TPM's owner hierarchy; empty unless given. Used to define NV indexes alone. */
   readonly ownerAuth?: Uint8Array;
-  /** The first of the TPM's NV indexes that Trustvisor uses; 0x0180c000 unless given. The 66 indexes from it on are its own. */
+  /** The first of the TPM's NV indexes that Trustvisor uses; 0x0180c000 unless given. The 130 indexes from it on are its own. */
   readonly nvBase?: number;
   /**
    * The platform PCR (0 to 23, all banks) that the TrustVisor key is extended into, before any PAL runs. Unless given, none is. The
@@ -63,6 +63,17 @@ export interface RegisterOptions {
    * the image need not be signed; a signature that it has must be authentic all the same.
    */
   readonly signers?: readonly Uint8Array[];
+  /**
+   * For a replay-protected PAL, when the TPM's NV memory is written, of which it bears some 100,000 writes. `every-request`, unless
+   * given: with each request, so that nothing is lost whenever the power goes. `checkpoints`: requests go into the TPM's working
+   * memory, and NV memory is written when the history is opened and when it is closed: at `unregister`, at `close`, and when no request
+   * came for a while. The protection is the same, but the price of a power loss or a reset of the TPM between opening and closing is
+   * that the state is refused for good, for nobody knows any more which one was the latest. A program that is killed loses nothing.
+   * The mode is chosen when the history begins and stays.
+   */
+  readonly replay?: 'every-request' | 'checkpoints';
+  /** With `checkpoints`: after how many milliseconds without a request the history is closed until the next one; 1,000 unless given. */
+  readonly checkpointAfter?: number;
 }
 
 /** How one call may run. */

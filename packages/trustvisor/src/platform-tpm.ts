@@ -61,10 +61,12 @@ export interface ExtendIndex {
   readonly auth: Uint8Array;
   /** 32 bytes, public; stands where a policy would, and no policy has this digest. */
   readonly tag: Uint8Array;
+  /** Kept in the TPM's memory (TPMA_NV_ORDERLY): it does not wear out, and a TPM Reset leaves it as if never written (Part 1, 37). */
+  readonly isVolatile?: boolean;
 }
 
-/** The slots: the master secret, the registry of histories, and the histories. */
-export const SLOTS = { master: 0, registry: 1, firstHistory: 2, histories: 64 } as const;
+/** The slots: the master secret, the registry of histories, the histories, and what some of them keep in the TPM's memory. */
+export const SLOTS = { master: 0, registry: 1, firstHistory: 2, histories: 64, firstVolatile: 66 } as const;
 
 const MASTER_SIZE = 32;
 const DIGEST_SIZE = 32;
@@ -138,23 +140,38 @@ export class PlatformTpm {
     });
   }
 
+  /** Defines an extend index. */
+  async defineExtend(index: ExtendIndex): Promise<void> {
+    await this.#step('create a history', (session) => this.#define(session, this.#extendPublic(index), index.auth));
+  }
+
+  /** Extends an index that has not been written to, from 32 zero bytes. */
+  async beginExtend(index: ExtendIndex, data: Uint8Array): Promise<void> {
+    await this.#step('begin a history', (session) =>
+      this.#extend(entity(this.#extendPublic(index), index.auth, session.use({ decrypt: true })), data),
+    );
+  }
+
   /**
    * Where the index holds `from`: calls `ready`, and then index = SHA-256(index || data), in one command that nothing can
    * come between. Gives what the index holds at the end, which is something else where somebody else extended it too, or
-   * `undefined` where it did not hold `from`.
+   * `undefined` where it did not hold `from`. A `witness` is read after that, and must hold what it is said to hold.
    */
   async extend(
     index: ExtendIndex,
     from: Uint8Array,
     data: Uint8Array,
     ready: () => Promise<void> = async () => undefined,
+    witness?: { readonly index: ExtendIndex; readonly value: Uint8Array },
   ): Promise<Uint8Array | undefined> {
     return this.#step('extend a history', async (session) => {
       if (!equal(await this.#readExtend(session, index), from)) return undefined;
       await ready();
       const nvPublic = written(this.#extendPublic(index));
       await this.#extend(entity(nvPublic, index.auth, session.use({ decrypt: true })), data);
-      return this.#readExtend(session, index);
+      const value = await this.#readExtend(session, index);
+      if (witness && !equal(await this.#readExtend(session, witness.index), witness.value)) return undefined;
+      return value;
     });
   }
 
@@ -208,11 +225,12 @@ export class PlatformTpm {
     return sha256(new Uint8Array(DIGEST_SIZE), encode(u32, TPM_CC.PolicyPCR), selection, sha256(...ordered));
   }
 
-  #extendPublic({ slot, tag }: ExtendIndex): TpmsNvPublic {
+  #extendPublic({ slot, tag, isVolatile }: ExtendIndex): TpmsNvPublic {
+    const attributes = TPMA_NV.AUTHWRITE | TPMA_NV.AUTHREAD | TPMA_NV.NO_DA | (TPM_NT.EXTEND << 4);
     return {
       nvIndex: this.#handle(slot),
       nameAlg: TPM_ALG.SHA256,
-      attributes: TPMA_NV.AUTHWRITE | TPMA_NV.AUTHREAD | TPMA_NV.NO_DA | (TPM_NT.EXTEND << 4),
+      attributes: isVolatile ? attributes | TPMA_NV.ORDERLY : attributes,
       authPolicy: tag,
       dataSize: DIGEST_SIZE,
     };

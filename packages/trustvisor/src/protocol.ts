@@ -74,7 +74,7 @@ export const OPEN_FLAGS = { tpm: 1, allowEphemeral: 2, allowAnyPlatformState: 4 
 export const NO_PCR = 255;
 
 /** Bits of `flags` in REGISTER. */
-export const REGISTER_FLAGS = { rsaIdentity: 1, sharedIdentity: 2, mustBeSigned: 4 } as const;
+export const REGISTER_FLAGS = { rsaIdentity: 1, sharedIdentity: 2, mustBeSigned: 4, checkpoints: 8 } as const;
 
 const blobName = text('BLOB_NAME', u8, { max: 128 });
 const blob = sizedBytes('BLOB', u32, { max: MAX_BLOB });
@@ -141,7 +141,8 @@ export const Message = struct('MESSAGE', {
     1: Open,
     2: struct('REGISTER', {
       timeLimit: u32,
-      flags: flags('REGISTER_FLAGS', u8, 7),
+      flags: flags('REGISTER_FLAGS', u8, 15),
+      checkpointAfter: u32,
       signers: array('SIGNERS', u8, bytes('SIGNER', 32), { max: 64 }),
       image: sizedBytes('IMAGE', u32, { max: MAX_IMAGE_BYTES }),
     }),

@@ -52,6 +52,8 @@ export interface PalSource {
   readonly signed: Sealer['signed'];
   readonly identityKey: 'ecc-p256' | 'rsa-2048';
   readonly sharedIdentity: boolean;
+  /** With a number of milliseconds its history has checkpoints. */
+  readonly checkpointAfter: number | undefined;
 }
 
 /** A request to the entry, with its limits. */
@@ -73,6 +75,8 @@ export class RegisteredPal {
   readonly #history: History | undefined;
   readonly #services: ServiceContext;
   readonly #closing = new AbortController();
+  readonly #checkpointAfter: number | undefined;
+  #checkpoint: NodeJS.Timeout | undefined;
   #run: RunContext = FREE_RUN;
   #waiting = 0;
   #queue: Promise<unknown> = Promise.resolve();
@@ -84,6 +88,7 @@ export class RegisteredPal {
     this.#engine = made.engine((call) => this.#serve(call));
     this.#micro = micro;
     this.#history = made.history;
+    this.#checkpointAfter = made.source.checkpointAfter;
     this.#services = {
       sealer: {
         micro,
@@ -106,12 +111,12 @@ export class RegisteredPal {
 
   /** Loads and measures; a request that a crash cut off is carried out first. */
   static async register(source: PalSource, host: PalHost, timeLimit: number): Promise<RegisteredPal> {
-    const { image, measurement } = source;
+    const { image, measurement, checkpointAfter } = source;
     const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
     const engine = (service: (call: ServiceCall) => Promise<ServiceReply>) =>
       openEngine(image, host.engines, { service, print: host.print });
     const { micro, rsaKeys, rsa } = await openIdentity(source, host);
-    const history = isProtected ? await openHistory(image, measurement, host) : undefined;
+    const history = isProtected ? await openHistory(image, measurement, host, checkpointAfter) : undefined;
     const pal = new RegisteredPal({ source, host, engine, micro, rsaKeys, rsa, history });
     try {
       await pal.#engine.load(timeLimit);
@@ -157,7 +162,10 @@ export class RegisteredPal {
   /** Stops what runs, waits for it, and wipes. */
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#checkpoint);
     await this.#queue;
+    // Where the application is gone, so is its TPM: the history is then closed by the next one that opens it.
+    await this.#history?.close().catch(() => undefined);
     await this.#engine.close();
     await this.#micro.close();
     this.#history?.wipe();
@@ -207,7 +215,17 @@ export class RegisteredPal {
     await history.settle();
     await this.#rollForward(call);
     await history.accept(call.command, call.input);
-    return this.#carryOut(history, call, false);
+    const outcome = await this.#carryOut(history, call, false);
+    this.#scheduleCheckpoint(history);
+    return outcome;
+  }
+
+  /** Closes the history when no request came for a while; one that cannot be closed stays open, and is closed at the end. */
+  #scheduleCheckpoint(history: History): void {
+    clearTimeout(this.#checkpoint);
+    if (this.#checkpointAfter === undefined) return;
+    const close = () => void this.#inTurn(() => history.close()).catch(() => undefined);
+    this.#checkpoint = setTimeout(close, this.#checkpointAfter);
   }
 
   async #rollForward(limits: Pick<Call, 'timeLimit' | 'signal'>): Promise<void> {
@@ -280,11 +298,17 @@ const REPEATABLE: ReadonlySet<string> = new Set([
   'privileged',
 ]);
 
-async function openHistory(image: PalImage, measurement: Uint8Array, host: PalHost): Promise<History> {
+async function openHistory(
+  image: PalImage,
+  measurement: Uint8Array,
+  host: PalHost,
+  checkpointAfter: number | undefined,
+): Promise<History> {
   if (host.histories === undefined) {
     const problem = 'expected a platform TPM for its protection against replay, got none';
     throw new TrustvisorError('refused', `register PAL ${image.name}: ${problem}`);
   }
   const { host: historyHost, registry } = host.histories;
-  return History.open(historyHost, registry, { name: image.name, measurement });
+  const mode = checkpointAfter === undefined ? 'every-request' : 'checkpoints';
+  return History.open(historyHost, registry, { name: image.name, measurement, mode });
 }

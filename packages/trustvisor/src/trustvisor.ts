@@ -136,6 +136,7 @@ const DEFAULT_NV_BASE = 0x0180c000;
 const DEFAULT_MEMORY = 256 * 1024 * 1024;
 const DEFAULT_CALL_TIME = 10_000;
 const DEFAULT_LOAD_TIME = 30_000;
+const DEFAULT_CHECKPOINT_TIME = 1_000;
 const ACCEPTS: ReadonlySet<Message['type']> = new Set([16, 17, 18, 19, 20]);
 const CLOSING_PATIENCE = 2_000;
 
@@ -387,8 +388,10 @@ function registerRequest(image: Uint8Array, options: RegisterOptions): Outgoing 
   const flags =
     (identityKey === 'rsa-2048' ? REGISTER_FLAGS.rsaIdentity : 0) |
     (sharedIdentity ? REGISTER_FLAGS.sharedIdentity : 0) |
-    (signers === undefined ? 0 : REGISTER_FLAGS.mustBeSigned);
-  return { type: MESSAGE.REGISTER, body: { image, timeLimit, flags, signers: signers ?? [] } };
+    (signers === undefined ? 0 : REGISTER_FLAGS.mustBeSigned) |
+    (options.replay === 'checkpoints' ? REGISTER_FLAGS.checkpoints : 0);
+  const checkpointAfter = wholeNumber('checkpointAfter', options.checkpointAfter ?? DEFAULT_CHECKPOINT_TIME);
+  return { type: MESSAGE.REGISTER, body: { image, timeLimit, flags, checkpointAfter, signers: signers ?? [] } };
 }
 
 const NOTHING = { ended: Promise.resolve(''), kill: () => undefined };
