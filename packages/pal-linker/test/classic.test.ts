@@ -96,6 +96,23 @@ describe.skipIf(!isReady)(`the classic way${why}`, () => {
     expect(() => linkClassic({ objects: [stack], name: 'b' })).toThrow(/expected a definition of __pal_stack_end/);
   });
 
+  it('refuses thread-local storage, constructors that nobody runs, duplicates, and data as an entry', () => {
+    using place = workplace();
+    const link = (...sources: readonly string[]) => {
+      const objects = sources.map((source, i) => compile(place.path, `${i}.c`, source, [...PAL_CFLAGS, '-fno-pic']));
+      return () => linkClassic({ objects, name: 'a' });
+    };
+    const withConstructor = '__attribute__((constructor)) static void first(void) {} void pal(void) {';
+    expect(link('_Thread_local int t; int pal(void) { return t++; }')).toThrow(matching('thread-local'));
+    expect(link(`${withConstructor}}`)).toThrow(matching('constructor'));
+    const runs = 'for (void (**f)(void) = __init_array_start; f < __init_array_end; f++) (*f)();';
+    expect(
+      link(`extern void (*__init_array_start[])(void), (*__init_array_end[])(void); ${withConstructor} ${runs} }`),
+    ).not.toThrow();
+    expect(link('int x = 1; void pal(void) {}', 'int x = 2;')).toThrow(matching('duplicate-symbol'));
+    expect(link('int pal = 1;')).toThrow(matching('entry'));
+  });
+
   it('refuses names that no section or symbol can have, and two PALs of one name', () => {
     const object = { name: 'a', machine: 'x86-64' } as const;
     for (const name of ['', '1a', 'a b', 'a*', 'a)', 'x'.repeat(65)])
@@ -154,6 +171,10 @@ function palObject(directory: string, name: string, step: number): ObjectFile {
     void pal(unsigned c, void *i, void *o, unsigned *rv) {
       calls++; *at += ${step} * (calls - 1) + c; *rv = strlen(strdup(text)) + count + common + ${step} - 1; }`;
   return compile(directory, `${name}.c`, source, [...PAL_CFLAGS, '-O1', '-fcommon', '-fno-builtin', '-fPIE']);
+}
+
+function matching(code: string): Error {
+  return expect.objectContaining({ name: 'PalLinkerError', code });
 }
 
 function readElf(parameters: readonly string[], cwd: string): { readonly stdout: string; readonly stderr: string } {

@@ -95,7 +95,7 @@ describe.skipIf(!isReady)(`what the linker refuses${why}`, () => {
     expect(errorOf(() => link([objectOf('int pal = 3;')]))).toMatchObject({ code: 'entry', symbol: 'pal' });
     expect(errorOf(() => link([objectOf('int other;')]))).toMatchObject({
       code: 'undefined-symbol',
-      symbol: undefined,
+      symbol: 'pal',
     });
   });
 

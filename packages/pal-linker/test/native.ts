@@ -45,8 +45,15 @@ export function compile(directory: string, name: string, source: string, flags: 
 }
 
 /** Packs objects that lie in `directory` into an archive. */
-export function archive(directory: string, name: string, objects: readonly string[], flags = 'rcs', program = 'ar') {
-  run(program, [flags, name, ...objects], directory);
+export function archive(
+  directory: string,
+  name: string,
+  objects: readonly string[],
+  flags = 'rcs',
+  program = 'ar',
+  options: readonly string[] = [],
+) {
+  run(program, [...options, flags, name, ...objects], directory);
   return { name, content: new Uint8Array(readFileSync(join(directory, name))) };
 }
 

@@ -137,6 +137,17 @@ describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
     expect(map.map(({ object }) => object)).toEqual(['lib.a(wanted.o)', 'some.o', 'lib.a(deeper.o)']);
   });
 
+  it('takes members from archives of the kind that macOS makes', () => {
+    using place = workplace();
+    const flags = [...WASM_CFLAGS, '-O1'];
+    compile(place.path, 'a_long_name_of_a_member.c', 'int wanted(void) { return 6; }', flags, 'clang');
+    const library = archive(place.path, 'lib.a', ['a_long_name_of_a_member.o'], 'rcs', 'llvm-ar', ['--format=bsd']);
+    expect(Buffer.from(library.content).includes('#1/')).toBe(true);
+    const main = objectOf(`int wanted(void); ${ENTRY} { *rv = wanted(); }`);
+    const { map } = linkWasmObjects({ objects: [library, main] });
+    expect(map.map(({ object }) => object)).toEqual(['lib.a(a_long_name_of_a_member.o)', 'some.o']);
+  });
+
   it('traps where the stack overflows, before anything is overwritten', () => {
     const object =
       objectOf(`static int data = 5; static int deep(volatile int *p, int n) { volatile int room[64]; room[0] = n; return n == 0 ? *p : deep(room, n - 1) + room[0]; }

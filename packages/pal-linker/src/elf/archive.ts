@@ -1,4 +1,4 @@
-/** Archives of objects (`.a`), in the form of GNU ar: members, long names and the index of symbols. */
+/** Archives of objects (`.a`), in the form of GNU ar (members, long names, the index of symbols) and in that of BSD. */
 import { PalLinkerError } from '../error.js';
 
 /** An archive; members are read when a symbol of theirs is wanted. */
@@ -45,6 +45,7 @@ export function parseArchive(bytes: Uint8Array, name: string): Archive {
     if (rawName === '//') longNames = content;
     else if (rawName === '/') index = readIndex(content, 4);
     else if (rawName === '/SYM64/') index = readIndex(content, 8);
+    else if (rawName.startsWith('#1/')) addBsdMember(members, rawName, content, at);
     else members.set(at, { name: memberName(rawName, longNames), offset: at, content });
     at += HEADER + content.length + (content.length & 1);
   }
@@ -74,6 +75,14 @@ function memberName(raw: string, longNames: Uint8Array): string {
   const from = Number(raw.slice(1));
   const end = longNames.indexOf(0x0a, from);
   return text(longNames.subarray(from, end < 0 ? longNames.length : end)).replace(/\/$/, '');
+}
+
+/** BSD and macOS put a long name in front of the content; their index, `__.SYMDEF`, is made anew from the members. */
+function addBsdMember(members: Map<number, ArchiveMember>, rawName: string, content: Uint8Array, offset: number): void {
+  const length = Number(rawName.slice(3));
+  if (!Number.isInteger(length)) return;
+  const name = text(content.subarray(0, length)).replace(/\0+$/, '');
+  if (!name.startsWith('__.SYMDEF')) members.set(offset, { name, offset, content: content.subarray(length) });
 }
 
 /** The count and that many offsets, big-endian, then as many names that end in zero bytes. */

@@ -1,5 +1,6 @@
 /** What a PAL needs: the sections that its entry reaches. */
 import { PalLinkerError, type PalLinkerPlace } from '../error.js';
+import { UndefinedNames } from '../undefined-names.js';
 import { SHF, SHN, SHT, STB, STT } from './constants.js';
 import { type ElfSection, eachRelocation } from './object.js';
 import { type Linkage, type LinkageOptions, type LinkedObject, type SharedSymbol, sharedSymbol } from './symbols.js';
@@ -34,7 +35,7 @@ class Marking {
   readonly #waiting: [LinkedObject, ElfSection][] = [];
   readonly #commons = new Set<SharedSymbol>();
   readonly #provided = new Set<string>();
-  readonly #undefined = new Map<string, PalLinkerError>();
+  readonly #undefined = new UndefinedNames();
   /** Sections by their name, for those whose bounds somebody asks for. */
   #named: ReadonlyMap<string, readonly (readonly [LinkedObject, number])[]> | undefined;
   #objectsSeen = 0;
@@ -51,8 +52,7 @@ class Marking {
   }
 
   finish(): Live {
-    const [first, ...others] = this.#undefined.values();
-    if (first) throw withOthers(first, others);
+    this.#undefined.assertNone();
     this.#assertNoConstructors();
     const commons = [...this.#commons].filter(({ common }) => common !== undefined);
     commons.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -101,10 +101,7 @@ class Marking {
     if (definition) this.#mark(definition.from, definition.symbol.section);
     else if (shared.common) this.#commons.add(shared);
     else if (bound !== undefined || this.#isProvided(name)) this.#provide(name, bound);
-    else if (!isWeak && !this.#undefined.has(name)) {
-      const problem = `link PAL: expected a definition of ${name}, got none`;
-      this.#undefined.set(name, new PalLinkerError('undefined-symbol', problem, place));
-    }
+    else if (!isWeak) this.#undefined.add(name, place);
   }
 
   #provide(name: string, bound: string | undefined): void {
@@ -166,15 +163,4 @@ function namedSections(
 
 function isConstructors(type: number, name: string): boolean {
   return type === SHT.INIT_ARRAY || type === SHT.PREINIT_ARRAY || /^\.ctors(?:\.|$)/.test(name);
-}
-
-const MOST_NAMED = 8;
-
-function withOthers(first: PalLinkerError, others: readonly PalLinkerError[]): PalLinkerError {
-  if (others.length === 0) return first;
-  const named = others.slice(0, MOST_NAMED).map(({ symbol, object, section }) => `${symbol} (${object}, ${section})`);
-  const rest = others.length > MOST_NAMED ? ` and ${others.length - MOST_NAMED} more` : '';
-  const { code, message, object, section, symbol, offset } = first;
-  const problem = `${message.slice(0, message.lastIndexOf(' ('))}; nor of ${named.join(', ')}${rest}`;
-  return new PalLinkerError(code, problem, { object, section, symbol, offset });
 }

@@ -2,6 +2,7 @@
 import { PalLinkerError, type PalLinkerPlace } from '../error.js';
 import type { FunctionType } from '../module.js';
 import { PAL_SERVICE_MODULE } from '../services.js';
+import { UndefinedNames } from '../undefined-names.js';
 import { RELOCATION, SEGMENT, SYMBOL_FLAG, SYMBOL_KIND } from './constants.js';
 import type { RelocatedBytes, WasmRelocation, WasmSymbol } from './object.js';
 import {
@@ -89,7 +90,7 @@ class Marking {
   readonly #waiting: [LinkedWasm, RelocatedBytes, string][] = [];
   readonly #services = new Map<string, FunctionType>();
   readonly #made = new Set<string>();
-  readonly #undefined = new Map<string, PalLinkerError>();
+  readonly #undefined = new UndefinedNames();
   readonly #constructors: Target[];
   /** Segments by their name, for those whose bounds somebody asks for. */
   #named: ReadonlyMap<string, readonly Kept[]> | undefined;
@@ -103,8 +104,7 @@ class Marking {
   }
 
   finish(): WasmLive {
-    const [first, ...others] = this.#undefined.values();
-    if (first) throw withOthers(first, others);
+    this.#undefined.assertNone();
     return {
       functions: this.#kept(SYMBOL_KIND.FUNCTION),
       segments: this.#kept(SYMBOL_KIND.DATA),
@@ -245,10 +245,7 @@ class Marking {
     const imported = reference && reference.symbol.kind === SYMBOL_KIND.FUNCTION ? importOf(reference) : undefined;
     if (imported?.module === PAL_SERVICE_MODULE && type) return { kind: 'service', name: imported.field, type };
     if (symbol !== undefined && (symbol.flags & SYMBOL_FLAG.WEAK) !== 0) return { kind: 'absent', type };
-    if (!this.#undefined.has(name)) {
-      const problem = `link PAL: expected a definition of ${name}, got none`;
-      this.#undefined.set(name, new PalLinkerError('undefined-symbol', problem, { ...place, symbol: name }));
-    }
+    this.#undefined.add(name, place);
     return { kind: 'absent', type };
   }
 
@@ -383,15 +380,4 @@ function assertFitting({ type }: WasmRelocation, { kind }: Target, place: PalLin
     `link PAL: expected ${kinds[0]} for relocation type ${type}, got ${kind}`,
     place,
   );
-}
-
-const MOST_NAMED = 8;
-
-function withOthers(first: PalLinkerError, others: readonly PalLinkerError[]): PalLinkerError {
-  if (others.length === 0) return first;
-  const named = others.slice(0, MOST_NAMED).map(({ symbol, object, section }) => `${symbol} (${object}, ${section})`);
-  const rest = others.length > MOST_NAMED ? ` and ${others.length - MOST_NAMED} more` : '';
-  const { code, message, object, section, symbol, offset } = first;
-  const problem = `${message.slice(0, message.lastIndexOf(' ('))}; nor of ${named.join(', ')}${rest}`;
-  return new PalLinkerError(code, problem, { object, section, symbol, offset });
 }
