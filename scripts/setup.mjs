@@ -90,6 +90,16 @@ export const testTools = [
     found: () => existsSync('/usr/lib/x86_64-linux-gnu/libmbedcrypto.a'),
   },
   {
+    what: 'make, pkg-config, binutils and llvm, which build the SDK for C, and libsodium, which runs on it',
+    debian: ['make', 'pkgconf', 'binutils', 'llvm', 'libsodium-dev'],
+    found: () =>
+      isCommand('make') &&
+      isCommand('pkg-config') &&
+      isCommand('objcopy') &&
+      isCommand('llvm-ar') &&
+      existsSync('/usr/include/sodium.h'),
+  },
+  {
     what: 'clang and lld, which make WebAssembly, and wabt, which makes C of it',
     debian: ['clang', 'lld', 'wabt'],
     found: () => isCommand('clang') && isCommand('wasm-ld') && isCommand('wasm2c'),

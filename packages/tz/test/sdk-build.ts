@@ -48,7 +48,7 @@ function libraries({ kind, place }: BuiltSdk): string[] {
 }
 
 /** What {@link buildPal} builds. */
-export interface PalPlan extends PalLimitOptions {
+interface PalPlan extends PalLimitOptions {
   readonly sources: readonly string[];
   readonly entry: string;
   readonly version?: string;

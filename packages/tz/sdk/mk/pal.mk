@@ -15,9 +15,10 @@ PAL_VERSION ?= 1.0.0
 PAL_HEAP ?= 1m
 TEESDK_DATA_DIR ?= $(call pkgconfig_run,--variable=pkgdatadir,tee-sdk-app)
 
-PAL_CFLAGS += $(call pkgconfig_cflags,$(PAL_PKGCONFIG_DEPS))
-PAL_LDFLAGS += $(call pkgconfig_ldflags,$(PAL_PKGCONFIG_DEPS))
-PAL_LDLIBS += $(call pkgconfig_ldlibs,$(PAL_PKGCONFIG_DEPS))
+# At once, as they may be said in terms of CFLAGS, which become these where a PAL is made.
+PAL_CFLAGS := $(PAL_CFLAGS) $(call pkgconfig_cflags,$(PAL_PKGCONFIG_DEPS))
+PAL_LDFLAGS := $(PAL_LDFLAGS) $(call pkgconfig_ldflags,$(PAL_PKGCONFIG_DEPS))
+PAL_LDLIBS := $(PAL_LDLIBS) $(call pkgconfig_ldlibs,$(PAL_PKGCONFIG_DEPS))
 
 ifeq ($(filter tee-sdk-svc-null,$(PAL_PKGCONFIG_DEPS)),)
 # The SDK's C library in place of the host's, and the compiler's own headers. Sources for the original ask for 32 bits: here it is 64.

@@ -34,38 +34,38 @@ extern FILE *const stderr;
  * Formats: flags - + space # 0, width and precision (* too), lengths hh h l ll j z t L, conversions d i o u x X c s p a A e E f F g G %.
  * Numbers with a point are exact, with the precision of a double. %n is not there; l with c and s is ASCII.
  */
-int printf(const char *restrict format, ...) __attribute__((format(printf, 1, 2)));
-int fprintf(FILE *restrict file, const char *restrict format, ...) __attribute__((format(printf, 2, 3)));
-int sprintf(char *restrict to, const char *restrict format, ...) __attribute__((format(printf, 2, 3)));
-int snprintf(char *restrict to, size_t room, const char *restrict format, ...) __attribute__((format(printf, 3, 4)));
-int asprintf(char **to, const char *restrict format, ...) __attribute__((format(printf, 2, 3)));
-int vprintf(const char *restrict format, va_list arguments) __attribute__((format(printf, 1, 0)));
-int vfprintf(FILE *restrict file, const char *restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
-int vsprintf(char *restrict to, const char *restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
-int vsnprintf(char *restrict to, size_t room, const char *restrict format, va_list arguments)
+int printf(const char *__restrict format, ...) __attribute__((format(printf, 1, 2)));
+int fprintf(FILE *__restrict file, const char *__restrict format, ...) __attribute__((format(printf, 2, 3)));
+int sprintf(char *__restrict to, const char *__restrict format, ...) __attribute__((format(printf, 2, 3)));
+int snprintf(char *__restrict to, size_t room, const char *__restrict format, ...) __attribute__((format(printf, 3, 4)));
+int asprintf(char **to, const char *__restrict format, ...) __attribute__((format(printf, 2, 3)));
+int vprintf(const char *__restrict format, va_list arguments) __attribute__((format(printf, 1, 0)));
+int vfprintf(FILE *__restrict file, const char *__restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
+int vsprintf(char *__restrict to, const char *__restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
+int vsnprintf(char *__restrict to, size_t room, const char *__restrict format, va_list arguments)
 	__attribute__((format(printf, 3, 0)));
-int vasprintf(char **to, const char *restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
+int vasprintf(char **to, const char *__restrict format, va_list arguments) __attribute__((format(printf, 2, 0)));
 
 int fputc(int c, FILE *file);
 int putc(int c, FILE *file);
 int putchar(int c);
-int fputs(const char *restrict text, FILE *restrict file);
+int fputs(const char *__restrict text, FILE *__restrict file);
 int puts(const char *text);
-size_t fwrite(const void *restrict data, size_t size, size_t count, FILE *restrict file);
+size_t fwrite(const void *__restrict data, size_t size, size_t count, FILE *__restrict file);
 void perror(const char *text);
 
 int fflush(FILE *file);
-int setvbuf(FILE *restrict file, char *restrict buffer, int mode, size_t size);
-void setbuf(FILE *restrict file, char *restrict buffer);
+int setvbuf(FILE *__restrict file, char *__restrict buffer, int mode, size_t size);
+void setbuf(FILE *__restrict file, char *__restrict buffer);
 int ferror(FILE *file);
 int feof(FILE *file);
 void clearerr(FILE *file);
 int fileno(FILE *file);
 
-FILE *fopen(const char *restrict path, const char *restrict mode);
+FILE *fopen(const char *__restrict path, const char *__restrict mode);
 int fclose(FILE *file);
-size_t fread(void *restrict data, size_t size, size_t count, FILE *restrict file);
-char *fgets(char *restrict to, int room, FILE *restrict file);
+size_t fread(void *__restrict data, size_t size, size_t count, FILE *__restrict file);
+char *fgets(char *__restrict to, int room, FILE *__restrict file);
 int fgetc(FILE *file);
 int getc(FILE *file);
 int getchar(void);

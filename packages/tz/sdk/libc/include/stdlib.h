@@ -50,14 +50,14 @@ int atoi(const char *text);
 long atol(const char *text);
 long long atoll(const char *text);
 double atof(const char *text);
-long strtol(const char *restrict text, char **restrict end, int base);
-unsigned long strtoul(const char *restrict text, char **restrict end, int base);
-long long strtoll(const char *restrict text, char **restrict end, int base);
-unsigned long long strtoull(const char *restrict text, char **restrict end, int base);
+long strtol(const char *__restrict text, char **__restrict end, int base);
+unsigned long strtoul(const char *__restrict text, char **__restrict end, int base);
+long long strtoll(const char *__restrict text, char **__restrict end, int base);
+unsigned long long strtoull(const char *__restrict text, char **__restrict end, int base);
 /* Correctly rounded. A long double has the value of the nearest double. */
-float strtof(const char *restrict text, char **restrict end);
-double strtod(const char *restrict text, char **restrict end);
-long double strtold(const char *restrict text, char **restrict end);
+float strtof(const char *__restrict text, char **__restrict end);
+double strtod(const char *__restrict text, char **__restrict end);
+long double strtold(const char *__restrict text, char **__restrict end);
 
 void qsort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *));
 void *bsearch(const void *key, const void *items, size_t count, size_t size, int (*compare)(const void *, const void *));

@@ -34,7 +34,7 @@ int clock_gettime(clockid_t clock, struct timespec *time);
 /* -1: EOVERFLOW. */
 time_t time(time_t *out);
 double difftime(time_t end, time_t start);
-struct tm *gmtime_r(const time_t *restrict time, struct tm *restrict out);
+struct tm *gmtime_r(const time_t *__restrict time, struct tm *__restrict out);
 struct tm *gmtime(const time_t *time);
 /* In UTC, as there is no other. */
 time_t timegm(struct tm *time);
