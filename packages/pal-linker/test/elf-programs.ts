@@ -167,6 +167,19 @@ assembled:
   jne 1f
   add eax, 17
 1:
+  mov r9, rcx
+  sub r9, hidden_number@GOTPCREL[rip]
+  add eax, r9d
+  xor r9, hidden_number@GOTPCREL[rip]
+  mov ecx, [r9]
+  add eax, ecx
+  test r9, hidden_number@GOTPCREL[rip]
+  jz 2f
+  add eax, ${random(1000)}
+2:
+  mov rdx, -1
+  and rdx, ${target}@GOTPCREL[rip]
+  add eax, [rdx]
   mov rcx, qword ptr [rip + pieces]
   movzx ecx, byte ptr [rcx]
   add eax, ecx

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { linkClassic } from '../src/classic.js';
 import { linkElfPal } from '../src/elf/link.js';
+import { PAL_SECTION, parsePalImage } from '../src/image.js';
 import { inspectPal } from '../src/inspect.js';
 import { randomProgram, seeded } from './elf-programs.js';
 import {
@@ -49,6 +50,29 @@ describe.skipIf(!isReady)(`linking objects${why}`, () => {
     expect(runImage(place.path, loader, image, { command: 3 })).toBe('0000002f 6869\n');
     expect(inspectPal(image).kind).toBe('elf-x86-64');
     expect(map.map(({ section, object }) => `${section} ${object}`)).toContain('DATA counter.o');
+  });
+
+  it('puts an address into an instruction that would load it to compute with it', () => {
+    using place = workplace();
+    const source = `.intel_syntax noprefix
+      .globl pal
+      .text
+      pal: cmp r9, target@GOTPCREL[rip]
+      test rax, target@GOTPCREL[rip]
+      sub rdi, target@GOTPCREL[rip]
+      mov rax, target@GOTPCREL[rip]
+      ret
+      .data
+      target: .quad 0
+      .section .note.GNU-stack,"",@progbits`;
+    const { image } = linkElfPal({ objects: [compile(place.path, 'a.s', source, [])], name: 'a', version: '1' });
+    const { sections } = parsePalImage(image);
+    const data = Buffer.alloc(4);
+    data.writeUInt32LE(Number(sections.find(({ type }) => type === PAL_SECTION.DATA)?.address));
+    const code = Buffer.from(sections[0]?.content ?? []).toString('hex');
+    const address = data.toString('hex');
+    expect(code).toMatch(new RegExp(`^4981f9${address}48f7c0${address}4881ef${address}488d05........c3`));
+    expect(sections.some(({ type }) => type === PAL_SECTION.RODATA)).toBe(false);
   });
 
   it('gives programs made at random the results that GNU ld gives them, as images and in an application', {

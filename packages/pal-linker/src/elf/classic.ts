@@ -9,7 +9,7 @@ import { planMerges } from './merges.js';
 import { type ElfMachine, eachRelocation } from './object.js';
 import { encodeRelocatable, type OutputRelocation, type OutputSection, type OutputSymbol } from './relocatable.js';
 import { addressOf, baseSection, planGot, RelocationWriter, type SlotRule, slotRuleOf, targetOf } from './relocate.js';
-import { needsGotX86 } from './relocate-x86-64.js';
+import { needsMovableGotX86, refersToSlotX86 } from './relocate-x86-64.js';
 import { retargetOf } from './retarget.js';
 import {
   type LinkedObject,
@@ -161,10 +161,8 @@ function isProvided(name: string): boolean {
 function classicSlots(machine: ElfMachine): SlotRule {
   if (machine === 'aarch64') return slotRuleOf(machine);
   return (type, content, offset, object, symbol) =>
-    needsGotX86(type, content, offset) || (needsGotX86(type, NOTHING, offset) && isNumber(object, symbol));
+    needsMovableGotX86(type, content, offset) || (refersToSlotX86(type) && isNumber(object, symbol));
 }
-
-const NOTHING = new Uint8Array(0);
 
 /** Whether a symbol is a number: absolute, or weak and without a definition. */
 function isNumber(object: LinkedObject, index: number): boolean {

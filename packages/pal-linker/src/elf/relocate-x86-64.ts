@@ -4,7 +4,25 @@ import type { NumberForm, Relocation } from './relocate.js';
 
 /** Whether it needs a slot in the global offset table: not where the instruction can do with the address itself. */
 export function needsGotX86(type: number, content: Uint8Array, offset: number): boolean {
-  if (type === R_X86_64.GOTPCRELX || type === R_X86_64.REX_GOTPCRELX) return relaxed(content, offset) === undefined;
+  if (!isRelaxable(type)) return isSlotType(type);
+  return relaxed(content, offset) === undefined && immediate(type, content, offset) === undefined;
+}
+
+/** The same where addresses are not known yet, but only distances: an address cannot stand in an instruction. */
+export function needsMovableGotX86(type: number, content: Uint8Array, offset: number): boolean {
+  return isRelaxable(type) ? relaxed(content, offset) === undefined : isSlotType(type);
+}
+
+/** Whether a slot is what it refers to, unless the instruction can be another one. */
+export function refersToSlotX86(type: number): boolean {
+  return isRelaxable(type) || isSlotType(type);
+}
+
+function isRelaxable(type: number): boolean {
+  return type === R_X86_64.GOTPCRELX || type === R_X86_64.REX_GOTPCRELX;
+}
+
+function isSlotType(type: number): boolean {
   return type === R_X86_64.GOTPCREL || type === R_X86_64.GOT64 || type === R_X86_64.GOTPCREL64;
 }
 
@@ -52,7 +70,7 @@ const FORMULAS: ReadonlyMap<number, readonly [NumberForm, Formula]> = new Map([
 export function relocateX86(relocation: Relocation): void {
   const { type, put } = relocation;
   if (type === R_X86_64.NONE) return;
-  if (type === R_X86_64.GOTPCRELX || type === R_X86_64.REX_GOTPCRELX) {
+  if (isRelaxable(type)) {
     relax(relocation);
     return;
   }
@@ -81,9 +99,34 @@ export function relaxed(content: Uint8Array, offset: number): Relaxed | undefine
   return undefined;
 }
 
+/** Counted from its end, a distance is that much less than from its start; an address in its place is not. */
+const DISPLACEMENT = 4;
+/** `add`, `or`, `adc`, `sbb`, `and`, `sub`, `xor`, `cmp` of memory and a register: 8 times their number, and 3. */
+const ARITHMETIC_END = 0x3b;
+
+/**
+ * `cmp name@GOTPCREL(%rip), %reg` becomes `cmp $name, %reg`, and so do `test` and what computes; gives the octets in front of the
+ * constant. Only with a REX prefix: these are the ones of 64 bits. psABI, B.2; all addresses of a PAL are below 2 GiB.
+ */
+function immediate(type: number, content: Uint8Array, offset: number): readonly number[] | undefined {
+  const [prefix = 0, opcode = 0, modRm = 0] = [content[offset - 3], content[offset - 2], content[offset - 1]];
+  if (type !== R_X86_64.REX_GOTPCRELX || offset < 3 || (prefix & 0xf8) !== 0x48) return undefined;
+  const register = (modRm >> 3) & 7;
+  const rex = (prefix & ~4) | ((prefix & 4) >> 2); // the register moves from the field R extends to the one B extends
+  if (opcode === 0x85) return [rex, 0xf7, 0xc0 | register];
+  const isArithmetic = opcode <= ARITHMETIC_END && (opcode & 7) === 3;
+  return isArithmetic ? [rex, 0x81, 0xc0 | (opcode & 0x38) | register] : undefined;
+}
+
 function relax(relocation: Relocation): void {
-  const { target, place, put, content, offset } = relocation;
+  const { type, target, place, put, content, offset } = relocation;
   const change = relaxed(content, offset);
+  const constant = change === undefined ? immediate(type, content, offset) : undefined;
+  if (constant !== undefined) {
+    content.set(constant, offset - constant.length);
+    put.number('signed32', target.symbol + target.addend + DISPLACEMENT);
+    return;
+  }
   if (change === undefined) {
     put.number('signed32', slotRelative(relocation));
     return;
