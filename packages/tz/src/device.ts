@@ -94,7 +94,7 @@ export class Device implements AsyncDisposable {
     try {
       await operation.perform(options);
     } finally {
-      operation.release();
+      operation.releaseOnce();
     }
     return session;
   }

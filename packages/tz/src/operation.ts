@@ -187,12 +187,17 @@ export class Operation implements AsyncDisposable {
     this.#target.released(this);
   }
 
+  /** Releases the operation, unless that was done meanwhile, by `await using` of its session or device. Throws as {@link release} does. */
+  releaseOnce(): void {
+    if (this.#state !== 'UNDEFINED') this.release();
+  }
+
   /** Cancels the operation if it runs, waits for its end and releases it; safe in every state. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isRunning() && this.#target.kind !== 'close') this.#cancellation.request();
     const outcome = await this.#running;
     if (outcome && this.#isRunning()) this.#settle(outcome);
-    if (this.#state !== 'UNDEFINED') this.release();
+    this.releaseOnce();
   }
 
   #start(call: string, state: 'RUNNING' | 'RUNNING_ASYNC', signal: AbortSignal | undefined): Promise<Outcome> {

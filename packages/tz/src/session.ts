@@ -114,7 +114,7 @@ export class Session implements AsyncDisposable {
       await operation.perform(options);
       return options.returns ? operation.decodeAs(options.returns) : operation.decode();
     } finally {
-      operation.release();
+      operation.releaseOnce();
     }
   }
 
@@ -145,7 +145,7 @@ export class Session implements AsyncDisposable {
     try {
       await operation.perform();
     } finally {
-      operation.release();
+      operation.releaseOnce();
     }
   }
 

@@ -143,6 +143,18 @@ export function runningRules(subject: () => Subject, can: Abilities): void {
         }
         expect(await session.invoke(PROBE.ECHO, [1])).toEqual([1]);
       });
+
+    if (can.stop)
+      it('that is made and released by invoke is cancelled by await using of its session', async () => {
+        const other = await subject().device.openSession(subject().service);
+        let call: Promise<unknown>;
+        {
+          await using _ = other;
+          call = other.invoke(PROBE.SPIN).catch((error) => error);
+        }
+        expect(await call).toMatchObject({ code: 'TZ_ERROR_CANCEL' });
+        expect(other.state).toBe('UNDEFINED');
+      });
   });
 
   describe('cancellation and time limits', () => {
