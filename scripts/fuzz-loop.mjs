@@ -50,7 +50,15 @@ export async function fuzzLoop(target, options) {
     note = () => undefined,
   } = options;
   const { caseMilliseconds = 2000, growthMegabytes = 256, maxFindings = 20 } = options;
-  const state = { cases: 0, outcomes: {}, findings: [], slowest: 0, rss: megabytes(), started: Date.now() };
+  // An outcome may be called what every object has, such as `constructor`.
+  const state = {
+    cases: 0,
+    outcomes: Object.create(null),
+    findings: [],
+    slowest: 0,
+    rss: megabytes(),
+    started: Date.now(),
+  };
   const run = await target.open(seed);
   let base;
   let reported = Date.now();

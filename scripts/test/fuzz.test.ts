@@ -20,6 +20,14 @@ describe('the fuzz loop', () => {
     expect(again.findings[0]?.error).toContain('not typed');
   });
 
+  it('counts an outcome by any name', async () => {
+    const { outcomes } = await fuzzLoop(
+      targetOf(() => 'constructor'),
+      { seed: 7, cases: 3 },
+    );
+    expect(outcomes.constructor).toBe(3);
+  });
+
   it('finds a case that is too slow, and one that never settles', async () => {
     const slow = targetOf(() => {
       const end = performance.now() + 30;
