@@ -88,7 +88,6 @@ int begin_watcher(void)
 {
 	int signals = open_signals();
 	share_progress();
-	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
 	return signals;
 }
 
@@ -113,6 +112,7 @@ __attribute__((noreturn)) void start(const unsigned char *request, uint32_t size
 		take_target(TARGET_FD);
 	make_streams(&fields);
 	read_plan(fields.at, (size_t)(fields.end - fields.at));
+	check(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER");
 	perform_before();
 	int socket = waiting >= 0 ? waiting : make_child();
 	perform_outside();

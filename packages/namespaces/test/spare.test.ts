@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { createCgroup } from '@casemate/cgroups';
 import { afterAll, afterEach, describe, expect } from 'vitest';
 import { type LauncherServer, type SandboxSpec, startLauncherServer, startSandbox } from '../src/index.js';
@@ -58,7 +58,11 @@ function childrenOf(pid: number): readonly number[] {
 }
 
 function nameOf(pid: number): string {
-  return existsSync(`/proc/${pid}/comm`) ? readFileSync(`/proc/${pid}/comm`, 'utf8').trim() : '';
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return ''; // it has ended
+  }
 }
 
 async function eventually(done: () => boolean): Promise<void> {
