@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type BuildPalOptions, buildPal } from '../src/build.js';
 import { inspectPal, measurePal, PalLinkerError, parsePalImage } from '../src/index.js';
+import { assemble, pal } from './modules.js';
 
 const root = mkdtempSync(join(tmpdir(), 'casemate-build-test-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -173,6 +174,29 @@ withCompilers('building C', () => {
       ...{ ...ADDER, engine: 'kvm', baseDirectory, signal: controller.signal, onStep: () => controller.abort() },
     });
     await expect(building).rejects.toMatchObject({ name: 'AbortError' });
+  });
+});
+
+withCompilers('building WebAssembly for kvm', () => {
+  const VECTORS =
+    '(func (export "pal") (param i32 i32 i32 i32) (i32.store (local.get 3) (i32x4.extract_lane 0 (i32x4.splat (local.get 0)))))';
+
+  it('refuses vectors, which have no translation', async () => {
+    const baseDirectory = project({ 'x.c': '' });
+    writeFileSync(join(baseDirectory, 'x.wasm'), assemble(`(module (memory (export "memory") 1) ${VECTORS})`));
+    const options = { sources: ['x.wasm'], name: 'x', version: '1', baseDirectory } as const;
+    expect(parsePalImage((await buildPal({ ...options, engine: 'wasm' })).image).name).toBe('x');
+    const told = await failure(buildPal({ ...options, engine: 'kvm' }));
+    expect(told).toMatchObject({ code: 'feature', message: expect.stringContaining('SIMD') });
+  });
+
+  it('gives the same image twice, and one without a path', async () => {
+    const baseDirectory = project({ 'x.c': '' });
+    writeFileSync(join(baseDirectory, 'x.wasm'), pal());
+    const options = { sources: ['x.wasm'], name: 'x', version: '1', baseDirectory, engine: 'kvm' } as const;
+    const [one, two] = [await buildPal(options), await buildPal(options)];
+    expect(one.image).toEqual(two.image);
+    expect(Buffer.from(one.image).toString('latin1')).not.toContain('casemate-');
   });
 });
 

@@ -12,6 +12,7 @@ import {
   parsePalImage,
   WASM_PAGE,
 } from '../image.js';
+import { instructionsOf, parseModule } from '../module.js';
 import { PAL_SERVICES, type PalServiceName } from '../services.js';
 import { compileC } from './c.js';
 import { findInPackage, ownDirectory, run } from './tools.js';
@@ -72,13 +73,23 @@ const OPTIONS = [
 /** Writes pal.c and pal.h. */
 async function makeC(input: TranslationInput, { sections }: PalImage): Promise<void> {
   const { project, temporary, wasm2c, signal } = input;
-  const code = sections.find(({ type }) => type === PAL_SECTION.CODE);
-  await writeFile(join(temporary, 'pal.wasm'), code?.content ?? new Uint8Array(0));
+  const code = sections.find(({ type }) => type === PAL_SECTION.CODE)?.content ?? new Uint8Array(0);
+  assertNoVectors(code);
+  await writeFile(join(temporary, 'pal.wasm'), code);
   const [program = '', ...first] = wasm2c === undefined ? findWasm2c(project) : [wasm2c];
   const args = [...first, 'pal.wasm', '--module-name', 'pal', '--output', 'pal.c'];
   const { status, stdout, stderr } = await run(program, args, { cwd: temporary, signal });
   if (status !== 0) throw new PalLinkerError('tool', `translate PAL: wasm2c: ${(stderr || stdout).trim()}`);
   await splitTraps(join(temporary, 'pal.c'));
+}
+
+/** wasm2c before 1.0.33 breaks off at vectors, and later ones want a library of headers for them. */
+function assertNoVectors(code: Uint8Array): void {
+  const module = parseModule(code);
+  const body = module.bodies.find((span) => instructionsOf(module, span).some(({ opcode }) => opcode === 0xfd));
+  if (body === undefined) return;
+  const problem = 'translate PAL for kvm: expected code without vectors (SIMD), got some';
+  throw new PalLinkerError('feature', problem, { section: 'code', offset: body.start });
 }
 
 /** The package `wabt` of the project before that of the system: a lock file says which it is. */
