@@ -177,7 +177,7 @@ function placeRegion(cursor: Cursor, bytes: number): Region {
 }
 
 /** The objects of which something is kept, in the order of the inputs, and in archives that of the members. */
-export function objectsInOrder({ sections }: Live): readonly LinkedObject[] {
+function objectsInOrder({ sections }: Live): readonly LinkedObject[] {
   return [...sections.keys()].sort((a, b) => a.order[0] - b.order[0] || a.order[1] - b.order[1]);
 }
 

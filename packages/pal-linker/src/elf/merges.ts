@@ -15,7 +15,7 @@ export interface Merges {
 }
 
 /** A place in a merged section. */
-export interface Piece {
+interface Piece {
   /** The object of the merged sections. */
   readonly object: LinkedObject;
   /** The number of the section. */

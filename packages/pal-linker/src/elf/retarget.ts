@@ -6,7 +6,7 @@ import { relocateArm } from './relocate-aarch64.js';
 import { relaxed, relocateX86 } from './relocate-x86-64.js';
 
 /** A relocation to be settled or kept; addresses are those of the plan, in which sections lie far apart. */
-export interface OpenRelocation extends Relocation {
+interface OpenRelocation extends Relocation {
   /** The target is a number, not a place: an absolute symbol, or one that is weak and that nobody defines. */
   readonly isFixed: boolean;
   /** Whether an address moves together with the place that is relocated. */
@@ -14,7 +14,7 @@ export interface OpenRelocation extends Relocation {
 }
 
 /** A relocation that the application's linker applies. */
-export interface KeptRelocation {
+interface KeptRelocation {
   /** R_*, of the machine. */
   readonly type: number;
   /** By how many bytes its place moves. */

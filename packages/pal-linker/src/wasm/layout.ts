@@ -8,7 +8,7 @@ import type { ObjectSegment, WasmRelocation } from './object.js';
 import type { LinkedWasm } from './symbols.js';
 
 /** A segment with its place. */
-export interface PlacedSegment {
+interface PlacedSegment {
   /** Whose; `undefined` for merged texts. */
   readonly from: LinkedWasm | undefined;
   /** Such as `.rodata.message`. */

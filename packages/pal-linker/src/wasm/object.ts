@@ -8,7 +8,7 @@ import type { FunctionType, Span } from '../module.js';
 import { EXTERNAL, RELOCATION, SUBSECTION, SYMBOL_FLAG, SYMBOL_KIND } from './constants.js';
 
 /** What an object wants from elsewhere. */
-export interface ObjectImport {
+interface ObjectImport {
   /** The module, `env` where the source said nothing. */
   readonly module: string;
   /** The field. */
@@ -26,7 +26,7 @@ export interface RelocatedBytes {
 }
 
 /** A function of an object. */
-export interface ObjectFunction extends RelocatedBytes {
+interface ObjectFunction extends RelocatedBytes {
   /** The number of its type. */
   readonly type: number;
 }
@@ -42,7 +42,7 @@ export interface ObjectSegment extends RelocatedBytes {
 }
 
 /** A global variable of an object. */
-export interface ObjectGlobal {
+interface ObjectGlobal {
   /** Its value type. */
   readonly type: number;
   /** Whether code may change it. */
@@ -80,7 +80,7 @@ export interface WasmSymbol {
 }
 
 /** Something to call before everything else. */
-export interface InitFunction {
+interface InitFunction {
   /** The lowest comes first. */
   readonly priority: number;
   /** The number of its symbol. */
@@ -88,7 +88,7 @@ export interface InitFunction {
 }
 
 /** Definitions of which, over all objects, one set of the same name is kept. */
-export interface Comdat {
+interface Comdat {
   /** Its name. */
   readonly name: string;
   /** Numbers of functions, as symbols count them. */
