@@ -10,7 +10,7 @@ import {
 } from './algorithm.js';
 import { equalBytes } from './bytes.js';
 import { PkiError } from './error.js';
-import { signerNow } from './platform-crypto.js';
+import { platformSigner } from './platform-crypto.js';
 import { mlDsa } from './post-quantum.js';
 import { importParameters, operation, verifySignature, type WebImport, type WebKey } from './signature.js';
 
@@ -114,12 +114,12 @@ const curveWord = { 'P-256': 'p256', 'P-384': 'p384', 'P-521': 'p521' } as const
 
 function softwareKey(algorithm: SignatureAlgorithm, key: WebKey, publicKey: Uint8Array): SoftwareKey {
   const { scheme } = schemeOf(algorithm);
-  const signNow = signerNow(key, scheme);
+  const signHere = platformSigner(key, scheme);
   const made: SoftwareKey = {
     algorithm,
     publicKey,
     async sign(data) {
-      if (signNow !== undefined) return signNow(data);
+      if (signHere !== undefined) return await signHere(data);
       const raw = new Uint8Array(await globalThis.crypto.subtle.sign(operation(scheme), key, data.slice()));
       return scheme.kind === 'ecdsa' ? ecdsaToDer(raw) : raw;
     },
