@@ -1,9 +1,11 @@
-/** The PAL linker beside what the TEE-SDK uses for the same: `ld -r`, `objcopy` and `nm`, on a PAL that does real cryptography. */
+/** The PAL linker beside what the TEE-SDK uses for the same: `ld -r`, `objcopy` and `nm`, on a PAL that does real cryptography; and beside wasm-ld. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { linkElfPal } from '@casemate/pal-linker';
+import { linkClassic } from '@casemate/pal-linker/classic';
+import { linkWasmObjects } from '@casemate/pal-linker/wasm';
 import { compare, flags } from './turns.js';
 
 const library = '/usr/lib/x86_64-linux-gnu/libmbedcrypto.a';
@@ -107,6 +109,25 @@ try {
     ours: () => timed(() => ours(inputs)),
     theirs: { 'ld -r, objcopy -G, nm -u': () => timed(() => binutils(inputs)) },
   });
+  await compare({
+    area: 'pal',
+    name: 'link the same PAL the classic way',
+    unit: 'ms',
+    better: 'lower',
+    rounds: flags.quick ? 5 : 25,
+    ours: () => timed(() => classic(inputs)),
+    theirs: { 'ld -r, objcopy -G, nm -u': () => timed(() => binutils(inputs)) },
+  });
+  const wasmInputs = compileWasm();
+  await compare({
+    area: 'pal',
+    name: 'link a PAL of ten WebAssembly objects',
+    unit: 'ms',
+    better: 'lower',
+    rounds: flags.quick ? 5 : 25,
+    ours: () => timed(() => wasm(wasmInputs)),
+    theirs: { 'wasm-ld --gc-sections': () => timed(() => wasmLd(wasmInputs)) },
+  });
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
@@ -115,6 +136,39 @@ try {
 function ours(inputs: readonly string[]): void {
   const objects = inputs.map((name) => ({ name, content: readFileSync(name) }));
   writeFileSync(join(directory, 'pal.image'), linkElfPal({ objects, name: 'exchange', version: '1' }).image);
+}
+
+/** The same to an object for an application. */
+function classic(inputs: readonly string[]): void {
+  const objects = inputs.map((name) => ({ name, content: readFileSync(name) }));
+  writeFileSync(join(directory, 'pal.classic.o'), linkClassic({ objects, name: 'exchange' }).object);
+}
+
+/** Ten objects of thirty functions each, of which every other is called. */
+function compileWasm(): readonly string[] {
+  const names = Array.from({ length: 10 }, (_, i) => `part${i}.c`);
+  for (const [i, name] of names.entries()) writeFileSync(join(directory, name), wasmSource(i));
+  execFileSync('clang', ['--target=wasm32', '-O2', '-ffreestanding', '-c', ...names], { cwd: directory });
+  return names.map((name) => join(directory, name.replace('.c', '.o')));
+}
+
+function wasmSource(part: number): string {
+  const functions = Array.from({ length: 30 }, (_, k) => {
+    const next = k + 2 < 30 ? `f${part}_${k + 2}(x + ${k})` : part + 1 < 10 ? `f${part + 1}_0(x)` : 'x';
+    return `unsigned f${part}_${k}(unsigned x) { return table${part}[x % 64] + "text ${k} of ${part}"[x % 8] + ${next}; }`;
+  });
+  const declared = Array.from({ length: 30 }, (_, k) => `unsigned f${part}_${k}(unsigned);`).join(' ');
+  const entry = 'void pal(unsigned c, void *in, void *out, unsigned *rv) { *rv = f0_0(c); (void)in; (void)out; }';
+  return `unsigned table${part}[64] = {1}; ${declared} unsigned f${part + 1}_0(unsigned);\n${functions.join('\n')}\n${part === 0 ? entry : ''}`;
+}
+
+function wasm(inputs: readonly string[]): void {
+  const objects = inputs.map((name) => ({ name, content: readFileSync(name) }));
+  writeFileSync(join(directory, 'pal.wasm'), linkWasmObjects({ objects }).module);
+}
+
+function wasmLd(inputs: readonly string[]): void {
+  execFileSync('wasm-ld', ['--no-entry', '--export=pal', ...inputs, '-o', 'theirs.wasm'], { cwd: directory });
 }
 
 /** The three steps of the TEE-SDK's onepal.mk: join, hide all but the entry, and see that nothing is missing. */
