@@ -299,7 +299,7 @@ describe('building on the command line', () => {
     expect(built).toMatchObject({ code: EXIT.OK, err: '', text: expect.stringContaining('called as add_in_pal') });
     const linked = spawnSync('gcc', ['main.c', 'add.pal.o', '-T', 'add.pal.ld', '-o', 'main'], { encoding: 'utf8' });
     expect(linked).toMatchObject({ status: 0, stderr: '' });
-    expect(spawnSync('./main').status).toBe(42);
+    expect(spawnSync(join(directory, 'main')).status).toBe(42);
   });
 
   withCompilers('passes on what a compiler says, and what can be done about it', async () => {
