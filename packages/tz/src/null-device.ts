@@ -77,7 +77,11 @@ async function install(options: NullDeviceOptions, image: Uint8Array, print: (te
     properties: describeService({ uuid, name: pal.name, version: pal.version, measurement, signature, capacity }),
     run: async (command, input, { signal, lend }) => {
       signal.throwIfAborted();
-      return module.call(command, input, lend);
+      try {
+        return module.call(command, input, lend);
+      } catch (error) {
+        throw crashed(pal.name, error);
+      }
     },
     uninstall: async () => undefined,
   };
@@ -102,15 +106,31 @@ function inTypeScript(uuid: Uuid, given: Service | ServiceDefinition, capacity: 
           input,
           lent.map(({ memory }) => memory),
         );
-        const done = Promise.resolve(handle(command, decoder, output, options));
+        const done = callService(() => handle(command, decoder, output, options));
         const returnCode = await orAborted(done, options.signal);
         return { returnCode, output: output.finish() };
+      } catch (error) {
+        throw options.signal.aborted ? error : crashed(name, error);
       } finally {
         for (const { end } of lent) end();
       }
     },
     uninstall: async () => undefined,
   };
+}
+
+/** What a service throws at once comes like what it throws later. */
+async function callService(call: () => number | Promise<number>): Promise<number> {
+  return await call();
+}
+
+/** A service that throws is one that has crashed, as in an isolate. */
+function crashed(name: string, error: unknown): TzError {
+  if (error instanceof TzError) return error;
+  const problem = error instanceof Error ? error.message : String(error);
+  return new TzError('TZ_ERROR_GENERIC', 'service', `call ${name}: expected an answer, got ${problem}`, {
+    cause: error,
+  });
 }
 
 /** The promise's outcome, or a rejection as soon as `signal` is aborted: a service in this process cannot be stopped, only left. */

@@ -11,6 +11,7 @@ import {
   type PalImage,
   type PalSection,
   type PalServiceName,
+  unsignedPal,
 } from '@casemate/pal-linker';
 import type { LentMemory, ServiceReply } from './driver.js';
 import { TzError } from './error.js';
@@ -43,7 +44,11 @@ export async function loadModule(pal: PalImage, image: Uint8Array, print: (text:
   const measurement = measurePal(image);
   const layout = planLayout(pal);
   const replayProtected = (pal.flags & PAL_FLAGS.replayProtected) !== 0;
-  const memory = new Services(image, measurement, replayProtected, print);
+  const memory = new Services(
+    { sha256: measurement, sha1: createHash('sha1').update(unsignedPal(image)).digest() },
+    replayProtected,
+    print,
+  );
   let kept: WasmInstance | undefined;
   return {
     measurement,
@@ -52,7 +57,14 @@ export async function loadModule(pal: PalImage, image: Uint8Array, print: (text:
       // A replay-protected PAL starts from fresh memory each time: what it keeps is in its state alone.
       const instance = replayProtected || !kept ? memory.instantiate(module) : kept;
       kept = instance;
-      return callEntry(instance, layout, { command, input, lend }, memory);
+      try {
+        return callEntry(instance, layout, { command, input, lend }, memory);
+      } catch (error) {
+        // As in an isolate: after a crash memory and uPCRs are fresh.
+        kept = undefined;
+        memory.reset();
+        throw error;
+      }
     },
   };
 }
@@ -154,7 +166,8 @@ function closeWindow(bytes: Uint8Array, window: readonly Placed[]): void {
 
 /** The services of one PAL: uPCRs and state in plain memory. What would need a key is UNAVAILABLE. */
 class Services {
-  readonly #pcrs = { sha256: zeros(32), sha1: zeros(20) };
+  #pcrs = { sha256: zeros(32), sha1: zeros(20) };
+  readonly #identities: { readonly sha256: Uint8Array; readonly sha1: Uint8Array };
   readonly #replayProtected: boolean;
   readonly #print: (text: string) => void;
   readonly #started = performance.now();
@@ -165,11 +178,22 @@ class Services {
   #memory = new Uint8Array(0);
   #lent: readonly Placed[] = [];
 
-  constructor(image: Uint8Array, measurement: Uint8Array, replayProtected: boolean, print: (text: string) => void) {
-    this.#extend('sha256', 0, measurement);
-    this.#extend('sha1', 0, createHash('sha1').update(image).digest());
+  constructor(
+    identities: { readonly sha256: Uint8Array; readonly sha1: Uint8Array },
+    replayProtected: boolean,
+    print: (text: string) => void,
+  ) {
+    this.#identities = identities;
+    this.reset();
     this.#replayProtected = replayProtected;
     this.#print = print;
+  }
+
+  /** The uPCRs as they are at registration. */
+  reset(): void {
+    this.#pcrs = { sha256: zeros(32), sha1: zeros(20) };
+    this.#extend('sha256', 0, this.#identities.sha256);
+    this.#extend('sha1', 0, this.#identities.sha1);
   }
 
   instantiate(module: WasmModule): WasmInstance {

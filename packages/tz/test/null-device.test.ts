@@ -50,7 +50,7 @@ describe('the null device', () => {
     };
     await using device = await openDevice({ name: 'null', services: { [SERVICE]: service } });
     const session = await device.openSession(SERVICE);
-    await expect(session.close()).rejects.toMatchObject({ code: 'TZ_ERROR_COMMUNICATION' });
+    await expect(session.close()).rejects.toMatchObject({ code: 'TZ_ERROR_GENERIC', origin: 'service' });
     expect([session.state, device.sessionCount]).toEqual(['UNDEFINED', 0]);
   });
 

@@ -1,5 +1,5 @@
 /** The SDK installed by make: pkg-config, the make snippets for development without isolation (`svc-null`), and headers for C++. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,6 +17,16 @@ describe.skipIf(missing !== '')(`the SDK by make${missing === '' ? '' : ` (${mis
     run('make', ['-s', '-j2', '-C', SDK, 'install', `PREFIX=${place}`, `BUILD=${join(place, 'build')}`]);
   }, 120_000);
   afterAll(() => rmSync(place, { recursive: true, force: true }));
+
+  it('has every source in sdk.json, from which `pal build` takes them', () => {
+    const { library, start } = JSON.parse(readFileSync(join(SDK, 'sdk.json'), 'utf8'));
+    const listed = [...Object.values<string[]>(library).flat(), start.source].sort();
+    const sources = (directory: string) => readdirSync(join(SDK, directory)).map((name) => `${directory}/${name}`);
+    const there = [...sources('libc/src'), ...sources('src'), ...sources('src/tv')].filter((name) =>
+      name.endsWith('.c'),
+    );
+    expect(listed).toEqual(there.filter((name) => name !== 'src/classic.c').sort()); // that is for make alone
+  });
 
   it('has packages that bring along what they need, in the order that linkers want', () => {
     const libraries = (...names: string[]) => pkgConfig('--libs-only-l', ...names);

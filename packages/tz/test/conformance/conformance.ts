@@ -331,8 +331,9 @@ export function conformance(name: string, open: () => Promise<Subject>, can: Abi
 
       it('of a service that crashes fails, and the session can be closed', async () => {
         const operation = session.prepareInvoke(PROBE.TRAP);
-        await expect(operation.perform()).rejects.toMatchObject({ name: 'TzError' });
+        await expect(operation.perform()).rejects.toMatchObject({ code: 'TZ_ERROR_GENERIC', origin: 'service' });
         expect(operation.state).toBe('INVALID');
+        expect(await session.invoke(PROBE.ECHO, [7])).toEqual([7]);
         operation.release();
         await session.close();
         expect(device.sessionCount).toBe(0);
@@ -363,6 +364,18 @@ export function conformance(name: string, open: () => Promise<Subject>, can: Abi
         await manager.removeService(service);
         expect(await manager.getServiceList()).not.toContain(service);
         await expect(device.openSession(service)).rejects.toMatchObject({ code: 'TZ_ERROR_ACCESS_DENIED' });
+      });
+
+      it('cancels what is pending when it is closed, and nothing of it is left', async () => {
+        const image = can.image();
+        if (!image) return; // a service that is there from the start cannot be downloaded
+        await manager.removeService(service);
+        const pending = manager.downloadService(image).catch((error) => error);
+        await manager.close();
+        expect(await pending).toMatchObject({ code: 'TZ_ERROR_CANCEL' });
+        await using other = await device.openManager();
+        expect(await other.getServiceList()).toEqual([]);
+        expect(await other.downloadService(image)).toBe(service);
       });
 
       it('is closed once; afterwards it does nothing', async () => {
