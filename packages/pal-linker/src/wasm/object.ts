@@ -274,6 +274,8 @@ class ObjectParser {
   #text(): string {
     const at = this.#reader.offset;
     const raw = this.#reader.take(varu32.read(this.#reader), 'name');
+    // An object has thousands of short names in ASCII, and a decoder takes longer to call than to read them.
+    if (raw.length < SHORT && raw.every((byte) => byte < 0x80)) return String.fromCharCode(...raw);
     try {
       return utf8.decode(raw);
     } catch {
@@ -566,6 +568,7 @@ class ObjectParser {
   }
 }
 
+const SHORT = 256;
 const GLOBAL_GET = 0x23;
 const COMDAT_DATA = 0;
 const COMDAT_FUNCTION = 1;
