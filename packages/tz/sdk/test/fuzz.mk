@@ -1,13 +1,14 @@
 # The decoder under libFuzzer, the address and the undefined-behaviour sanitizer, seeded with the vectors of test/vectors.
-# make -f packages/tz/sdk/test/fuzz.mk MINUTES=10 [OUT=directory]
+# make -f packages/tz/sdk/test/fuzz.mk MINUTES=10 [OUT=directory] [UNTIL=-runs=100000]
 MINUTES ?= 1
+UNTIL ?= -max_total_time=$$(($(MINUTES) * 60))
 OUT ?= /tmp/casemate-fuzz-c-decoder
 SDK := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))..
 
 .PHONY: run
 run: $(OUT)/fuzz $(OUT)/seeds/done
 	@mkdir -p $(OUT)/corpus
-	cd $(OUT) && ./fuzz -max_total_time=$$(($(MINUTES) * 60)) -max_len=1024 -timeout=10 -print_final_stats=1 corpus seeds
+	cd $(OUT) && ./fuzz $(UNTIL) -max_len=1024 -timeout=10 -print_final_stats=1 corpus seeds
 
 $(OUT)/fuzz: $(SDK)/test/fuzz-decoder.c $(wildcard $(SDK)/src/*.c) $(wildcard $(SDK)/include/*/*.h)
 	@mkdir -p $(OUT)
