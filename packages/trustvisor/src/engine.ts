@@ -4,6 +4,7 @@ import { type PalFault, TrustvisorError } from './error.js';
 import { joinState, nvServiceOf, splitState } from './nv-area.js';
 import type { Body } from './protocol.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
+import type { StopSignal } from './stop.js';
 import type { ParameterLayout } from './worker-messages.js';
 
 /** How a run ended on its own. */
@@ -39,7 +40,7 @@ export interface Run {
   readonly state: Uint8Array;
   /** Milliseconds. */
   readonly timeLimit: number;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: StopSignal | undefined;
 }
 
 /** A PAL ready to run; one run at a time. What an engine of another kind offers too. */

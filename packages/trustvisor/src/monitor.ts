@@ -39,6 +39,7 @@ import {
   REGISTER_FLAGS,
 } from './protocol.js';
 import { type Engines, type PalHost, RegisteredPal } from './registered-pal.js';
+import { Stop } from './stop.js';
 import type { BlobStore } from './store.js';
 
 const MAX_PALS = 100;
@@ -65,7 +66,7 @@ class Monitor {
   readonly #channel: Channel;
   readonly #engines: Engines;
   readonly #pals = new Map<number, RegisteredPal>();
-  readonly #calls = new Map<number, AbortController>();
+  readonly #calls = new Map<number, Stop>();
   readonly #loans = new Loans();
   #opened: Opened | undefined;
   #registering: Promise<unknown> = Promise.resolve();
@@ -189,10 +190,10 @@ class Monitor {
     const pal = this.#pal(id);
     assertLent(lent, this.#engines.arena !== undefined);
     const loan = this.#loans.take(lent);
-    const controller = new AbortController();
-    this.#calls.set(request, controller);
+    const stop = new Stop();
+    this.#calls.set(request, stop);
     try {
-      const call = { ...given, lent, timeLimit: limited(timeLimit), signal: controller.signal };
+      const call = { ...given, lent, timeLimit: limited(timeLimit), signal: stop };
       return { type: MESSAGE.INVOKED, body: await pal.invoke(call) };
     } finally {
       this.#calls.delete(request);

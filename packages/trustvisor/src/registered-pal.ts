@@ -16,6 +16,7 @@ import { deriveKey, deterministicRandom } from './seal.js';
 import type { Sealer } from './sealing.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
+import { Stop } from './stop.js';
 import type { BlobStore } from './store.js';
 import { WasmPal } from './wasm-engine.js';
 
@@ -57,7 +58,7 @@ export interface PalSource {
 }
 
 /** A request to the entry, with its limits. */
-export type Call = Omit<Run, 'state'>;
+export type Call = Omit<Run, 'state' | 'signal'> & { readonly signal: Stop };
 
 /** What it gave. */
 export type CallResult = Pick<Extract<RunOutcome, { readonly kind: 'returned' }>, 'returnCode' | 'output' | 'written'>;
@@ -74,7 +75,9 @@ export class RegisteredPal {
   readonly #micro: MicroTpm;
   readonly #history: History | undefined;
   readonly #services: ServiceContext;
-  readonly #closing = new AbortController();
+  /** The calls that run or wait: they end when the PAL is closed. */
+  readonly #active = new Set<Stop>();
+  #isClosed = false;
   readonly #checkpointAfter: number | undefined;
   #checkpoint: NodeJS.Timeout | undefined;
   #run: RunContext = FREE_RUN;
@@ -120,7 +123,7 @@ export class RegisteredPal {
     const pal = new RegisteredPal({ source, host, engine, micro, rsaKeys, rsa, history });
     try {
       await pal.#engine.load(timeLimit);
-      await pal.#rollForward({ timeLimit });
+      await pal.#rollForward({ timeLimit, signal: new Stop() });
       return pal;
     } catch (error) {
       await pal.close();
@@ -150,8 +153,7 @@ export class RegisteredPal {
     }
     // A request that cannot be carried out must not become part of the history.
     if (isMarshalled(this.image)) planMarshalling(this.image).prepare(call.input);
-    const signal = call.signal ? AbortSignal.any([call.signal, this.#closing.signal]) : this.#closing.signal;
-    return this.#inTurn(() => this.#call({ ...call, signal }));
+    return this.#stoppable(call.signal, () => this.#inTurn(() => this.#call(call)));
   }
 
   /** A quote by the micro-TPM, between calls. */
@@ -161,7 +163,8 @@ export class RegisteredPal {
 
   /** Stops what runs, waits for it, and wipes. */
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosed = true;
+    for (const stop of this.#active) stop.abort();
     clearTimeout(this.#checkpoint);
     await this.#queue;
     // Where the application is gone, so is its TPM: the history is then closed by the next one that opens it.
@@ -172,9 +175,17 @@ export class RegisteredPal {
     this.#services.sealer.sealRoot.fill(0);
   }
 
+  async #stoppable<T>(stop: Stop, task: () => Promise<T>): Promise<T> {
+    this.#active.add(stop);
+    try {
+      return await task();
+    } finally {
+      this.#active.delete(stop);
+    }
+  }
+
   async #inTurn<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#closing.signal.aborted)
-      throw new TrustvisorError('closed', `call PAL ${this.image.name}: it is unregistered`);
+    if (this.#isClosed) throw new TrustvisorError('closed', `call PAL ${this.image.name}: it is unregistered`);
     if (this.#waiting >= MAX_WAITING) {
       throw new TrustvisorError(
         'busy',
