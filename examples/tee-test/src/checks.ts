@@ -13,7 +13,7 @@ const COMMANDS = [
 type Command = (typeof COMMANDS)[number];
 
 /** What a check needs. */
-export interface Surroundings {
+interface Surroundings {
   readonly session: Session;
   /** Where `sealed.dat` and `nv.dat` are kept for the next run. */
   readonly state: string;
