@@ -1,7 +1,7 @@
 /* Inside: performs the operations of the plan from the late namespaces to exec. */
 #include "launcher.h"
 
-static int loopback_is_up;
+static struct shape done; /* what was done ahead */
 
 static void perform_inside(struct operation *op)
 {
@@ -29,11 +29,14 @@ static void perform_inside(struct operation *op)
 		break;
 	}
 	case OP_LOOPBACK_UP:
-		if (!loopback_is_up)
+		if (!done.loopback)
 			check(raise_loopback(), "lo");
 		break;
 	case OP_RLIMIT: op_rlimit(op); break;
-	case OP_NEW_SESSION: check(setsid(), "setsid"); break;
+	case OP_NEW_SESSION:
+		if (!done.session)
+			check(setsid(), "setsid");
+		break;
 	case OP_UMASK: umask((mode_t)take_u32(op)); break;
 	case OP_BOUNDING_SET: op_bounding_set(op); break;
 	case OP_GROUPS: op_groups(op); break;
@@ -68,9 +71,9 @@ void enter_inside(int socket)
 }
 
 /* The operations from the late namespaces on. */
-__attribute__((noreturn)) void perform_inside_all(int is_up)
+__attribute__((noreturn)) void perform_inside_all(const struct shape *ahead)
 {
-	loopback_is_up = is_up;
+	done = *ahead;
 	enter_cgroups();
 	for (uint32_t i = 0; i < operation_count; i++) {
 		struct operation op = operations[i];
@@ -86,5 +89,5 @@ __attribute__((noreturn)) void run_inside(int socket)
 {
 	enter_inside(socket);
 	receive_slots(report_fd);
-	perform_inside_all(0);
+	perform_inside_all(&(struct shape){0});
 }

@@ -178,7 +178,8 @@ struct cgroup {
 /* What of a sandbox can be made before its plan is known. */
 struct shape {
 	uint64_t namespaces; /* CLONE_NEW… flags */
-	uint32_t loopback;
+	uint32_t loopback;   /* it is up */
+	uint32_t session;    /* it is a new one */
 };
 
 /* A request on its way to a spare watcher. */
@@ -429,7 +430,7 @@ void become_init(void);
 /* ---- inside.c ---- */
 
 void enter_inside(int socket);
-__attribute__((noreturn)) void perform_inside_all(int loopback_is_up);
+__attribute__((noreturn)) void perform_inside_all(const struct shape *done);
 __attribute__((noreturn)) void run_inside(int socket);
 
 /* ---- outside.c ---- */

@@ -168,7 +168,9 @@ static void make_spare(const struct shape *shape)
 
 static int spare_fits(const struct shape *shape)
 {
-	return spare.pid > 0 && spare.shape.namespaces == shape->namespaces && spare.shape.loopback == shape->loopback;
+	const struct shape *own = &spare.shape;
+	return spare.pid > 0 && own->namespaces == shape->namespaces && own->loopback == shape->loopback &&
+	       own->session == shape->session;
 }
 
 /* Gives a request to the spare watcher, which then is one like any other. Returns whether that was possible. */

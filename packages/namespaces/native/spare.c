@@ -8,7 +8,7 @@
 enum { BEFORE_PLAN = 16 }; /* bytes of a request: the sandbox that it is about, and three streams */
 
 static struct handed *handed; /* memory that the server, the spare watcher and its first process share */
-static int loopback;          /* whether the network was asked to have it up */
+static struct shape wanted;
 
 struct handed *share_request(void)
 {
@@ -37,6 +37,8 @@ int shape_of(const unsigned char *request, size_t size, struct shape *shape)
 			shape->namespaces = get_u32(body);
 		if (code == OP_LOOPBACK_UP)
 			shape->loopback = 1;
+		if (code == OP_NEW_SESSION)
+			shape->session = 1;
 		at = body + length;
 	}
 	shape->loopback &= (shape->namespaces & CLONE_NEWNET) != 0;
@@ -50,7 +52,8 @@ __attribute__((noreturn)) static void wait_inside(int socket)
 {
 	enter_inside(socket);
 	(void)prctl(PR_SET_NAME, SERVER_NAME);
-	int is_up = loopback && raise_loopback() == 0; /* else it is tried again, and then told */
+	/* What fails is tried again, and then told. A session is a group to the scheduler, at the end of the queue when it is new. */
+	struct shape done = {.loopback = wanted.loopback && raise_loopback() == 0, .session = wanted.session && setsid() >= 0};
 	receive_slots(report_fd);
 	sandbox_id = handed->id;
 	read_plan(handed->bytes + BEFORE_PLAN, handed->size - BEFORE_PLAN);
@@ -63,7 +66,7 @@ __attribute__((noreturn)) static void wait_inside(int socket)
 	progress->operation = current;
 	if (namespaces & CLONE_NEWNS)
 		check(sys_unshare(CLONE_NEWNS), "unshare");
-	perform_inside_all(is_up);
+	perform_inside_all(&done);
 }
 
 /* ---- its watcher ---- */
@@ -134,7 +137,7 @@ __attribute__((noreturn)) void be_spare(struct handed *memory, const struct shap
 	int signals = begin_watcher();
 	handed = memory;
 	namespaces = shape->namespaces;
-	loopback = (int)shape->loopback;
+	wanted = *shape;
 	make_child_ahead();
 	await_request(signals);
 	(void)prctl(PR_SET_NAME, SERVER_NAME);
