@@ -50,7 +50,7 @@ export function allLogins(clientData?: Uint8Array): Login {
 }
 
 /** The flags of `login`, as the service sees them. */
-export function loginFlags(login: Login): number {
+function loginFlags(login: Login): number {
   return (
     (login.clientData ? TZ_LOGIN.CLIENT_DATA : 0) |
     (login.user ? TZ_LOGIN.USER : 0) |
