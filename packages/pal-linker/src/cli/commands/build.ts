@@ -42,7 +42,7 @@ export const buildCommand: CommandDefinition = {
       value: 'FILE',
       help: 'write the image there; NAME.pal, for both NAME.kvm.pal and NAME.wasm.pal',
     },
-    map: { type: 'string', value: 'FILE', help: 'write what went where (kvm)' },
+    map: { type: 'string', value: 'FILE', help: 'write what went where' },
     'replay-protected': { type: 'boolean', help: 'its state is protected against replay, and it is deterministic' },
     entry: { type: 'string', value: 'SYMBOL', help: 'the function that is called; pal' },
     start: {
@@ -53,7 +53,7 @@ export const buildCommand: CommandDefinition = {
     input: { type: 'string', value: 'BYTES', help: 'the largest input; 16k' },
     output: { type: 'string', value: 'BYTES', help: 'the largest output; 16k' },
     stack: { type: 'string', value: 'BYTES', help: 'stack; 64k, of translated WebAssembly 1m' },
-    heap: { type: 'string', value: 'BYTES', help: 'room between __pal_heap_start and __pal_heap_end (C); 0' },
+    heap: { type: 'string', value: 'BYTES', help: 'room for a heap (C); 0, with the C library 1m on kvm' },
     'memory-pages': { type: 'string', value: 'N', help: 'how far WebAssembly memory may grow, in pages of 64 KiB' },
     lent: { type: 'string', value: 'BYTES', help: 'how much may be lent to translated WebAssembly in a call; 1m' },
     'floating-point': {
@@ -117,8 +117,7 @@ async function buildImages(context: BaseContext): Promise<Result> {
     });
   }
   for (const { file, image } of made) await writeOutputFile(file, image);
-  const map = made.flatMap((each) => each.map);
-  await writeMap(context, map);
+  await writeMap(context, made);
   return { json: made.map(jsonOf), text: made.map((each) => textOf(each, context)).join('\n') };
 }
 
@@ -180,7 +179,7 @@ async function buildClassic(context: BaseContext): Promise<Result> {
   const script = `${object.replace(/\.o$/, '')}.ld`;
   await writeOutputFile(object, pal.object);
   await writeOutputFile(script, pal.script);
-  await writeMap(context, pal.map);
+  await writeMap(context, [{ file: object, map: pal.map }]);
   const warnings = pal.warnings.map((each) => ({ ...each }));
   return {
     json: { object, script, name, symbol: pal.symbol, machine: pal.machine, size: pal.object.length, warnings },
@@ -298,11 +297,17 @@ function warningText({ file, line, column, message }: PalDiagnostic): string {
   return `${file}:${line}:${column}: warning: ${message}\n`;
 }
 
-async function writeMap(context: BaseContext, map: readonly MapEntry[]): Promise<void> {
+async function writeMap(
+  context: BaseContext,
+  made: readonly { readonly file: string; readonly map: readonly MapEntry[] }[],
+): Promise<void> {
   const path = context.text('map');
   if (path === undefined) return;
-  const rows = map.map(({ section, address, size, object, input }) => [
-    ...[`0x${address.toString(16).padStart(8, '0')}`, String(size), section, input, object],
-  ]);
-  await writeOutputFile(path, `${table([['address', 'bytes', 'section', 'input', 'object'], ...rows])}\n`);
+  const parts = made.map(({ file, map }) => {
+    const rows = map.map(({ section, address, size, object, input }) => [
+      ...[`0x${address.toString(16).padStart(8, '0')}`, String(size), section, input, object],
+    ]);
+    return `${file}\n${table([['address', 'bytes', 'section', 'input', 'object'], ...rows])}\n`;
+  });
+  await writeOutputFile(path, parts.join('\n'));
 }
