@@ -1,6 +1,6 @@
 /** `@casemate/pki/service`: an authority as a service: issuing, renewal, revocation, EST, ACME, OCSP, CRLs and TPM enrolment over HTTPS. */
 
-export { type AcmeIdentifier, type AcmeOptions, acmeRoute } from './service/acme.js';
+export { type AcmeIdentifier, type AcmeOptions, acmeRoute, type RenewalWindow } from './service/acme.js';
 export type { NetworkView } from './service/acme-challenge.js';
 export { type AcmeTransport, type DeviceOrder, orderDeviceCertificate } from './service/acme-device-client.js';
 export {

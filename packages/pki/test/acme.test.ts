@@ -231,6 +231,61 @@ describe('ACME', () => {
     });
   });
 
+  it('says when a certificate is to be renewed, at once where it is revoked, and lets one take its place once', async () => {
+    const own = await client();
+    const pem = await autoOrder(['renewed.maker.example'], 'http-01', own);
+    const { serialNumber, authorityKeyIdentifier, notBefore, notAfter } = parseCertificate(
+      decodePem('CERTIFICATE', pem),
+    );
+    const digits = serialNumber.toString(16);
+    const octets = Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, 'hex');
+    const der = (octets[0] ?? 0) < 0x80 ? octets : Buffer.concat([Buffer.of(0), octets]);
+    const issuer = Buffer.from(authorityKeyIdentifier?.keyIdentifier ?? []).toString('base64url');
+    const id = `${issuer}.${der.toString('base64url')}`;
+    const { renewalInfo } = (await acme.axios.get(directoryUrl)).data;
+    const info = async (name = id) => acme.axios.get(`${renewalInfo}/${name}`, { validateStatus: () => true });
+    const { data, headers, status } = await info();
+    expect({ status, retry: headers['retry-after'] }).toEqual({ status: 200, retry: '21600' });
+    const [start, end] = [data.suggestedWindow.start, data.suggestedWindow.end].map((text) => new Date(text));
+    const life = notAfter.getTime() - notBefore.getTime();
+    expect(Math.abs((start?.getTime() ?? 0) - notBefore.getTime() - (life * 2) / 3)).toBeLessThan(2000);
+    expect((start ?? notAfter) < (end ?? notBefore) && (end ?? notAfter) < notAfter).toBe(true);
+    const unknown = ['x', `${issuer}.`, `${issuer}.AA`, `AAAA.${id.split('.')[1]}`, `${id}A`, `${issuer}.AQ`];
+    for (const name of unknown) expect((await info(name)).status).toBe(404);
+
+    const identifiers = [{ type: 'dns', value: 'renewed.maker.example' }];
+    const replacing = (by: acme.Client, names = identifiers, replaces = id) =>
+      by.createOrder({ identifiers: names, replaces } as Parameters<acme.Client['createOrder']>[0]);
+    const stranger = await client();
+    await stranger.createAccount({ termsOfServiceAgreed: true });
+    await expect(replacing(stranger)).rejects.toThrow(/this account/);
+    await expect(replacing(own, [{ type: 'dns', value: 'other.maker.example' }])).rejects.toThrow(/name of this order/);
+    await expect(replacing(own, identifiers, `${issuer}.AQ`)).rejects.toThrow(/of this server/);
+    // Two orders for the same place: the first that is finished has it.
+    const orders = [await replacing(own), await replacing(own)];
+    expect(orders[0]).toMatchObject({ replaces: id });
+    const finish = async (order: acme.Order) => {
+      for (const authz of await own.getAuthorizations(order)) {
+        const challenge = authz.challenges.find(({ type }) => type === 'http-01');
+        if (challenge === undefined) throw new Error('no challenge');
+        await fulfil(authz, challenge, await own.getChallengeKeyAuthorization(challenge));
+        await own.completeChallenge(challenge);
+        await own.waitForValidStatus(challenge);
+      }
+      const [, csr] = await acme.crypto.createCsr(
+        { altNames: ['renewed.maker.example'] },
+        await acme.crypto.createPrivateEcdsaKey(),
+      );
+      return own.finalizeOrder(order, csr);
+    };
+    expect(await finish(orders[0] as acme.Order)).toMatchObject({ status: 'valid', replaces: id });
+    await expect(finish(orders[1] as acme.Order)).rejects.toThrow(/taken the place/);
+    await expect(replacing(own)).rejects.toThrow(/taken the place/);
+
+    await own.revokeCertificate(pem);
+    expect(new Date((await info()).data.suggestedWindow.end).getTime()).toBeLessThanOrEqual(Date.now());
+  });
+
   it('changes the key of an account, and refuses one that has an account', async () => {
     const own = await client();
     const account = await own.createAccount({ termsOfServiceAgreed: true, contact: ['mailto:operator@maker.example'] });

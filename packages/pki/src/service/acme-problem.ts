@@ -4,6 +4,7 @@ import type { HttpResponse } from './http.js';
 /** The error types with their status codes. */
 const STATUS = {
   accountDoesNotExist: 400,
+  alreadyReplaced: 409,
   alreadyRevoked: 400,
   badAttestationStatement: 400,
   badCSR: 400,

@@ -1,12 +1,12 @@
 /**
- * ACME (RFC 8555), with addresses (RFC 8738), tls-alpn-01 (RFC 8737) and devices that attest their keys (draft-ietf-acme-device-attest).
+ * ACME (RFC 8555), with addresses (RFC 8738), tls-alpn-01 (RFC 8737), renewal information (RFC 9773) and devices that attest their keys (draft-ietf-acme-device-attest).
  * Accounts, orders, authorizations and nonces are in the authority's store: any of several processes answers, and a killed one loses
  * nothing that it answered.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { equalBytes, toHex } from '../bytes.js';
-import { asCertificate, parseCertificate } from '../certificate.js';
+import { asCertificate, type Certificate, parseCertificate } from '../certificate.js';
 import { CRL_REASONS, type CrlReason } from '../crl-entries.js';
 import { type CheckedCsr, parseCsr } from '../csr.js';
 import { PkiError } from '../error.js';
@@ -17,7 +17,7 @@ import { type NetworkView, validateChallenge } from './acme-challenge.js';
 import { AcmeProblem, problemResponse } from './acme-problem.js';
 import { type AttestationTrust, parseAttestationObject, verifyTpmStatement } from './attestation-object.js';
 import type { CertificateAuthority } from './authority.js';
-import { type Change, type StoredDocument, serialText } from './authority-store.js';
+import { type CertificateRecord, type Change, type StoredDocument, serialText } from './authority-store.js';
 import { type HttpRequest, type HttpResponse, type HttpRoute, mediaType } from './http.js';
 import { isObject, type JsonObject, parseJsonObject } from './json.js';
 import {
@@ -69,6 +69,18 @@ export interface AcmeOptions {
   readonly accountLimit?: RateLimit;
   /** Seconds until an order is void; a week without it. */
   readonly orderLifetime?: number;
+  /** When a certificate is to be renewed; in the sixth of its life that begins when two thirds of it are over without it. */
+  readonly renewal?: (certificate: CertificateRecord) => RenewalWindow | undefined | Promise<RenewalWindow | undefined>;
+}
+
+/** When a client is to renew a certificate: at a random moment between `start` and `end` (RFC 9773 section 4.2). */
+export interface RenewalWindow {
+  /** Its beginning; in the past where the certificate is to be renewed at once. */
+  readonly start: Date;
+  /** Its end, after the beginning. */
+  readonly end: Date;
+  /** A page for people that says why. */
+  readonly explanationUrl?: string;
 }
 
 interface Account {
@@ -107,6 +119,8 @@ interface Order {
   readonly notAfter?: string;
   /** The certificate's serial number. */
   readonly serial?: string;
+  /** The certificate that this one takes the place of: its identifier (RFC 9773 section 4.1), and its serial number. */
+  readonly replaces?: { readonly id: string; readonly serial: string };
 }
 
 /** A document with its meaning. */
@@ -134,10 +148,13 @@ const KIND = {
   nonce: 'acme-nonce',
   secret: 'acme-secret',
   external: 'acme-external',
+  replaced: 'acme-replaced',
 } as const;
 const NONCE_LIFETIME = 3600;
 const STALE = 60_000;
 const RETRIES = [0, 1000, 3000] as const;
+/** Seconds until a client asks again when it is to renew. */
+const RENEWAL_RETRY = 21_600;
 
 /** ACME under `options.path`; the directory is at `…/directory`. */
 export function acmeRoute(options: AcmeOptions): HttpRoute {
@@ -172,6 +189,7 @@ class AcmeService {
         headers: { ...headers, 'replay-nonce': await this.#newNonce() },
       };
     }
+    if (operation === 'renewal-info' && request.method === 'GET') return await this.#renewalInfo(id);
     const response = await this.#post(request, base, operation, id, sub);
     return { ...response, headers: { ...headers, 'replay-nonce': await this.#newNonce(), ...response.headers } };
   }
@@ -188,6 +206,7 @@ class AcmeService {
       newOrder: 'new-order',
       revokeCert: 'revoke-cert',
       keyChange: 'key-change',
+      renewalInfo: 'renewal-info',
     };
     const urls = Object.fromEntries(Object.entries(names).map(([name, path]) => [name, `${base}/${path}`]));
     return json(200, { ...urls, meta });
@@ -433,6 +452,7 @@ class AcmeService {
     assertRate(this.#orderLimit(account.id));
     const payload = parseJsonObject(signed.jws.payload);
     const identifiers = identifiersOf(payload.identifiers, this.#options);
+    const replaces = await this.#replaced(account, payload.replaces, identifiers);
     if ((await this.#options.authorize?.(account.id, identifiers)) === false) {
       throw new AcmeProblem('rejectedIdentifier', 'expected names that this account may have');
     }
@@ -445,6 +465,7 @@ class AcmeService {
     const value: Order = {
       ...{ status: 'pending', identifiers, authorizations: authorizations.map(([each]) => each) },
       ...{ expires: expires.toISOString(), ...times },
+      ...(replaces && { replaces }),
     };
     await this.#commit([
       put(KIND.order, id, account.id, value, 0, expires),
@@ -493,12 +514,13 @@ class AcmeService {
   }
 
   #orderBody({ id, value }: Kept<Order>, status: string, base: string): HttpResponse {
-    const { identifiers, expires, notBefore, notAfter, serial } = value;
+    const { identifiers, expires, notBefore, notAfter, serial, replaces } = value;
     return json(200, {
       ...{ status, identifiers, expires, notBefore, notAfter },
       authorizations: value.authorizations.map((each) => `${base}/authz/${each}`),
       finalize: `${base}/order/${id}/finalize`,
       ...(serial === undefined ? {} : { certificate: `${base}/cert/${serial}` }),
+      ...(replaces && { replaces: replaces.id }),
     });
   }
 
@@ -512,7 +534,7 @@ class AcmeService {
     const keys = (await this.#authorizations(order.value)).flatMap((each) =>
       each?.key === undefined ? [] : [each.key],
     );
-    const { identifiers, notBefore, notAfter, expires } = order.value;
+    const { identifiers, notBefore, notAfter, expires, replaces } = order.value;
     const profile = profiles[identifiers[0]?.type ?? 'dns'] ?? '';
     let serial = '';
     try {
@@ -536,12 +558,14 @@ class AcmeService {
             order.version,
             new Date(expires),
           ),
+          ...(replaces === undefined ? [] : [put(KIND.replaced, replaces.serial, order.owner, {}, 0)]),
         ];
       };
       await authority.issue({ ...input, ...times, authorize, also });
     } catch (error) {
       if (error instanceof PkiError && error.code === 'conflict')
         throw new AcmeProblem('orderNotReady', 'expected an order that nobody finalizes meanwhile');
+      if (replaces !== undefined && (await this.#isReplaced(replaces.serial))) throw alreadyReplaced();
       if (error instanceof PkiError) throw new AcmeProblem('badCSR', error.message);
       throw error;
     }
@@ -723,6 +747,72 @@ class AcmeService {
     return { status: 200 };
   }
 
+  // Renewal (RFC 9773)
+
+  /** Asked by anybody, without a signature: when a certificate is to be renewed. */
+  async #renewalInfo(id: string): Promise<HttpResponse> {
+    const found = await this.#certificateBy(id);
+    if (found === undefined)
+      return problemResponse(new AcmeProblem('malformed', 'expected a certificate of this server', {}, 404));
+    const { start, end, explanationUrl } = await this.#window(found);
+    const body = {
+      suggestedWindow: { start: start.toISOString(), end: end.toISOString() },
+      ...(explanationUrl === undefined ? {} : { explanationURL: explanationUrl }),
+    };
+    const headers = { 'content-type': 'application/json', 'retry-after': String(RENEWAL_RETRY) };
+    return { ...json(200, body), headers };
+  }
+
+  async #window(kept: CertificateRecord): Promise<RenewalWindow> {
+    const { authority, renewal } = this.#options;
+    const { notBefore, notAfter, serialNumber } = parseCertificate(kept.der);
+    const status = await authority.statusOf(kept.issuer, serialNumber);
+    // In the past: at once.
+    if (status.status === 'revoked')
+      return { start: notBefore, end: status.since > notBefore ? status.since : notAfter };
+    const life = notAfter.getTime() - notBefore.getTime();
+    const start = new Date(notBefore.getTime() + (life * 2) / 3);
+    return (await renewal?.(kept)) ?? { start, end: new Date(start.getTime() + life / 6) };
+  }
+
+  /** By the key identifier of its issuer and its serial number, each in base64url (section 4.1). */
+  async #certificateBy(id: string): Promise<CertificateRecord | undefined> {
+    const { authority, issuer } = this.#options;
+    const [, key = '', number = ''] = /^([A-Za-z0-9_-]{1,86})\.([A-Za-z0-9_-]{1,28})$/.exec(id) ?? [];
+    const own = asCertificate(authority.get(issuer).issuer.certificate).subjectKeyIdentifier;
+    // One text for the same bytes: any other is no identifier.
+    if (own === undefined || number === '' || key !== toBase64url(own)) return undefined;
+    const octets = new Uint8Array(Buffer.from(number, 'base64url'));
+    if (toBase64url(octets) !== number) return undefined;
+    // The DER of an INTEGER above 0: no more octets than it takes.
+    const isMinimal = octets[0] !== undefined && octets[0] < 0x80 && (octets[0] !== 0 || (octets[1] ?? 0) >= 0x80);
+    return isMinimal
+      ? authority.store.certificate(issuer, toHex(octets).replace(/^00/, '').padStart(40, '0'))
+      : undefined;
+  }
+
+  /** Section 5: a certificate of this account with a name of the order, that no other has taken the place of. */
+  async #replaced(
+    account: Kept<Account>,
+    id: unknown,
+    identifiers: readonly AcmeIdentifier[],
+  ): Promise<Order['replaces']> {
+    if (id === undefined) return undefined;
+    const found = typeof id === 'string' ? await this.#certificateBy(id) : undefined;
+    if (found === undefined || typeof id !== 'string')
+      throw new AcmeProblem('malformed', 'expected a certificate of this server to replace', {}, 404);
+    if (found.owner !== `acme:${account.id}`)
+      throw new AcmeProblem('unauthorized', 'expected a certificate of this account to replace');
+    if (!hasNameOf(parseCertificate(found.der), identifiers))
+      throw new AcmeProblem('malformed', 'expected a certificate with a name of this order to replace');
+    if (await this.#isReplaced(found.serial)) throw alreadyReplaced();
+    return { id, serial: found.serial };
+  }
+
+  async #isReplaced(serial: string): Promise<boolean> {
+    return (await this.#options.authority.store.document(KIND.replaced, serial)) !== undefined;
+  }
+
   // The store
 
   #now(): Date {
@@ -750,6 +840,21 @@ class AcmeService {
     await this.#commit([put(KIND.authorization, kept.id, kept.owner, value, kept.version, new Date(value.expires))]);
     return { ...kept, value, version: kept.version + 1 };
   }
+}
+
+function alreadyReplaced(): AcmeProblem {
+  return new AcmeProblem('alreadyReplaced', 'expected a certificate that no other has taken the place of');
+}
+
+function hasNameOf({ subjectAltName = [] }: Certificate, identifiers: readonly AcmeIdentifier[]): boolean {
+  return identifiers.some(({ type, value }) =>
+    subjectAltName.some((name) => {
+      if (name.type === 'dns') return type === 'dns' && name.value.toLowerCase() === value;
+      if (name.type === 'ip') return type === 'ip' && equalBytes(name.value, parseIpAddress(value));
+      // Devices are named in otherName, whose text is part of it.
+      return name.type === 'other' && type !== 'dns' && type !== 'ip';
+    }),
+  );
 }
 
 function keptOf<T>({ id, owner, version, body }: StoredDocument): Kept<T> {

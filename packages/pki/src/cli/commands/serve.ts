@@ -9,7 +9,6 @@ import { type AcmeIdentifier, acmeRoute } from '../../service/acme.js';
 import type { CertificateAuthority } from '../../service/authority.js';
 import { estRoute } from '../../service/est.js';
 import type { HttpRoute } from '../../service/http.js';
-import { fromBase64url } from '../../service/jws.js';
 import { ocspRoute, publicationRoute, tpmRoute } from '../../service/routes.js';
 import { type RunningServer, type ServerOptions, startServer } from '../../service/server.js';
 import { openTpmEnrolment } from '../../service/tpm-enrolment.js';
@@ -180,7 +179,7 @@ async function acmeOf(context: Context): Promise<AcmeService | undefined> {
 
 function macKey(text: string, file: string): Uint8Array {
   const digits = text.trim();
-  const key = /^[A-Za-z0-9_-]+$/.test(digits) ? fromBase64url(digits) : new Uint8Array();
+  const key = /^[A-Za-z0-9_-]+$/.test(digits) ? new Uint8Array(Buffer.from(digits, 'base64url')) : new Uint8Array();
   if (key.length >= 16) return key;
   throw new Failure(EXIT.MALFORMED, `${file}: expected a MAC key of 16 bytes or more in base64url`);
 }
