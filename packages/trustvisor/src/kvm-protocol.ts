@@ -67,7 +67,7 @@ const Returned = struct('returned', {
   content: rest('content', MAX_MONITOR_FRAME),
 });
 /** What a run gave: rax, the lent bytes that it could write, and return code and output buffer or the parameters. */
-export type MonitorReturn = Infer<typeof Returned>;
+type MonitorReturn = Infer<typeof Returned>;
 const Fault = struct('fault', {
   kind: u8,
   address: u64le,

@@ -28,7 +28,7 @@ export interface NvAccess {
 type NvChange = (area: NvArea) => NvArea;
 
 /** What a service of the area does: the change that it makes, if any, and what it gives. `undefined` for other services. */
-export function nvService(
+function nvService(
   call: ServiceCall,
 ): { readonly change?: NvChange; readonly outputs: (area: NvArea) => readonly Uint8Array[] } | undefined {
   const [given = new Uint8Array(0)] = call.inputs;
