@@ -1,4 +1,4 @@
-/** The PAL linker beside what the TEE-SDK uses for the same: `ld -r`, `objcopy` and `nm`, on a PAL that does real cryptography; and beside wasm-ld. */
+/** The PAL linker beside what the TEE-SDK uses for the same: `ld -r`, `objcopy` and `nm`, on a PAL that does real cryptography; and beside wasm-ld. Then PALs at work. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { linkElfPal } from '@casemate/pal-linker';
 import { linkClassic } from '@casemate/pal-linker/classic';
 import { linkWasmObjects } from '@casemate/pal-linker/wasm';
+import { measurePals } from './pal-operations.js';
 import { compare, flags } from './turns.js';
 
 const library = '/usr/lib/x86_64-linux-gnu/libmbedcrypto.a';
@@ -128,6 +129,7 @@ try {
     ours: () => timed(() => wasm(wasmInputs)),
     theirs: { 'wasm-ld --gc-sections': () => timed(() => wasmLd(wasmInputs)) },
   });
+  await measurePals(directory);
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
