@@ -130,5 +130,5 @@ async function startsClean(engine: 'wasm' | 'kvm', image: Uint8Array, store: str
   await using session = await device.openSession(await manager.downloadService(new Uint8Array(image)));
   expect(await session.invoke(PROBE.ECHO, [1])).toEqual([1]);
   using memory = await session.allocateSharedMemory(1 << 20, 3);
-  expect(memory.read()).toEqual(new Uint8Array(1 << 20));
+  expect(memory.read().some((byte) => byte !== 0)).toBe(false);
 }
