@@ -27,7 +27,7 @@ export interface Images {
 }
 
 /** A receipt of the audit service; only the vault can read it. */
-export type Receipt = Uint8Array;
+type Receipt = Uint8Array;
 
 /** The vault and its audit service at work. */
 export interface Vault {
