@@ -199,7 +199,7 @@ export class HistoryRegistry {
 }
 
 /** When the NV index of a history is written: at every request, or only when it is opened and closed. */
-export type ReplayMode = 'every-request' | 'checkpoints';
+type ReplayMode = 'every-request' | 'checkpoints';
 
 /**
  * The history of one PAL. A request is accepted in this order: {request} stored, then the TPM's summary extended by it,
