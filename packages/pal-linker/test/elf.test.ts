@@ -78,7 +78,7 @@ describe.skipIf(!isReady)(`linking objects${why}`, () => {
   it('gives programs made at random the results that GNU ld gives them, as images and in an application', {
     timeout: 1_800_000,
   }, () => {
-    compareWithLd({ machine: 'x86', compiler: 'gcc', emulator: [], count: Number(process.env.LINK_PROGRAMS ?? 20) });
+    compareWithLd({ machine: 'x86', compiler: 'gcc', emulator: [], count: Number(process.env.LINK_PROGRAMS ?? 12) });
   });
 });
 
@@ -92,7 +92,7 @@ describe.skipIf(!isArmReady)(
     it('gives programs made at random the results that GNU ld gives them, as images and in an application', {
       timeout: 1_800_000,
     }, () => {
-      const count = Number(process.env.LINK_PROGRAMS ?? 6);
+      const count = Number(process.env.LINK_PROGRAMS ?? 4);
       compareWithLd({ machine: 'arm', compiler: 'aarch64-linux-gnu-gcc', emulator: ['qemu-aarch64-static'], count });
     });
   },

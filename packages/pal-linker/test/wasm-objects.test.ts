@@ -21,7 +21,7 @@ const WASM_CFLAGS = ['--target=wasm32', '-ffreestanding', '-nostdlib'];
 
 describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
   it('gives programs made at random the results that wasm-ld gives them', { timeout: 1_800_000 }, () => {
-    const count = Math.ceil(Number(process.env.LINK_WASM_PROGRAMS ?? 100) / 2);
+    const count = Math.ceil(Number(process.env.LINK_WASM_PROGRAMS ?? 40) / 2);
     const first = Number(process.env.LINK_SEED ?? 1);
     for (let seed = first; seed < first + count; seed++) compareWithLld(seed);
   });
