@@ -90,3 +90,4 @@ export {
 } from './services';
 export { decodeLogin, Login, UNKNOWN_ID } from './session';
 export { dispatch, Handler } from './entry';
+export { Advance, advanceHistory, History, Initialize } from './history';
