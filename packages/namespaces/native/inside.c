@@ -67,13 +67,13 @@ void enter_inside(int socket)
 	report_fd = CONTROL_FD;
 	if (dup3(socket, report_fd, O_CLOEXEC) < 0 || syscall(SYS_close_range, (unsigned)report_fd + 1, ~0u, 0) < 0)
 		_exit(FAILED_STATUS);
-	unblock_signals(); /* none is handled or ignored: the server saw to that */
 }
 
 /* The operations from the late namespaces on. */
 __attribute__((noreturn)) void perform_inside_all(const struct shape *ahead)
 {
 	done = *ahead;
+	unblock_signals(); /* none is handled or ignored: the server saw to that */
 	enter_cgroups();
 	for (uint32_t i = 0; i < operation_count; i++) {
 		struct operation op = operations[i];

@@ -113,7 +113,7 @@ static pid_t await_joiner(int socket)
 	ssize_t n;
 	do
 		n = recv(socket, frame, sizeof frame, 0);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET)); /* as in receive_packet */
 	struct operation event = {.at = frame + 8, .end = frame + (n > 8 ? n : 8)};
 	uint32_t type = n < 20 ? 0 : take_u32(&event);
 	if (type == EVENT_FAILED)

@@ -73,7 +73,10 @@ void send_descriptor(int socket, enum event type, int fd)
 	(void)sendmsg(socket, &message, MSG_NOSIGNAL); /* a failure is not reported, as in send_event */
 }
 
-/* One packet, and the descriptor that came with it or -1. */
+/*
+ * One packet, and the descriptor that came with it or -1. Where the other end has closed without reading all that it was sent, the
+ * kernel says so once before it hands out what that end had sent.
+ */
 ssize_t receive_packet(int socket, unsigned char *bytes, size_t size, int *passed)
 {
 	union {
@@ -86,7 +89,7 @@ ssize_t receive_packet(int socket, unsigned char *bytes, size_t size, int *passe
 	ssize_t n;
 	do
 		n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	const struct cmsghdr *header = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
 	*passed = -1;
 	if (header && header->cmsg_type == SCM_RIGHTS)

@@ -79,7 +79,7 @@ void send_slots(int socket)
 		memcpy(CMSG_DATA(header), fds, size);
 	}
 	long sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-	if (sent >= 0 || errno != EPIPE) /* else the inside has ended, and why can still be read from it */
+	if (sent >= 0 || (errno != EPIPE && errno != ECONNRESET)) /* else the inside has ended, and why can still be read from it */
 		check(sent, "hand-over");
 	for (uint32_t i = 0; i < slot_count; i++)
 		close(slots[i]);
