@@ -2,8 +2,8 @@
  * `@casemate/namespaces` beside bubblewrap, crun and runc: from spawn to exit of a static `true`, with the same isolation, each started
  * from Node. Then with limits, with a gigabyte of live heap, twenty at once, and what stays in memory beside an idle program.
  */
-import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,11 @@ const TRUE = ['/bin/true'] as const;
 const SLEEP = ['/bin/sleep', '1000'] as const;
 const AT_ONCE = 20;
 
+/** crun refuses a machine that has both hierarchies of cgroups, so the second one is hidden from all: in a mount namespace of our own. */
+const SECOND_HIERARCHY = '/sys/fs/cgroup/unified';
+
 async function main(): Promise<void> {
+  if (existsSync(`${SECOND_HIERARCHY}/cgroup.procs`) && process.geteuid?.() === 0) return runWithoutSecondHierarchy();
   const work = mkdtempSync(join(tmpdir(), 'casemate-bench-'));
   chmodSync(work, 0o755); // who is root inside is somebody else outside
   const setting = { work, root: makeRoot(join(work, 'root')) };
@@ -46,6 +50,13 @@ async function main(): Promise<void> {
     await server.close();
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+function runWithoutSecondHierarchy(): void {
+  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const hide = `umount ${SECOND_HIERARCHY} && exec "$@"`;
+  const { status } = spawnSync('unshare', ['--mount', '/bin/sh', '-c', hide, 'sh', ...again], { stdio: 'inherit' });
+  process.exitCode = status ?? 1;
 }
 
 /** Bars: ours at most 0.6 of bubblewrap's time (ratio 1.67), 0.35 of crun's (2.86), 0.15 of runc's (6.67). */
