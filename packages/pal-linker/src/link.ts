@@ -13,6 +13,7 @@ import {
   typeOfFunction,
   type WasmModule,
 } from './module.js';
+import { section, vector, writeSized } from './module-section.js';
 import {
   integerWithin,
   limitFlags,
@@ -266,23 +267,6 @@ function writeModule(module: WasmModule, plan: Plan): Uint8Array {
   section(w, 10, (s) => writeCode(s, module, plan));
   copySection(w, module, 11);
   return w.finish();
-}
-
-function section(w: Writer, id: number, content: (w: Writer) => void): void {
-  const inner = new Writer();
-  content(inner);
-  w.u8(id, 'section id');
-  writeSized(w, inner.finish());
-}
-
-function writeSized(w: Writer, content: Uint8Array): void {
-  varu32.write(w, content.length);
-  w.put(content, 'content');
-}
-
-function vector<T>(w: Writer, values: readonly T[], write: (w: Writer, value: T) => void): void {
-  varu32.write(w, values.length);
-  for (const value of values) write(w, value);
 }
 
 function writeType(w: Writer, type: FunctionType): void {

@@ -4,6 +4,7 @@ import { PalLinkerError, type PalLinkerErrorCode } from './error.js';
 import { MAX_SECTION_BYTES, WASM_PAGE } from './image.js';
 import { type Instruction, readInstruction } from './instructions.js';
 import { varu32 } from './leb128.js';
+import { SECTION_NAMES, VALUE_TYPES } from './module-section.js';
 
 /** A function type; value types are their bytes (0x7f i32, 0x7e i64 …). */
 export interface FunctionType {
@@ -77,24 +78,8 @@ export function parseModule(bytes: Uint8Array): WasmModule {
   return parser.finish();
 }
 
-const SECTION_NAMES = [
-  'custom',
-  'type',
-  'import',
-  'function',
-  'table',
-  'memory',
-  'global',
-  'export',
-  'start',
-  'element',
-  'code',
-  'data',
-  'data count',
-] as const;
 // Data count (12) stands between element and code.
 const SECTION_ORDER = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 10];
-const VALUE_TYPES = new Set([0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f]);
 const MAX_TABLE = 65536;
 const MAX_PAGES = 65536;
 const END = 0x0b;

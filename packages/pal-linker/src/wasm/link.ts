@@ -6,6 +6,7 @@ import { PalLinkerError } from '../error.js';
 import { varu32, writeVars32 } from '../leb128.js';
 import { type LinkPalOptions, linkPal } from '../link.js';
 import type { FunctionType } from '../module.js';
+import { section, vector, writeSized } from '../module-section.js';
 import { integerWithin } from '../parameters.js';
 import { PAL_SERVICE_MODULE } from '../services.js';
 import { RELOCATION } from './constants.js';
@@ -354,23 +355,6 @@ function writeBody(
   }
   w.put(content.subarray(copied), 'code');
   return w.finish();
-}
-
-function section(w: Writer, id: number, content: (w: Writer) => void): void {
-  const inner = new Writer();
-  content(inner);
-  w.u8(id, 'section id');
-  writeSized(w, inner.finish());
-}
-
-function writeSized(w: Writer, content: Uint8Array): void {
-  varu32.write(w, content.length);
-  w.put(content, 'content');
-}
-
-function vector<T>(w: Writer, values: readonly T[], write: (w: Writer, value: T) => void): void {
-  varu32.write(w, values.length);
-  for (const value of values) write(w, value);
 }
 
 function writeType(w: Writer, { parameters, results }: FunctionType): void {

@@ -5,6 +5,7 @@ import { MAX_SECTION_BYTES } from '../image.js';
 import { readInstruction } from '../instructions.js';
 import { readVars32, varu32 } from '../leb128.js';
 import type { FunctionType, Span } from '../module.js';
+import { SECTION_NAMES, VALUE_TYPES } from '../module-section.js';
 import { EXTERNAL, RELOCATION, SUBSECTION, SYMBOL_FLAG, SYMBOL_KIND } from './constants.js';
 
 /** What an object wants from elsewhere. */
@@ -138,23 +139,7 @@ export function parseWasmObject(bytes: Uint8Array, name: string): WasmObject {
   return new ObjectParser(bytes, name).parse();
 }
 
-const NAMES = [
-  'custom',
-  'type',
-  'import',
-  'function',
-  'table',
-  'memory',
-  'global',
-  'export',
-  'start',
-  'element',
-  'code',
-  'data',
-  'data count',
-];
 const MAX_ALIGNMENT_BITS = 12;
-const VALUE_TYPES: ReadonlySet<number> = new Set([0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f]);
 const END = 0x0b;
 
 interface SegmentInfo {
@@ -216,7 +201,7 @@ class ObjectParser {
 
   #readSection(): void {
     const id = this.#reader.u8('section id');
-    this.#section = NAMES[id] ?? this.#refuse(`use the section ${id}`, this.#reader.offset - 1, 'feature');
+    this.#section = SECTION_NAMES[id] ?? this.#refuse(`use the section ${id}`, this.#reader.offset - 1, 'feature');
     const size = varu32.read(this.#reader);
     const start = this.#reader.offset;
     this.#contents.push({ id, start, end: start + size });
