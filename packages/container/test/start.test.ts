@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -27,6 +28,11 @@ async function textOf(stream: Readable | null): Promise<string> {
   let text = '';
   for await (const chunk of stream ?? []) text += chunk;
   return text;
+}
+
+/** Until the program inside has said something: what it set up before that, a trap for instance, is in force. */
+async function firstOutput(container: Container): Promise<void> {
+  await once(container.stdout as Readable, 'data');
 }
 
 function cgroupsOf(name: string): readonly string[] {
@@ -252,13 +258,14 @@ describe.skipIf(reason !== undefined)('a container', () => {
     const { options, store } = await prepare('trap "echo bye; exit 3" TERM; echo up; while true; do sleep 0.05; done');
     const polite = await startContainer(options);
     const text = textOf(polite.stdout);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await firstOutput(polite);
     expect(await polite.stop()).toEqual({ code: 3, signal: null });
     expect(await text).toBe('up\nbye\n');
     const stubborn = await startContainer({
       ...options,
-      command: ['/bin/sh', '-c', 'trap "" TERM; while true; do sleep 1; done'],
+      command: ['/bin/sh', '-c', 'trap "" TERM; echo deaf; while true; do sleep 1; done'],
     });
+    await firstOutput(stubborn);
     expect(await stubborn.stop({ grace: 100 })).toEqual({ code: null, signal: 'SIGKILL' });
     const frozen = await startContainer(options);
     await frozen.freeze();
