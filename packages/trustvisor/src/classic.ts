@@ -27,7 +27,7 @@ export interface ClassicContext {
   /** Key from which the keys of sealed data are derived. */
   readonly sealRoot: Uint8Array;
   /** SHA-256 of the PAL's uPCR 0 of 32 bytes. */
-  readonly self: () => Promise<Uint8Array>;
+  readonly self: () => Uint8Array;
   readonly random: (length: number) => Uint8Array;
   /** The key that signs; `undefined` where nothing is to be signed. */
   readonly key: (() => Promise<KeyObject>) | undefined;
@@ -50,7 +50,7 @@ export class ClassicTpm {
   }
 
   /** Answers a call of a service whose name begins with `tv_`. Throws {@link TrustvisorError} with code `sealed-state`. */
-  async perform({ name, values, inputs }: ServiceCall, context: ClassicContext): Promise<ServiceReply> {
+  perform({ name, values, inputs }: ServiceCall, context: ClassicContext): ServiceReply | Promise<ServiceReply> {
     const [first = NOTHING, second = NOTHING] = inputs;
     const [index = 0] = values;
     switch (name) {
@@ -65,7 +65,7 @@ export class ClassicTpm {
       case 'tv_quote':
         return this.#quote(context, first, second);
       case 'tv_id_getpub':
-        return context.key ? success(rsaPublicKeyDer(await context.key())) : statusOnly(PAL_STATUS.UNAVAILABLE);
+        return context.key?.().then((key) => success(rsaPublicKeyDer(key))) ?? statusOnly(PAL_STATUS.UNAVAILABLE);
       default:
         return statusOnly(PAL_STATUS.ERR);
     }
@@ -82,7 +82,7 @@ export class ClassicTpm {
   }
 
   /** The digest at creation is put in here, whatever the caller wrote there. */
-  async #seal(context: ClassicContext, data: Uint8Array, asked: Uint8Array): Promise<ServiceReply> {
+  #seal(context: ClassicContext, data: Uint8Array, asked: Uint8Array): ServiceReply {
     const info = asked.length === 0 || isNoSelection(asked) ? NOTHING : asked.slice();
     if (info.length > 0) {
       if (info.length !== SELECTION + 2 * DIGEST || !isSelection(info.subarray(0, SELECTION))) {
@@ -91,11 +91,11 @@ export class ClassicTpm {
       info.set(this.#compositeHash(info.subarray(0, SELECTION)), SELECTION + DIGEST);
     }
     const header = { magic: MAGIC, info, salt: context.random(32) } as const;
-    return success(sealBlob(ClassicBlob, await keyFor(context, info), header, data));
+    return success(sealBlob(ClassicBlob, keyFor(context, info), header, data));
   }
 
   /** What the blob says of its policy is checked; a forged policy gives another key, which opens nothing. */
-  async #unseal(context: ClassicContext, content: Uint8Array): Promise<ServiceReply> {
+  #unseal(context: ClassicContext, content: Uint8Array): ServiceReply {
     const blob: ClassicBlob = parseBlob(ClassicBlob, content);
     const { info } = blob;
     const selection = info.subarray(0, SELECTION);
@@ -103,7 +103,7 @@ export class ClassicTpm {
     if (info.length > 0 && (!isSelection(selection) || !equal(this.#compositeHash(selection), release))) {
       return statusOnly(PAL_STATUS.REFUSED);
     }
-    const data = openBlob(ClassicBlob, await keyFor(context, info), blob);
+    const data = openBlob(ClassicBlob, keyFor(context, info), blob);
     return success(data, info.length === 0 ? new Uint8Array(DIGEST) : info.slice(SELECTION + DIGEST));
   }
 
@@ -142,8 +142,8 @@ function isNoSelection(info: Uint8Array): boolean {
   return info.length === SELECTION + 2 * DIGEST && high === 0 && (low === 0 || (low === 1 && map === 0));
 }
 
-async function keyFor({ sealRoot, self }: ClassicContext, info: Uint8Array): Promise<Uint8Array> {
-  const policy = info.length === 0 ? sha256(await self()) : sha256(info.subarray(0, SELECTION + DIGEST));
+function keyFor({ sealRoot, self }: ClassicContext, info: Uint8Array): Uint8Array {
+  const policy = info.length === 0 ? sha256(self()) : sha256(info.subarray(0, SELECTION + DIGEST));
   return deriveKey(sealRoot, info.length === 0 ? 'classic data of a PAL' : 'classic data under uPCRs', policy);
 }
 

@@ -51,11 +51,11 @@ export class MicroTpm {
   }
 
   /** The 32 bytes of a uPCR. */
-  async pcrRead(index: number): Promise<Uint8Array> {
+  pcrRead(index: number): Uint8Array {
     return this.#pcrs[index]?.slice() ?? new Uint8Array(32);
   }
 
-  /** Extends a uPCR. */
+  /** Extends a uPCR; at once where it gives no promise. */
   async pcrExtend(index: number, digest: Uint8Array): Promise<void> {
     this.#dirty = true;
     await extendPcr(this.#tpm, index, { sha256: digest });
@@ -63,7 +63,7 @@ export class MicroTpm {
   }
 
   /** SHA-256 over the selected uPCRs in order: the pcrDigest of TPM2_PolicyPCR and TPM2_Quote. */
-  async pcrDigest(mask: number): Promise<Uint8Array> {
+  pcrDigest(mask: number): Uint8Array {
     return sha256(...indexesOf(mask).map((index) => this.#pcrs[index] ?? new Uint8Array(0)));
   }
 

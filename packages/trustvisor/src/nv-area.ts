@@ -92,10 +92,13 @@ export function nvServiceOf(
 }
 
 /** The same for other PALs. */
-export async function performNv(call: ServiceCall, access: NvAccess | undefined): Promise<ServiceReply | undefined> {
+export function performNv(
+  call: ServiceCall,
+  access: NvAccess | undefined,
+): ServiceReply | Promise<ServiceReply> | undefined {
   const service = nvService(call);
   if (service === undefined) return undefined;
   if (access === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
-  const area = await (service.change ? access.write(service.change) : access.read());
-  return { status: PAL_STATUS.SUCCESS, outputs: service.outputs(area) };
+  const reply = (area: NvArea) => ({ status: PAL_STATUS.SUCCESS, outputs: service.outputs(area) });
+  return (service.change ? access.write(service.change) : access.read()).then(reply);
 }

@@ -99,10 +99,9 @@ export class RegisteredPal {
         name: source.image.name,
         signed: source.signed,
       },
-      quote: async (nonce, mask) => {
-        const quote = await micro.quote(nonce, mask);
-        return rsa ? rsa.sign(quote.quoted) : quote;
-      },
+      quote: rsa
+        ? async (nonce, mask) => rsa.sign((await micro.quote(nonce, mask)).quoted)
+        : (nonce, mask) => micro.quote(nonce, mask),
       identity: rsa?.public ?? micro.identity,
       classic: new ClassicTpm(source.classicMeasurement),
       rsaKeys: made.rsaKeys,
@@ -158,7 +157,7 @@ export class RegisteredPal {
 
   /** A quote by the micro-TPM, between calls. */
   quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
-    return this.#inTurn(() => this.#services.quote(nonce, mask));
+    return this.#inTurn(async () => this.#services.quote(nonce, mask));
   }
 
   /** Stops what runs, waits for it, and wipes. */
@@ -264,7 +263,7 @@ export class RegisteredPal {
     await this.#micro.reset();
   }
 
-  #serve(call: ServiceCall): Promise<ServiceReply> {
+  async #serve(call: ServiceCall): Promise<ServiceReply> {
     return performService(call, this.#services, this.#run);
   }
 }

@@ -48,40 +48,35 @@ export function isMask(mask: number): boolean {
 }
 
 /** `utpm_seal`. */
-export async function seal(
-  { micro, sealRoot }: Sealer,
-  random: Random,
-  data: Uint8Array,
-  policy: Uint8Array,
-): Promise<ServiceReply> {
+export function seal({ micro, sealRoot }: Sealer, random: Random, data: Uint8Array, policy: Uint8Array): ServiceReply {
   if (![0, 4, 36].includes(policy.length)) return statusOnly(PAL_STATUS.BAD_PARAM);
   const mask = policy.length === 0 ? 1 : new DataView(policy.buffer, policy.byteOffset).getUint32(0, true);
   if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  const release = policy.length === 36 ? policy.slice(4) : await micro.pcrDigest(mask);
-  const header = { magic: DATA_MAGIC, mask, release, creation: await micro.pcrDigest(1), salt: random(32) } as const;
+  const release = policy.length === 36 ? policy.slice(4) : micro.pcrDigest(mask);
+  const header = { magic: DATA_MAGIC, mask, release, creation: micro.pcrDigest(1), salt: random(32) } as const;
   return success(sealBlob(DataBlob, policyKey(sealRoot, mask, release), header, data));
 }
 
 /** `utpm_unseal`. The policy is checked before the key that depends on it is made; a forged one would give a key that opens nothing. */
-export async function unseal({ micro, sealRoot }: Sealer, content: Uint8Array): Promise<ServiceReply> {
+export function unseal({ micro, sealRoot }: Sealer, content: Uint8Array): ServiceReply {
   const blob = parseBlob(DataBlob, content);
-  if (!equal(await micro.pcrDigest(blob.mask), blob.release)) return statusOnly(PAL_STATUS.REFUSED);
+  if (!equal(micro.pcrDigest(blob.mask), blob.release)) return statusOnly(PAL_STATUS.REFUSED);
   const data = openBlob(DataBlob, policyKey(sealRoot, blob.mask, blob.release), blob);
   return success(data, blob.creation);
 }
 
 /** `seal_data`. */
-export async function sealData(
+export function sealData(
   sealer: Sealer,
   random: Random,
   given: { readonly policy: Uint8Array; readonly data: Uint8Array; readonly extra: Uint8Array },
-): Promise<ServiceReply> {
+): ServiceReply {
   const policy = decode(Policy, given.policy);
   if (policy.reserved !== 0 || policy.kind > KIND.SIGNER) return statusOnly(PAL_STATUS.BAD_PARAM);
   const usesMask = policy.kind === KIND.PCRS || policy.kind === KIND.PCR_DIGEST;
   if (usesMask && !isMask(policy.mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
   if (policy.kind === KIND.SIGNER && sealer.signed === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
-  const release = await releaseOf(sealer, policy);
+  const release = releaseOf(sealer, policy);
   const header = {
     magic: POLICY_MAGIC,
     kind: policy.kind as 0 | 1 | 2 | 3 | 4, // compared above
@@ -90,19 +85,19 @@ export async function sealData(
     version: policy.version,
     securityVersion: sealer.signed?.securityVersion ?? 0,
     label: policy.label,
-    creation: await sealer.micro.pcrDigest(1),
+    creation: sealer.micro.pcrDigest(1),
     salt: random(32),
   } as const;
   return success(sealBlob(PolicyBlob, blobKey(sealer, header), header, given.data, given.extra));
 }
 
 /** `unseal_data`. */
-export async function unsealData(
+export function unsealData(
   sealer: Sealer,
   given: { readonly blob: Uint8Array; readonly extra: Uint8Array },
-): Promise<ServiceReply> {
+): ServiceReply {
   const blob = parseBlob(PolicyBlob, given.blob);
-  if (!(await mayOpen(sealer, blob))) return statusOnly(PAL_STATUS.REFUSED);
+  if (!mayOpen(sealer, blob)) return statusOnly(PAL_STATUS.REFUSED);
   const data = openBlob(PolicyBlob, blobKey(sealer, blob), blob, given.extra);
   return success(data, encode(SealedInfo, blob));
 }
@@ -110,7 +105,7 @@ export async function unsealData(
 type Header = Pick<Infer<typeof PolicyBlob>, 'kind' | 'mask' | 'release' | 'securityVersion'>;
 
 /** The digest of uPCRs that must be there, or the signer. */
-async function releaseOf({ micro, signed }: Sealer, { kind, mask, digest }: Policy): Promise<Uint8Array> {
+function releaseOf({ micro, signed }: Sealer, { kind, mask, digest }: Policy): Uint8Array {
   switch (kind) {
     case KIND.PCRS:
       return micro.pcrDigest(mask);
@@ -125,8 +120,8 @@ async function releaseOf({ micro, signed }: Sealer, { kind, mask, digest }: Poli
   }
 }
 
-async function mayOpen({ micro, signed }: Sealer, { kind, mask, release, securityVersion }: Header): Promise<boolean> {
-  if (kind !== KIND.SIGNER) return isMask(mask) && equal(await micro.pcrDigest(mask), release);
+function mayOpen({ micro, signed }: Sealer, { kind, mask, release, securityVersion }: Header): boolean {
+  if (kind !== KIND.SIGNER) return isMask(mask) && equal(micro.pcrDigest(mask), release);
   return signed !== undefined && equal(signed.signer, release) && signed.securityVersion >= securityVersion;
 }
 

@@ -14,7 +14,7 @@ import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.
 export interface ServiceContext {
   readonly sealer: Sealer;
   /** Signs quotes of the micro-TPM, by the key that `identity` is the public part of. */
-  readonly quote: (nonce: Uint8Array, mask: number) => Promise<PalQuote>;
+  readonly quote: (nonce: Uint8Array, mask: number) => PalQuote | Promise<PalQuote>;
   /** TPMT_PUBLIC. */
   readonly identity: Uint8Array;
   /** TrustVisor's own structures. */
@@ -39,28 +39,36 @@ export interface RunContext {
 /** The run of a PAL whose requests are not protected against replay. */
 export const FREE_RUN: RunContext = { random: (length) => new Uint8Array(randomBytes(length)), deterministic: false };
 
-/** Answers one call. Never throws: what goes wrong inside is the status ERR. */
-export async function performService(
+/**
+ * Answers one call: at once, unless it waits for a store, for the platform's TPM or for a key that is made. Never throws, and its
+ * promise never rejects: what goes wrong inside is the status ERR.
+ */
+export function performService(
   call: ServiceCall,
   context: ServiceContext,
   run: RunContext,
-): Promise<ServiceReply> {
+): ServiceReply | Promise<ServiceReply> {
   try {
-    return await perform(call, context, run);
+    const reply = perform(call, context, run);
+    return reply instanceof Promise ? reply.catch(failed) : reply;
   } catch (error) {
-    if (error instanceof TrustvisorError && error.code === 'sealed-state') return statusOnly(PAL_STATUS.REFUSED);
-    return statusOnly(PAL_STATUS.ERR);
+    return failed(error);
   }
 }
 
-async function perform(call: ServiceCall, context: ServiceContext, run: RunContext): Promise<ServiceReply> {
+function failed(error: unknown): ServiceReply {
+  if (error instanceof TrustvisorError && error.code === 'sealed-state') return statusOnly(PAL_STATUS.REFUSED);
+  return statusOnly(PAL_STATUS.ERR);
+}
+
+function perform(call: ServiceCall, context: ServiceContext, run: RunContext): ServiceReply | Promise<ServiceReply> {
   const { sealer } = context;
   const { micro } = sealer;
   const [first = EMPTY, second = EMPTY, third = EMPTY] = call.inputs;
   const [value = 0] = call.values;
   switch (call.name) {
     case 'utpm_pcr_read':
-      return value < UPCRS ? success(await micro.pcrRead(value)) : statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
+      return value < UPCRS ? success(micro.pcrRead(value)) : statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
     case 'utpm_pcr_extend':
       return extend(micro, value, first);
     case 'utpm_seal':
@@ -80,7 +88,7 @@ async function perform(call: ServiceCall, context: ServiceContext, run: RunConte
     case 'time_elapsed':
       return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : success(context.epoch, elapsed(context.started));
     default:
-      return (await performNv(call, context.nv)) ?? classic(call, context, run);
+      return performNv(call, context.nv) ?? classic(call, context, run);
   }
 }
 
@@ -90,15 +98,18 @@ function success(...outputs: readonly Uint8Array[]): ServiceReply {
   return { status: PAL_STATUS.SUCCESS, outputs };
 }
 
-async function extend(micro: MicroTpm, index: number, digest: Uint8Array): Promise<ServiceReply> {
+function extend(micro: MicroTpm, index: number, digest: Uint8Array): ServiceReply | Promise<ServiceReply> {
   if (index >= UPCRS) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  await micro.pcrExtend(index, digest);
-  return success();
+  return micro.pcrExtend(index, digest)?.then(() => success()) ?? success();
 }
 
-async function quote(context: ServiceContext, nonce: Uint8Array, mask: number): Promise<ServiceReply> {
+function quote(context: ServiceContext, nonce: Uint8Array, mask: number): ServiceReply | Promise<ServiceReply> {
   if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  const { quoted, signature } = await context.quote(nonce, mask);
+  const quoted = context.quote(nonce, mask);
+  return quoted instanceof Promise ? quoted.then(quoteReply) : quoteReply(quoted);
+}
+
+function quoteReply({ quoted, signature }: PalQuote): ServiceReply {
   return success(quoted, signature);
 }
 
