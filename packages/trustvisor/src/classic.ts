@@ -3,9 +3,9 @@ import { createHash, type KeyObject, sign } from 'node:crypto';
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { bytes, constant, type Infer, rest, sizedBytes, struct, u8, u32 } from '@casemate/wire';
 import { UPCRS } from './micro-tpm.js';
-import { equal, sha256 } from './platform-tpm.js';
+import { equal } from './platform-tpm.js';
 import { rsaPublicKeyDer } from './rsa-key.js';
-import { deriveKey, MAX_SEALED, openBlob, parseBlob, sealBlob } from './seal.js';
+import { type BlobSecret, MAX_SEALED, openBlob, parseBlob, type SealingKeys, sealBlob } from './seal.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 
 const DIGEST = 20;
@@ -24,8 +24,8 @@ type ClassicBlob = Infer<typeof ClassicBlob>;
 
 /** What the services work with. */
 export interface ClassicContext {
-  /** Key from which the keys of sealed data are derived. */
-  readonly sealRoot: Uint8Array;
+  /** What makes the keys of sealed data. */
+  readonly keys: SealingKeys;
   /** SHA-256 of the PAL's uPCR 0 of 32 bytes. */
   readonly self: () => Uint8Array;
   readonly random: (length: number) => Uint8Array;
@@ -142,9 +142,9 @@ function isNoSelection(info: Uint8Array): boolean {
   return info.length === SELECTION + 2 * DIGEST && high === 0 && (low === 0 || (low === 1 && map === 0));
 }
 
-function keyFor({ sealRoot, self }: ClassicContext, info: Uint8Array): Uint8Array {
-  const policy = info.length === 0 ? sha256(self()) : sha256(info.subarray(0, SELECTION + DIGEST));
-  return deriveKey(sealRoot, info.length === 0 ? 'classic data of a PAL' : 'classic data under uPCRs', policy);
+function keyFor({ keys, self }: ClassicContext, info: Uint8Array): BlobSecret {
+  if (info.length === 0) return keys.under('classic data of a PAL', self());
+  return keys.under('classic data under uPCRs', info.subarray(0, SELECTION + DIGEST));
 }
 
 /** SHA-1 over the parts one after another. */

@@ -12,7 +12,7 @@ import type { NvTable } from './nv.js';
 import type { LastRequest, PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
 import { type RsaIdentity, RsaKeys, rsaIdentity } from './rsa-key.js';
-import { deriveKey, deterministicRandom } from './seal.js';
+import { deriveKey, deterministicRandom, SealingKeys } from './seal.js';
 import type { Sealer } from './sealing.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
@@ -95,7 +95,7 @@ export class RegisteredPal {
     this.#services = {
       sealer: {
         micro,
-        sealRoot: deriveKey(host.master, 'sealed data', new Uint8Array(32)),
+        keys: new SealingKeys(deriveKey(host.master, 'sealed data', new Uint8Array(32))),
         name: source.image.name,
         signed: source.signed,
       },
@@ -171,7 +171,7 @@ export class RegisteredPal {
     await this.#engine.close();
     await this.#micro.close();
     this.#history?.wipe();
-    this.#services.sealer.sealRoot.fill(0);
+    this.#services.sealer.keys.wipe();
   }
 
   async #stoppable<T>(stop: Stop, task: () => Promise<T>): Promise<T> {

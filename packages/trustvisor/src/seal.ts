@@ -1,5 +1,5 @@
 /** Keys derived from the master secret (HKDF, RFC 5869) and blobs sealed under them (AES-256-GCM, NIST SP 800-38D). */
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync } from 'node:crypto';
 import {
   bytes,
   type Codec,
@@ -15,6 +15,7 @@ import {
   WireError,
 } from '@casemate/wire';
 import { TrustvisorError } from './error.js';
+import { equal, sha256 } from './platform-tpm.js';
 
 /** What a key is for; each label gives keys that have nothing to do with those of the others. */
 export type KeyLabel =
@@ -32,12 +33,16 @@ export type KeyLabel =
   | 'registry authorization';
 
 /** Derives 32 bytes from `secret` for `label` and `context`. */
-export function deriveKey(secret: Uint8Array, label: KeyLabel | 'blob', context: Uint8Array): Uint8Array {
+export function deriveKey(secret: Uint8Array, label: KeyLabel, context: Uint8Array): Uint8Array {
   const info = Uint8Array.of(...new TextEncoder().encode(label), 0, ...context);
   return new Uint8Array(hkdfSync('sha256', secret, SALT, info, 32));
 }
 
 const SALT = new TextEncoder().encode('casemate trustvisor 1');
+const BLOB_LABEL = new TextEncoder().encode('blob\0');
+const BLOB_SALT = 32;
+/** Bytes of a block of SHA-256. */
+const BLOCK = 64;
 const TAG = 16;
 const NOTHING: Uint8Array = new Uint8Array(0);
 /** The largest sealed content, in bytes. */
@@ -107,46 +112,153 @@ interface Sealed {
 export const DATA_BLOB_OVERHEAD = 4 + 1 + 32 + 32 + 32 + TAG;
 
 /**
+ * What makes the keys of blobs, ready for use: HKDF's pseudorandom key, as the blocks that HMAC under it begins with. To read it in
+ * again for each blob would take as long as all the rest of sealing.
+ */
+export class BlobSecret {
+  readonly #inner = new Uint8Array(BLOCK + BLOB_LABEL.length + BLOB_SALT + 1);
+  readonly #outer = new Uint8Array(BLOCK + 32);
+
+  /** From 32 bytes, which are not kept. */
+  constructor(key: Uint8Array) {
+    const extracted = createHmac('sha256', SALT).update(key).digest();
+    for (let i = 0; i < BLOCK; i++) {
+      this.#inner[i] = (extracted[i] ?? 0) ^ 0x36;
+      this.#outer[i] = (extracted[i] ?? 0) ^ 0x5c;
+    }
+    extracted.fill(0);
+    this.#inner.set(BLOB_LABEL, BLOCK);
+    this.#inner[this.#inner.length - 1] = 1;
+  }
+
+  /** The key of the blob with this salt of 32 bytes: HKDF with "blob", 0 and the salt. Whoever gets it wipes it. */
+  keyOf(salt: Uint8Array): Uint8Array {
+    this.#inner.set(salt, BLOCK + BLOB_LABEL.length);
+    // A string costs a third of a Buffer, but cannot be wiped: without the outer block this one is worth nothing.
+    const first = hash('sha256', this.#inner, 'binary');
+    for (let i = 0; i < first.length; i++) this.#outer[BLOCK + i] = first.charCodeAt(i);
+    return hash('sha256', this.#outer, 'buffer');
+  }
+
+  /** Overwrites it. */
+  wipe(): void {
+    this.#inner.fill(0);
+    this.#outer.fill(0);
+  }
+}
+
+interface RecentSecret {
+  readonly label: KeyLabel;
+  readonly context: readonly Uint8Array[];
+  readonly secret: BlobSecret;
+}
+
+/** A PAL that seals mostly does so under one policy or two; and it must not fill the isolate's memory with policies. */
+const MAX_RECENT = 8;
+
+/** What makes the keys of all that one PAL seals; the secrets that were used last are kept. */
+export class SealingKeys {
+  readonly #root: Uint8Array;
+  #recent: readonly RecentSecret[] = [];
+
+  /** `root` belongs to it from now on. */
+  constructor(root: Uint8Array) {
+    this.#root = root;
+  }
+
+  /** The secret for `label` and SHA-256 over the parts of `context`; it may be wiped as soon as another one is asked for. */
+  under(label: KeyLabel, ...context: readonly Uint8Array[]): BlobSecret {
+    const [latest] = this.#recent;
+    if (latest !== undefined && isFor(latest, label, context)) return latest.secret;
+    const known = this.#recent.find((recent) => isFor(recent, label, context)) ?? this.#make(label, context);
+    const others = this.#recent.filter((recent) => recent !== known);
+    for (const old of others.slice(MAX_RECENT - 1)) old.secret.wipe();
+    this.#recent = [known, ...others.slice(0, MAX_RECENT - 1)];
+    return known.secret;
+  }
+
+  /** Overwrites all of them. */
+  wipe(): void {
+    this.#root.fill(0);
+    for (const { secret } of this.#recent) secret.wipe();
+    this.#recent = [];
+  }
+
+  #make(label: KeyLabel, context: readonly Uint8Array[]): RecentSecret {
+    const key = deriveKey(this.#root, label, sha256(...context));
+    try {
+      return { label, context: context.map((part) => part.slice()), secret: new BlobSecret(key) };
+    } finally {
+      key.fill(0);
+    }
+  }
+}
+
+function isFor(recent: RecentSecret, label: KeyLabel, context: readonly Uint8Array[]): boolean {
+  if (recent.label !== label || recent.context.length !== context.length) return false;
+  return recent.context.every((part, i) => equal(part, context[i] ?? NOTHING));
+}
+
+/**
  * Seals `content` under a key made from `key` and `header.salt`, which must never come back with other content, and
  * authenticates the header, and `extra`, which is not stored.
  */
 export function sealBlob<T extends Sealed>(
   codec: Codec<T>,
-  key: Uint8Array,
+  key: Uint8Array | BlobSecret,
   header: Omit<T, 'sealed'>,
   content: Uint8Array,
   extra: Uint8Array = NOTHING,
 ): Uint8Array {
   // The codec's value is its header and `sealed`; TypeScript cannot put a generic type together again.
-  const build = (sealed: Uint8Array) => encode(codec, { ...header, sealed } as unknown as T);
-  const blobKey = deriveKey(key, 'blob', (header as unknown as Sealed).salt);
+  const whole = { ...header, sealed: NOTHING } as unknown as T;
+  const head = encode(codec, whole);
+  const blobKey = blobKeyOf(key, whole.salt);
   try {
-    const cipher = createCipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
-    cipher.setAAD(join(build(NOTHING), extra));
+    const cipher = createCipheriv('aes-256-gcm', blobKey, IV, { authTagLength: TAG });
+    cipher.setAAD(join(head, extra));
     const body = cipher.update(content);
     cipher.final();
-    return build(join(body, cipher.getAuthTag()));
+    return join(head, body, cipher.getAuthTag());
   } finally {
     blobKey.fill(0);
   }
 }
 
 /** Opens what {@link sealBlob} made. Throws {@link TrustvisorError} with code `sealed-state` where it is damaged or forged. */
-export function openBlob<T extends Sealed>(codec: Codec<T>, key: Uint8Array, blob: T, extra = NOTHING): Uint8Array {
+export function openBlob<T extends Sealed>(
+  codec: Codec<T>,
+  key: Uint8Array | BlobSecret,
+  blob: T,
+  extra: Uint8Array = NOTHING,
+): Uint8Array {
   const split = blob.sealed.length - TAG;
   if (split < 0) throw forged(codec.name, `expected at least ${TAG} sealed bytes, got ${blob.sealed.length}`);
-  const blobKey = deriveKey(key, 'blob', blob.salt);
+  const blobKey = blobKeyOf(key, blob.salt);
   try {
-    const decipher = createDecipheriv('aes-256-gcm', blobKey, new Uint8Array(12), { authTagLength: TAG });
+    const decipher = createDecipheriv('aes-256-gcm', blobKey, IV, { authTagLength: TAG });
     decipher.setAAD(join(encode(codec, { ...blob, sealed: NOTHING }), extra));
     decipher.setAuthTag(blob.sealed.subarray(split));
-    const content = decipher.update(blob.sealed.subarray(0, split));
+    const { buffer, byteOffset, length } = decipher.update(blob.sealed.subarray(0, split));
     decipher.final();
-    return new Uint8Array(content);
+    return new Uint8Array(buffer, byteOffset, length);
   } catch (error) {
     throw forged(codec.name, 'it is not authentic', error);
   } finally {
     blobKey.fill(0);
+  }
+}
+
+/** Each key is used once. */
+const IV = new Uint8Array(12);
+
+function blobKeyOf(key: Uint8Array | BlobSecret, salt: Uint8Array): Uint8Array {
+  if (key instanceof BlobSecret) return key.keyOf(salt);
+  const secret = new BlobSecret(key);
+  try {
+    return secret.keyOf(salt);
+  } finally {
+    secret.wipe();
   }
 }
 
@@ -175,10 +287,12 @@ export function deterministicRandom(key: Uint8Array, context: Uint8Array): (leng
   };
 }
 
-function join(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const out = new Uint8Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
+function join(first: Uint8Array, second: Uint8Array, third: Uint8Array = NOTHING): Uint8Array {
+  if (second.length + third.length === 0) return first;
+  const out = new Uint8Array(first.length + second.length + third.length);
+  out.set(first);
+  out.set(second, first.length);
+  out.set(third, first.length + second.length);
   return out;
 }
 

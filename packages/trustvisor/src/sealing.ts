@@ -3,14 +3,24 @@ import { PAL_STATUS } from '@casemate/pal-linker';
 import { bytes, decode, encode, type Infer, struct, u32le } from '@casemate/wire';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
 import { equal, sha256 } from './platform-tpm.js';
-import { DATA_MAGIC, DataBlob, deriveKey, openBlob, POLICY_MAGIC, PolicyBlob, parseBlob, sealBlob } from './seal.js';
+import {
+  type BlobSecret,
+  DATA_MAGIC,
+  DataBlob,
+  openBlob,
+  POLICY_MAGIC,
+  PolicyBlob,
+  parseBlob,
+  type SealingKeys,
+  sealBlob,
+} from './seal.js';
 import { type ServiceReply, statusOnly } from './service-plan.js';
 
 /** Who the PAL is, as far as sealing goes. */
 export interface Sealer {
   readonly micro: MicroTpm;
-  /** Key from which the keys of sealed data are derived. */
-  readonly sealRoot: Uint8Array;
+  /** What makes the keys of sealed data. */
+  readonly keys: SealingKeys;
   readonly name: string;
   /** Who signed its image, if anybody did. */
   readonly signed: { readonly signer: Uint8Array; readonly securityVersion: number } | undefined;
@@ -48,20 +58,20 @@ export function isMask(mask: number): boolean {
 }
 
 /** `utpm_seal`. */
-export function seal({ micro, sealRoot }: Sealer, random: Random, data: Uint8Array, policy: Uint8Array): ServiceReply {
+export function seal({ micro, keys }: Sealer, random: Random, data: Uint8Array, policy: Uint8Array): ServiceReply {
   if (![0, 4, 36].includes(policy.length)) return statusOnly(PAL_STATUS.BAD_PARAM);
   const mask = policy.length === 0 ? 1 : new DataView(policy.buffer, policy.byteOffset).getUint32(0, true);
   if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
   const release = policy.length === 36 ? policy.slice(4) : micro.pcrDigest(mask);
   const header = { magic: DATA_MAGIC, mask, release, creation: micro.pcrDigest(1), salt: random(32) } as const;
-  return success(sealBlob(DataBlob, policyKey(sealRoot, mask, release), header, data));
+  return success(sealBlob(DataBlob, policyKey(keys, mask, release), header, data));
 }
 
 /** `utpm_unseal`. The policy is checked before the key that depends on it is made; a forged one would give a key that opens nothing. */
-export function unseal({ micro, sealRoot }: Sealer, content: Uint8Array): ServiceReply {
+export function unseal({ micro, keys }: Sealer, content: Uint8Array): ServiceReply {
   const blob = parseBlob(DataBlob, content);
   if (!equal(micro.pcrDigest(blob.mask), blob.release)) return statusOnly(PAL_STATUS.REFUSED);
-  const data = openBlob(DataBlob, policyKey(sealRoot, blob.mask, blob.release), blob);
+  const data = openBlob(DataBlob, policyKey(keys, blob.mask, blob.release), blob);
   return success(data, blob.creation);
 }
 
@@ -126,13 +136,15 @@ function mayOpen({ micro, signed }: Sealer, { kind, mask, release, securityVersi
 }
 
 /** The name goes into the key of a signer's data: a PAL of another name makes another key. */
-function blobKey({ sealRoot, name }: Sealer, { kind, mask, release }: Header): Uint8Array {
-  if (kind !== KIND.SIGNER) return policyKey(sealRoot, mask, release);
-  return deriveKey(sealRoot, 'sealed data of a signer', sha256(release, new TextEncoder().encode(name)));
+function blobKey({ keys, name }: Sealer, { kind, mask, release }: Header): BlobSecret {
+  if (kind !== KIND.SIGNER) return policyKey(keys, mask, release);
+  return keys.under('sealed data of a signer', release, UTF8.encode(name));
 }
 
-function policyKey(sealRoot: Uint8Array, mask: number, release: Uint8Array): Uint8Array {
-  return deriveKey(sealRoot, 'sealed data', sha256(Uint8Array.of(mask), release));
+const UTF8 = new TextEncoder();
+
+function policyKey(keys: SealingKeys, mask: number, release: Uint8Array): BlobSecret {
+  return keys.under('sealed data', Uint8Array.of(mask), release);
 }
 
 function success(...outputs: readonly Uint8Array[]): ServiceReply {

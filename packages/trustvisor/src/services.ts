@@ -118,7 +118,7 @@ function classic(call: ServiceCall, context: ServiceContext, run: RunContext): P
   if (!call.name.startsWith('tv_')) return statusOnly(PAL_STATUS.UNAVAILABLE);
   const { sealer, rsaKeys } = context;
   return context.classic.perform(call, {
-    sealRoot: sealer.sealRoot,
+    keys: sealer.keys,
     self: () => sealer.micro.pcrDigest(1),
     random: run.random,
     key: run.deterministic ? undefined : () => rsaKeys.get('classic'),

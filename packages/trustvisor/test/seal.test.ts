@@ -1,7 +1,8 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  BlobSecret,
   DATA_BLOB_OVERHEAD,
   DATA_MAGIC,
   DataBlob,
@@ -9,6 +10,7 @@ import {
   deterministicRandom,
   openBlob,
   parseBlob,
+  SealingKeys,
   sealBlob,
 } from '../src/seal.js';
 
@@ -23,8 +25,7 @@ const header = () =>
   }) as const;
 
 describe('derived keys', () => {
-  it('are the HKDF-SHA-256 of RFC 5869 over label and context, so that they can be derived elsewhere', async () => {
-    const { hkdfSync } = await import('node:crypto');
+  it('are the HKDF-SHA-256 of RFC 5869 over label and context, so that they can be derived elsewhere', () => {
     const info = Buffer.concat([Buffer.from('state\0'), Buffer.alloc(32, 5)]);
     const expected = new Uint8Array(hkdfSync('sha256', key, 'casemate trustvisor 1', info, 32));
     expect(deriveKey(key, 'state', new Uint8Array(32).fill(5))).toEqual(expected);
@@ -39,6 +40,64 @@ describe('derived keys', () => {
       deriveKey(zero, 'state', zero),
     ];
     expect(new Set(keys.map((each) => Buffer.from(each).toString('hex'))).size).toBe(4);
+  });
+});
+
+/** HKDF as Node has it, from the root to the key of a blob. */
+function blobKeyByNode(root: Uint8Array, label: string, context: Uint8Array, salt: Uint8Array): string {
+  const derive = (from: Uint8Array, name: string, info: Uint8Array) =>
+    Buffer.from(hkdfSync('sha256', from, 'casemate trustvisor 1', Buffer.concat([Buffer.from(`${name}\0`), info]), 32));
+  const digest = createHash('sha256').update(context).digest();
+  return derive(derive(root, label, digest), 'blob', salt).toString('hex');
+}
+
+describe('the keys of blobs', () => {
+  const labels = ['sealed data', 'sealed data of a signer', 'classic data of a PAL'] as const;
+  const salt = fc.uint8Array({ minLength: 32, maxLength: 32 });
+
+  it('are those of HKDF', () => {
+    fc.assert(
+      fc.property(salt, salt, (from, each) => {
+        const info = Buffer.concat([Buffer.from('blob\0'), each]);
+        const made = hkdfSync('sha256', from, 'casemate trustvisor 1', info, 32);
+        expect(new Uint8Array(new BlobSecret(from).keyOf(each))).toEqual(new Uint8Array(made));
+      }),
+    );
+  });
+
+  it('are the same whichever policies were used before them, more of them than are kept included', () => {
+    const use = fc.tuple(fc.constantFrom(...labels), fc.integer({ min: 0, max: 11 }), salt);
+    fc.assert(
+      fc.property(fc.array(use, { minLength: 1, maxLength: 40 }), (uses) => {
+        const keys = new SealingKeys(key.slice());
+        for (const [label, index, each] of uses) {
+          const got = keys.under(label, Uint8Array.of(index), new Uint8Array(32).fill(index)).keyOf(each);
+          const context = Uint8Array.of(index, ...new Uint8Array(32).fill(index));
+          expect(Buffer.from(got).toString('hex')).toBe(blobKeyByNode(key, label, context, each));
+        }
+      }),
+    );
+  });
+
+  it('differ where the same bytes are parts of other lengths only if the whole differs', () => {
+    const keys = new SealingKeys(key.slice());
+    const each = new Uint8Array(32);
+    const [whole, parts] = [[Uint8Array.of(1, 2, 3)], [Uint8Array.of(1), Uint8Array.of(2, 3)]] as const;
+    const first = Buffer.from(keys.under('sealed data', ...whole).keyOf(each)).toString('hex');
+    expect(Buffer.from(keys.under('sealed data', ...parts).keyOf(each)).toString('hex')).toBe(first);
+    expect(Buffer.from(keys.under('state', ...parts).keyOf(each)).toString('hex')).not.toBe(first);
+  });
+
+  it('are gone when they are wiped', () => {
+    const root = key.slice();
+    const keys = new SealingKeys(root);
+    const each = new Uint8Array(32).fill(4);
+    const before = Buffer.from(keys.under('sealed data', each).keyOf(each)).toString('hex');
+    const kept = keys.under('sealed data', each);
+    keys.wipe();
+    expect(root).toEqual(new Uint8Array(32));
+    expect(Buffer.from(kept.keyOf(each)).toString('hex')).not.toBe(before);
+    expect(Buffer.from(keys.under('sealed data', each).keyOf(each)).toString('hex')).not.toBe(before);
   });
 });
 
