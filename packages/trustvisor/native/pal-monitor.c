@@ -3,7 +3,9 @@
  * write-xor-execute pages, unmapped pages around the stack, two I/O ports. Whatever else the PAL does ends it.
  *
  * It speaks with the isolate on descriptor 3: frames of a little-endian u32 length and a body whose first byte is the type. See
- * src/kvm-protocol.ts, which has the same list. Intel SDM volume 3, chapters 3 to 6; Documentation/virt/kvm/api.rst.
+ * src/kvm-protocol.ts, which has the same list. On descriptor 5, where there is one, the application calls the PAL without the
+ * isolate between them (src/lane.ts): nothing but a command and an input, both of which the PAL has to distrust anyway.
+ * Intel SDM volume 3, chapters 3 to 6; Documentation/virt/kvm/api.rst.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -28,6 +31,7 @@
 #include <unistd.h>
 
 #define CONTROL 3
+#define LANE 5
 #define PAGE 4096u
 #define MAX_FRAME (40u << 20)
 #define MAX_SECTIONS 16u
@@ -51,7 +55,15 @@
 #define RETURN_PORT 0x55u
 
 enum request { REQUEST_LOAD = 1, REQUEST_RUN = 2, REQUEST_REPLY = 3 };
-enum answer { ANSWER_READY = 1, ANSWER_FAILED = 2, ANSWER_SERVICE = 3, ANSWER_RETURNED = 4, ANSWER_FAULT = 5 };
+enum answer {
+	ANSWER_READY = 1,
+	ANSWER_FAILED,
+	ANSWER_SERVICE,
+	ANSWER_RETURNED,
+	ANSWER_FAULT,
+	ANSWER_LANE_FAULT
+};
+enum { LANE_RETURNED = 0, LANE_FAILED = 1 };
 enum fault {
 	FAULT_PAGE = 1,
 	FAULT_STACK,
@@ -61,7 +73,8 @@ enum fault {
 	FAULT_TIME,
 	FAULT_PORT,
 	FAULT_MACHINE,
-	FAULT_SERVICE
+	FAULT_SERVICE,
+	FAULT_OUTPUT
 };
 enum access { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_EXECUTE = 4 };
 
@@ -83,7 +96,7 @@ static uint32_t is_marshalled; /* parameters in registers and on the stack, and 
 static uint32_t input_offset, input_size, output_offset, output_size; /* the buffers within the parameters */
 static uint32_t parameter_size;
 static unsigned char *arena;
-static uint32_t has_arena_file;
+static uint32_t has_arena_file, has_lane;
 
 struct lent {
 	uint64_t address, length, at, page_count;
@@ -105,11 +118,11 @@ static void end(int status)
 	_exit(status);
 }
 
-static void write_all(const void *data, size_t size)
+static void write_all(int to, const void *data, size_t size)
 {
 	const unsigned char *at = data;
 	while (size > 0) {
-		ssize_t sent = write(CONTROL, at, size);
+		ssize_t sent = write(to, at, size);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent <= 0)
@@ -119,15 +132,15 @@ static void write_all(const void *data, size_t size)
 	}
 }
 
-static void read_all(void *data, size_t size)
+static void read_all(int from, void *data, size_t size)
 {
 	unsigned char *at = data;
 	while (size > 0) {
-		ssize_t got = read(CONTROL, at, size);
+		ssize_t got = read(from, at, size);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			end(0); /* the isolate is gone */
+			end(0); /* the isolate is gone, or the application */
 		at += got;
 		size -= (size_t)got;
 	}
@@ -163,11 +176,16 @@ static void begin(enum answer type)
 	put_u8((uint8_t)type);
 }
 
-static void send_frame(void)
+static void send_to(int to)
 {
 	uint32_t body = out_size - 4;
 	memcpy(out, &body, 4);
-	write_all(out, out_size);
+	write_all(to, out, out_size);
+}
+
+static void send_frame(void)
+{
+	send_to(CONTROL);
 }
 
 static _Noreturn void fail(const char *what)
@@ -181,13 +199,18 @@ static _Noreturn void fail(const char *what)
 	__builtin_unreachable();
 }
 
-static void receive(void)
+static void receive_from(int from)
 {
-	read_all(&frame_size, 4);
+	read_all(from, &frame_size, 4);
 	if (frame_size == 0 || frame_size > MAX_FRAME)
 		end(72);
-	read_all(frame, frame_size);
+	read_all(from, frame, frame_size);
 	frame_at = 0;
+}
+
+static void receive(void)
+{
+	receive_from(CONTROL);
 }
 
 static const unsigned char *take(uint32_t size)
@@ -447,6 +470,7 @@ static void load(void)
 	output_offset = take_u32();
 	output_size = take_u32();
 	has_arena_file = take_u32();
+	has_lane = take_u32();
 	section_count = take_u32();
 	if (section_count > MAX_SECTIONS)
 		end(74);
@@ -521,6 +545,7 @@ static const struct slot services[][MAX_SLOTS] = {
 };
 enum {
 	SERVICE_COUNT = sizeof services / sizeof *services,
+	PRINT = 9,
 	MEMORY_LENT = 12,
 	STATUS_BAD_PARAM = 1,
 	STATUS_SUCCESS = 0,
@@ -534,6 +559,7 @@ struct target {
 };
 static struct target targets[MAX_SLOTS];
 static uint32_t target_count;
+static uint32_t print_count; /* of this run */
 
 /* As a system call takes them: the fourth not in rcx, and a seventh in r12. */
 static uint64_t parameter(const struct kvm_regs *r, uint32_t index)
@@ -668,6 +694,7 @@ static int serve(struct kvm_regs *r)
 		r->rax = tell_lent((uint32_t)r->rdi, r->rsi);
 		return 1;
 	}
+	print_count += number == PRINT;
 	begin(ANSWER_SERVICE);
 	put_u8((uint8_t)number);
 	if (!take_parameters(services[number], r)) {
@@ -716,9 +743,9 @@ static enum fault classify(const struct kvm_regs *r, uint64_t address)
 	return FAULT_PRIVILEGED;
 }
 
-static void send_fault(enum fault kind, const struct kvm_regs *r, uint64_t address)
+static void send_fault(enum answer type, enum fault kind, const struct kvm_regs *r, uint64_t address)
 {
-	begin(ANSWER_FAULT);
+	begin(type);
 	put_u8((uint8_t)kind);
 	put_u64(address);
 	put(r, sizeof *r); /* rax rbx rcx rdx rsi rdi rsp rbp r8…r15 rip rflags */
@@ -760,12 +787,17 @@ static enum fault run_until_end(struct kvm_regs *r, uint64_t *address)
 	}
 }
 
-/* Nothing of the last run is left in registers. */
-static void prepare(struct kvm_regs *start)
+/*
+ * Nothing of the last run is left in registers. The system's own cost twenty writes into the machine's control structure, which a
+ * host that is a guest itself pays dearly; all that a PAL that returned can have done to them is to have made its own data segments
+ * unusable, because there is no descriptor table.
+ */
+static void prepare(const struct kvm_regs *start, int is_fresh)
 {
 	struct kvm_fpu fpu = {.fcw = 0x37f, .mxcsr = 0x1f80};
-	if (request(vcpu, KVM_SET_SREGS, &machine_registers) || request(vcpu, KVM_SET_FPU, &fpu) ||
-	    request(vcpu, KVM_SET_REGS, start))
+	struct kvm_regs registers = *start;
+	if ((is_fresh && request(vcpu, KVM_SET_SREGS, &machine_registers)) || request(vcpu, KVM_SET_FPU, &fpu) ||
+	    request(vcpu, KVM_SET_REGS, &registers))
 		end(79);
 }
 
@@ -881,64 +913,131 @@ static uint64_t set_arguments(struct kvm_regs *r, const uint64_t arguments[MAX_A
 	return top;
 }
 
-static void put_buffers(const unsigned char *area)
-{
-	/* rv, and as much of the output buffer as its header says is used; the isolate checks the header. */
-	uint32_t used;
-	memcpy(&used, area + output_offset + 8, 4);
-	if (used > output_size - 16)
-		used = 0;
-	put(area, 4);
-	put(area + output_offset, 16 + used);
-}
+/* One call of the entry, wherever it came from. */
+struct call {
+	uint32_t limit, is_fresh, command, count;
+	uint64_t arguments[MAX_ARGUMENTS];
+};
 
-static void run_entry(void)
+/* A run that did not return leaves memory that is not gone on with. */
+static int is_stale;
+static unsigned char *area; /* the parameters */
+static uint32_t output_used; /* bytes behind the header of the output buffer, which fit */
+
+/* Runs it on what is left of the frame, the input or the parameters. */
+static enum fault perform(const struct call *call, struct kvm_regs *r, uint64_t *address)
 {
-	uint32_t limit = take_u32(), is_fresh = take_u32(), command = take_u32(), count = take_u32();
-	uint64_t arguments[MAX_ARGUMENTS] = {0}, address = 0;
-	if (count > MAX_ARGUMENTS)
-		end(89);
-	for (uint32_t i = 0; i < count; i++)
-		arguments[i] = take_u64();
-	lend();
+	int is_fresh = call->is_fresh || is_stale;
+	is_stale = 1;
+	print_count = 0;
 	if (is_fresh)
 		fill_sections();
-	struct kvm_regs r = {.rip = entry, .rflags = 0x3002};
-	unsigned char *area = memory_at(parameters, parameter_size, ACCESS_READ | ACCESS_WRITE);
+	*r = (struct kvm_regs){.rip = entry, .rflags = 0x3002};
+	*address = 0;
+	area = memory_at(parameters, parameter_size, ACCESS_READ | ACCESS_WRITE);
 	if (!area)
 		end(81);
 	memset(area, 0, parameter_size);
 	uint32_t area_size = frame_size - frame_at;
 	if (is_marshalled && area_size > parameter_size)
 		end(80);
-	r.rsp = set_arguments(&r, arguments, count) - 8;
+	r->rsp = set_arguments(r, call->arguments, call->count) - 8;
 	if (is_marshalled)
 		memcpy(area, take(area_size), area_size);
 	else
-		set_buffers(area, &r, command);
-	unsigned char *stack = memory_at(r.rsp, 8, ACCESS_READ | ACCESS_WRITE);
+		set_buffers(area, r, call->command);
+	unsigned char *stack = memory_at(r->rsp, 8, ACCESS_READ | ACCESS_WRITE);
 	if (!stack)
 		end(81);
 	uint64_t back = RETURN_ADDRESS;
 	memcpy(stack, &back, 8);
-	prepare(&r);
-	set_timer(limit);
-	enum fault fault = run_until_end(&r, &address);
+	prepare(r, is_fresh);
+	set_timer(call->limit);
+	enum fault fault = run_until_end(r, address);
 	set_timer(0);
+	if (!fault && !is_marshalled) {
+		memcpy(&output_used, area + output_offset + 8, 4);
+		if (output_used > output_size - 16) {
+			*address = output_used;
+			fault = FAULT_OUTPUT;
+		}
+	}
+	if (!fault)
+		is_stale = 0;
+	return fault;
+}
+
+/* The isolate's call. */
+static void run_entry(void)
+{
+	struct call call = {0};
+	call.limit = take_u32();
+	call.is_fresh = take_u32();
+	call.command = take_u32();
+	call.count = take_u32();
+	if (call.count > MAX_ARGUMENTS)
+		end(89);
+	for (uint32_t i = 0; i < call.count; i++)
+		call.arguments[i] = take_u64();
+	lend();
+	uint32_t content_size = frame_size - frame_at;
+	struct kvm_regs r;
+	uint64_t address;
+	enum fault fault = perform(&call, &r, &address);
 	if (fault) {
 		take_back();
-		send_fault(fault, &r, address);
+		send_fault(ANSWER_FAULT, fault, &r, address);
 		return;
 	}
 	begin(ANSWER_RETURNED);
 	put_u64(r.rax);
 	put_written();
 	if (is_marshalled)
-		put(area, area_size);
-	else
-		put_buffers(area);
+		put(area, content_size);
+	else {
+		put(area, 4); /* rv */
+		put(area + output_offset, 16 + output_used);
+	}
 	take_back();
 	send_frame();
+}
+
+/* The isolate says what a fault is called, once it has put everything else that belongs to the PAL back to its beginning. */
+static void explain_fault(enum fault fault, const struct kvm_regs *r, uint64_t address)
+{
+	send_fault(ANSWER_LANE_FAULT, fault, r, address);
+	receive();
+	if (take_u8() != REQUEST_REPLY)
+		end(78);
+	uint32_t size = frame_size - frame_at;
+	out_size = 4;
+	put_u32(LANE_FAILED);
+	put_u32(print_count);
+	put(take(size), size);
+	send_to(LANE);
+}
+
+/* The application's call. */
+static void run_from_lane(void)
+{
+	struct call call = {0};
+	struct kvm_regs r;
+	uint64_t address;
+	if (is_marshalled)
+		end(90);
+	call.limit = take_u32();
+	call.command = take_u32();
+	enum fault fault = perform(&call, &r, &address);
+	if (fault) {
+		explain_fault(fault, &r, address);
+		return;
+	}
+	out_size = 4;
+	put_u32(LANE_RETURNED);
+	put_u32(print_count);
+	put(area, 4);
+	put(area + output_offset + 16, output_used);
+	send_to(LANE);
 }
 
 /* ---- confinement ---- */
@@ -965,6 +1064,7 @@ static void confine(void)
 		LOAD(offsetof(struct seccomp_data, nr)),
 		ALLOW_CALL(SYS_read),
 		ALLOW_CALL(SYS_write),
+		ALLOW_CALL(SYS_poll),
 		ALLOW_CALL(SYS_rt_sigreturn),
 		ALLOW_CALL(SYS_restart_syscall),
 		ALLOW_CALL(SYS_setitimer),
@@ -1006,6 +1106,18 @@ static void hide(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/* Waits for a call. The isolate's goes first. */
+static int is_for_lane(void)
+{
+	if (!has_lane)
+		return 0;
+	struct pollfd ends[] = {{.fd = CONTROL, .events = POLLIN}, {.fd = LANE, .events = POLLIN}};
+	while (poll(ends, 2, -1) < 0)
+		if (errno != EINTR)
+			end(91);
+	return !ends[0].revents;
+}
+
 int main(void)
 {
 	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -1027,6 +1139,11 @@ int main(void)
 	begin(ANSWER_READY);
 	send_frame();
 	for (;;) {
+		if (is_for_lane()) {
+			receive_from(LANE);
+			run_from_lane();
+			continue;
+		}
 		receive();
 		if (take_u8() != REQUEST_RUN)
 			end(83);

@@ -22,10 +22,17 @@ export type RunOutcome =
 /** What the engine asks of the isolate while a PAL runs. */
 export interface EngineHost {
   /** Answers a service call. */
-  readonly service: (call: ServiceCall) => Promise<ServiceReply>;
+  readonly service: (call: ServiceCall) => ServiceReply | Promise<ServiceReply>;
   /** Passes on what the PAL prints. */
   readonly print: (text: string) => void;
+  /** Tells the application which lane (lane.ts) leads to the PAL from now on. */
+  readonly lane: (lane: number, inputCapacity: number) => void;
+  /** A call that came by the lane did not return: puts back what else belongs to the PAL, and gives the failure for the caller. */
+  readonly laneFailed: (end: LaneFailure) => Promise<Uint8Array>;
 }
+
+/** How a call that came by the lane ended, where it did not return. */
+export type LaneFailure = Extract<RunOutcome, { readonly kind: 'fault' }> | TrustvisorError;
 
 /** Memory lent for one run: of the arena from `at` on, or bytes of its own. `access`: 1 read, 2 write. */
 export type Lent = Body<3>['lent'][number];
@@ -49,6 +56,8 @@ export interface EnginePal {
   readonly inputCapacity: number;
   /** Loads the code where it is not loaded. Throws `refused`, `memory`, `timeout`. */
   load(timeLimit: number): Promise<void>;
+  /** Ends what runs, if anything does; gives why it ended by itself, if it has. The memory is then fresh at the next run. */
+  stop(): TrustvisorError | undefined;
   /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`; the memory is then fresh at the next run. */
   run(run: Run): Promise<RunOutcome>;
   /** Wipes the memory and ends. */

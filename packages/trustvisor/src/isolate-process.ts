@@ -6,11 +6,14 @@ import { dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { TrustvisorError } from './error.js';
 import { hiddenCommand } from './hidden-start.js';
+import { LANES } from './protocol.js';
 
 /** A running isolate. */
 export interface IsolateProcess {
   /** The stream to it. */
   readonly stream: Duplex;
+  /** The lanes to its PALs. */
+  readonly lanes: readonly Duplex[];
   /** Its process number. */
   readonly pid: number | undefined;
   /** Whether it was started by `native/hidden-start.c`. */
@@ -22,6 +25,7 @@ export interface IsolateProcess {
 }
 
 const MAX_COMPLAINT = 4096;
+const FIRST_LANE = 5;
 
 /**
  * Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. For `kvm` it may start monitors. `arena`
@@ -35,11 +39,13 @@ export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined):
     env: {},
     cwd: '/',
     detached: true,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', arena ?? 'ignore'],
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', arena ?? 'ignore', ...Array<'pipe'>(LANES).fill('pipe')],
   });
   const stream = child.stdio[3];
   if (!(stream instanceof Duplex))
     throw new TrustvisorError('refused', 'start isolate: expected a stream to it, got none');
+  const lanes = child.stdio.slice(FIRST_LANE).filter((end) => end instanceof Duplex);
+  for (const lane of lanes) lane.on('error', () => undefined); // whoever uses it sees its end
   let complaint = '';
   child.stderr?.on('data', (chunk: Uint8Array) => {
     complaint = (complaint + new TextDecoder().decode(chunk)).slice(-MAX_COMPLAINT);
@@ -50,6 +56,7 @@ export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined):
   });
   return {
     stream,
+    lanes,
     pid: child.pid,
     isHidden: command !== process.execPath,
     ended,

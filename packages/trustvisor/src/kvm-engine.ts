@@ -7,6 +7,7 @@ import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } fr
 import {
   type EngineHost,
   type EnginePal,
+  type LaneFailure,
   type Lent,
   localService,
   planLayout,
@@ -18,17 +19,21 @@ import { hiddenCommand } from './hidden-start.js';
 import {
   ACCESS,
   decodeAnswer,
+  encodeLaneEnd,
   encodeLoad,
   encodeReply,
   encodeRun,
   FAULT_KINDS,
+  type LoadRequest,
   MAX_MONITOR_FRAME,
   type MonitorAnswer,
   type MonitorFault,
   type RunRequest,
 } from './kvm-protocol.js';
+import { closeLane, type Lanes, type TakenLane } from './lanes.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
 import { MAX_DATA, PAGE } from './protocol.js';
+import type { ServiceCall, ServiceReply } from './service-plan.js';
 import type { ParameterLayout } from './worker-messages.js';
 
 const SECTION_ACCESS: Readonly<Record<number, number>> = {
@@ -47,10 +52,11 @@ const NOTHING = new Uint8Array(0);
 /** How long the monitor may take beyond the PAL's own time, in milliseconds: then it is ended. */
 const PATIENCE = 1000;
 
-/** The monitor's path, and the file that holds what the application can lend. */
+/** The monitor's path, the file that holds what the application can lend, and the lanes. */
 interface MonitorProgram {
   readonly program: string;
   readonly arena: number | undefined;
+  readonly lanes: Lanes;
 }
 
 /** A PAL in a machine of its own. The machine is made at the first need, and anew after it had to be ended. */
@@ -65,7 +71,8 @@ export class KvmPal implements EnginePal {
   readonly #plan: MarshalPlan | undefined;
   readonly #isStateful: boolean;
   #monitor: Monitor | undefined;
-  #isStale = false;
+  /** What its services work with: those of a call that came by the lane, unless another one runs. */
+  #local: Local;
 
   /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
   constructor(image: PalImage, program: MonitorProgram, host: EngineHost) {
@@ -80,15 +87,26 @@ export class KvmPal implements EnginePal {
     this.#plan = isMarshalled(image) ? planMarshalling(image) : undefined;
     this.inputCapacity = this.#layout?.inputCapacity ?? MAX_DATA;
     this.#isStateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
+    this.#local = this.#localOf(undefined);
   }
 
   async load(timeLimit: number): Promise<void> {
     if (this.#monitor !== undefined) return;
-    const monitor = new Monitor(this.#program);
+    const lane = this.#layout === undefined || this.#isStateful ? undefined : this.#program.lanes.take();
+    const monitor = new Monitor(this.#program, lane, {
+      service: (call) => localService(call, this.#local) ?? this.#host.service(call),
+      fault: (fault) => this.#host.laneFailed(this.#laneFailure(fault)),
+    });
     this.#monitor = monitor;
-    this.#isStale = false;
-    const answer = await this.#limited(monitor, { timeLimit }, monitor.ask(encodeLoad(this.#loadRequest())));
-    if (answer.type === 'ready') return;
+    const answer = await this.#limited(
+      monitor,
+      { timeLimit },
+      monitor.ask(encodeLoad(machineOf(this.#image, this.#layout, { arena: this.#program.arena, lane: lane?.fd }))),
+    );
+    if (answer.type === 'ready') {
+      if (lane !== undefined) this.#host.lane(lane.number, this.inputCapacity);
+      return;
+    }
     this.#drop(monitor);
     throw answer.type === 'failed' ? machineError(this.#image.name, answer) : this.#unexpected(answer);
   }
@@ -96,21 +114,27 @@ export class KvmPal implements EnginePal {
   async run(run: Run): Promise<RunOutcome> {
     if (run.signal?.aborted) throw this.#aborted();
     const call = this.#plan?.prepare(run.input);
+    if (this.#monitor?.error) this.#monitor = undefined;
     if (this.#monitor === undefined) await this.load(run.timeLimit);
     const monitor = this.#monitor;
     if (run.signal?.aborted || monitor === undefined) throw this.#aborted();
-    const local = { state: this.#isStateful ? run.state : undefined, lent: [], print: this.#host.print };
-    const isFresh = this.#isStateful || this.#isStale;
-    // Until it has returned, what the memory holds is not to be gone on with.
-    this.#isStale = true;
-    let answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, isFresh, call))));
-    while (answer.type === 'service') {
-      const reply = localService(answer.call, local) ?? (await this.#host.service(answer.call));
-      answer = await this.#limited(monitor, run, monitor.ask(encodeReply(reply)));
+    const local = this.#localOf(this.#isStateful ? run.state : undefined);
+    this.#local = local;
+    try {
+      const answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, call))));
+      if (answer.type === 'returned') return this.#returned(answer, call, local.state);
+      if (answer.type !== 'fault') throw this.#unexpected(answer);
+      return this.#faulted(answer.fault, run.timeLimit);
+    } finally {
+      this.#local = this.#localOf(undefined);
     }
-    if (answer.type === 'returned') return this.#returned(answer, call, local.state);
-    if (answer.type !== 'fault') throw this.#unexpected(answer);
-    return this.#faulted(answer.fault, run.timeLimit);
+  }
+
+  stop(): TrustvisorError | undefined {
+    const monitor = this.#monitor;
+    const error = monitor?.error;
+    if (monitor !== undefined) this.#drop(monitor, this.#aborted());
+    return error;
   }
 
   async close(): Promise<void> {
@@ -119,42 +143,14 @@ export class KvmPal implements EnginePal {
     await monitor?.end();
   }
 
-  #loadRequest() {
-    const { sections, entryAddress } = this.#image;
-    const stack = sections.find(({ type }) => type === PAL_SECTION.STACK);
-    const parameters = sections.find(({ type }) => type === PAL_SECTION.PARAM);
-    if (stack === undefined || parameters === undefined)
-      throw new TrustvisorError('refused', `load PAL ${this.#image.name}: expected the sections STACK and PARAM`);
-    return {
-      entry: entryAddress,
-      stackStart: stack.address,
-      stackEnd: stack.address + BigInt(stack.memorySize),
-      parameters: parameters.address,
-      parameterSize: parameters.memorySize,
-      ...this.#bufferPlaces(),
-      hasArena: this.#program.arena === undefined ? 0 : 1,
-      sections: sections.map(({ type, address, memorySize, content }) => {
-        return { address, size: memorySize, access: SECTION_ACCESS[type] ?? 0, content };
-      }),
-    };
+  #localOf(state: Uint8Array | undefined): Local {
+    return { state, lent: [], print: this.#host.print };
   }
 
-  #bufferPlaces() {
-    const layout = this.#layout;
-    if (layout === undefined) return { isMarshalled: 1, inputOffset: 0, inputSize: 0, outputOffset: 0, outputSize: 0 };
-    return {
-      isMarshalled: 0,
-      inputOffset: layout.input - layout.returnCode,
-      inputSize: PAL_BUFFER_HEADER + layout.inputCapacity,
-      outputOffset: layout.output - layout.returnCode,
-      outputSize: PAL_BUFFER_HEADER + layout.outputCapacity,
-    };
-  }
-
-  #runRequest({ command, input, timeLimit, lent }: Run, isFresh: boolean, call: PreparedCall | undefined): RunRequest {
+  #runRequest({ command, input, timeLimit, lent }: Run, call: PreparedCall | undefined): RunRequest {
     return {
       timeLimit,
-      isFresh: isFresh ? 1 : 0,
+      isFresh: this.#isStateful ? 1 : 0,
       command: command >>> 0,
       arguments: call?.arguments ?? [],
       lent: this.#program.arena === undefined ? placed(lent) : lent.map(inArena),
@@ -168,25 +164,37 @@ export class KvmPal implements EnginePal {
     state: Uint8Array = NOTHING,
   ): RunOutcome {
     if (call !== undefined) {
-      this.#isStale = false;
       const returnCode = Number(BigInt.asUintN(32, result));
       return { kind: 'returned', returnCode, output: call.output(content), state, written };
     }
     const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
     const length = view.getUint32(12, true);
     const from = 4 + PAL_BUFFER_HEADER;
-    if (length > content.length - from) {
-      const problem = `expected an output of at most ${this.#layout?.outputCapacity} bytes, got ${length}`;
-      return { kind: 'fault', fault: 'malformed-output', problem };
-    }
-    this.#isStale = false;
+    if (length > content.length - from) return this.#malformed(length);
     const output = content.slice(from, from + length);
     return { kind: 'returned', returnCode: view.getUint32(0, true), output, state, written };
   }
 
-  #faulted(fault: MonitorFault, timeLimit: number): RunOutcome {
+  #malformed(length: number): Faulted {
+    const problem = `expected an output of at most ${this.#layout?.outputCapacity} bytes, got ${length}`;
+    return { kind: 'fault', fault: 'malformed-output', problem };
+  }
+
+  #laneFailure(fault: MonitorFault): LaneFailure {
+    // The application said how long it may take: it knows.
+    const late = () =>
+      new TrustvisorError('timeout', `run PAL ${this.#image.name}: expected an end within its time limit`);
+    return FAULT_KINDS[fault.kind] === 'time' ? late() : this.#describe(fault);
+  }
+
+  #faulted(fault: MonitorFault, timeLimit: number): Faulted {
+    if (FAULT_KINDS[fault.kind] === 'time') throw this.#late(timeLimit);
+    return this.#describe(fault);
+  }
+
+  #describe(fault: MonitorFault): Faulted {
     const kind = FAULT_KINDS[fault.kind] ?? 'machine';
-    if (kind === 'time') throw this.#late(timeLimit);
+    if (kind === 'output') return this.#malformed(Number(fault.address));
     const trap = trapOf(kind, fault);
     if (trap !== undefined)
       return { kind: 'fault', fault: trap, problem: `it trapped (${describeFault(kind, fault)})` };
@@ -231,6 +239,45 @@ export class KvmPal implements EnginePal {
   }
 }
 
+/** Where everything lies in the machine of a PAL whose entry takes buffers (`layout`) or parameters of its own. */
+export function machineOf(
+  { name, sections, entryAddress }: PalImage,
+  layout: ParameterLayout | undefined,
+  { arena, lane }: { readonly arena: number | undefined; readonly lane: number | undefined },
+): LoadRequest {
+  const stack = sections.find(({ type }) => type === PAL_SECTION.STACK);
+  const parameters = sections.find(({ type }) => type === PAL_SECTION.PARAM);
+  if (stack === undefined || parameters === undefined)
+    throw new TrustvisorError('refused', `load PAL ${name}: expected the sections STACK and PARAM`);
+  return {
+    entry: entryAddress,
+    stackStart: stack.address,
+    stackEnd: stack.address + BigInt(stack.memorySize),
+    parameters: parameters.address,
+    parameterSize: parameters.memorySize,
+    ...bufferPlaces(layout),
+    hasArena: arena === undefined ? 0 : 1,
+    hasLane: lane === undefined ? 0 : 1,
+    sections: sections.map(({ type, address, memorySize, content }) => {
+      return { address, size: memorySize, access: SECTION_ACCESS[type] ?? 0, content };
+    }),
+  };
+}
+
+function bufferPlaces(layout: ParameterLayout | undefined) {
+  if (layout === undefined) return { isMarshalled: 1, inputOffset: 0, inputSize: 0, outputOffset: 0, outputSize: 0 };
+  return {
+    isMarshalled: 0,
+    inputOffset: layout.input - layout.returnCode,
+    inputSize: PAL_BUFFER_HEADER + layout.inputCapacity,
+    outputOffset: layout.output - layout.returnCode,
+    outputSize: PAL_BUFFER_HEADER + layout.outputCapacity,
+  };
+}
+
+type Faulted = Extract<RunOutcome, { readonly kind: 'fault' }>;
+type Local = Parameters<typeof localService>[1];
+
 function inArena({ access, at, length }: Lent): RunRequest['lent'][number] {
   return { access, at: BigInt(at), length: BigInt(length), content: [] };
 }
@@ -269,6 +316,7 @@ const FAULTS: Readonly<Record<(typeof FAULT_KINDS)[number], PalFault>> = {
   port: 'privileged',
   machine: 'other',
   service: 'service',
+  output: 'malformed-output',
 };
 
 const PROBLEMS: Readonly<Record<(typeof FAULT_KINDS)[number], string>> = {
@@ -282,6 +330,7 @@ const PROBLEMS: Readonly<Record<(typeof FAULT_KINDS)[number], string>> = {
   port: 'it used an I/O port',
   machine: 'the virtual machine could not go on',
   service: 'it called a service that there is not',
+  output: 'its output does not fit',
 };
 
 /** With the place and the registers: a PAL has no debugger. */
@@ -309,17 +358,26 @@ function machineError(
   return new TrustvisorError('unsupported-engine', `load PAL ${name}: expected /dev/kvm, got ${symbol}; ${hint}`);
 }
 
+/** Who answers the monitor while a PAL runs. */
+interface MonitorHost {
+  readonly service: (call: ServiceCall) => ServiceReply | Promise<ServiceReply>;
+  /** Gives the failure for who called by the lane. */
+  readonly fault: (fault: MonitorFault) => Promise<Uint8Array>;
+}
+
 /** The monitor's process, as questions and answers. */
 class Monitor {
   readonly #process: ChildProcess;
+  readonly #host: MonitorHost;
   readonly #stream: Duplex;
   readonly #ended: Promise<void>;
   #received: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
   #waiting: { resolve(answer: MonitorAnswer): void; reject(error: unknown): void } | undefined;
   #error: TrustvisorError | undefined;
 
-  constructor({ program, arena }: MonitorProgram) {
-    const stdio = ['ignore', 'ignore', 'ignore', 'pipe', arena ?? 'ignore'] as const;
+  constructor({ program, arena }: MonitorProgram, lane: TakenLane | undefined, host: MonitorHost) {
+    this.#host = host;
+    const stdio = ['ignore', 'ignore', 'ignore', 'pipe', arena ?? 'ignore', lane?.fd ?? 'ignore'] as const;
     const [command = program, ...rest] = hiddenCommand([program], join(dirname(program), '..', '..'));
     this.#process = spawn(command, rest, { env: {}, cwd: '/', stdio: [...stdio] });
     this.#ended = new Promise((resolve) => {
@@ -337,6 +395,12 @@ class Monitor {
     this.#stream = stream;
     stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
     stream.on('error', () => undefined); // the exit tells
+    if (lane !== undefined) closeLane(lane); // it is the monitor's now, and ends with it
+  }
+
+  /** Why it ended, if it has. */
+  get error(): TrustvisorError | undefined {
+    return this.#error;
   }
 
   ask(frame: Uint8Array): Promise<MonitorAnswer> {
@@ -369,13 +433,33 @@ class Monitor {
   }
 
   #deliver(body: Uint8Array): void {
+    try {
+      const answer = decodeAnswer(body);
+      if (answer.type === 'service') void this.#serve(answer.call);
+      else if (answer.type === 'lane-fault') void this.#explain(answer.fault);
+      else this.#settle(answer);
+    } catch (error) {
+      void this.end(
+        error instanceof TrustvisorError ? error : new TrustvisorError('protocol', `read the monitor: ${error}`),
+      );
+    }
+  }
+
+  #settle(answer: MonitorAnswer): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    try {
-      waiting?.resolve(decodeAnswer(body));
-    } catch (error) {
-      waiting?.reject(error);
-    }
+    waiting?.resolve(answer);
+  }
+
+  /** Without a turn of the event loop where the answer is there at once. */
+  #serve(call: ServiceCall): void | Promise<void> {
+    const reply = this.#host.service(call);
+    if (!(reply instanceof Promise)) return void this.#stream.write(encodeReply(reply));
+    return reply.then((late) => void this.#stream.write(encodeReply(late)));
+  }
+
+  async #explain(fault: MonitorFault): Promise<void> {
+    this.#stream.write(encodeLaneEnd(await this.#host.fault(fault)));
   }
 
   #fail(error: TrustvisorError): void {

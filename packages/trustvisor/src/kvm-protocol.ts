@@ -31,6 +31,7 @@ export const LoadRequest = struct('load', {
   outputOffset: u32le,
   outputSize: u32le,
   hasArena: u32le,
+  hasLane: u32le,
   sections: array('sections', u32le, Section, { max: 16 }),
 });
 /** The value of the codec of the same name. */
@@ -92,6 +93,7 @@ export const FAULT_KINDS = [
   'port',
   'machine',
   'service',
+  'output',
 ] as const;
 
 /** What the monitor says. */
@@ -100,10 +102,11 @@ export type MonitorAnswer =
   | { readonly type: 'failed'; readonly errno: number; readonly step: string }
   | { readonly type: 'service'; readonly call: ServiceCall }
   | ({ readonly type: 'returned' } & MonitorReturn)
-  | { readonly type: 'fault'; readonly fault: MonitorFault };
+  | { readonly type: 'fault'; readonly fault: MonitorFault }
+  | { readonly type: 'lane-fault'; readonly fault: MonitorFault };
 
 const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3 } as const;
-const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5 } as const;
+const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5, LANE_FAULT: 6 } as const;
 const NAMES = Object.keys(PAL_SERVICES) as PalServiceName[]; // the keys of a Record of that type
 
 /** A frame that loads the machine. */
@@ -114,6 +117,11 @@ export function encodeLoad(request: LoadRequest): Uint8Array {
 /** A frame that runs the entry. */
 export function encodeRun(request: RunRequest): Uint8Array {
   return frame(REQUEST.RUN, encode(RunRequest, request));
+}
+
+/** A frame with the failure for the caller by the lane. */
+export function encodeLaneEnd(failure: Uint8Array): Uint8Array {
+  return frame(REQUEST.REPLY, failure);
 }
 
 /** A frame that answers a service call. */
@@ -155,8 +163,10 @@ export function decodeAnswer(body: Uint8Array): MonitorAnswer {
       return { type: 'returned', ...decode(Returned, content) };
     case ANSWER.FAULT:
       return { type: 'fault', fault: decode(Fault, content) };
+    case ANSWER.LANE_FAULT:
+      return { type: 'lane-fault', fault: decode(Fault, content) };
     default:
-      throw new TrustvisorError('protocol', `read the monitor: expected an answer of type 1 to 5, got ${body[0]}`);
+      throw new TrustvisorError('protocol', `read the monitor: expected an answer of type 1 to 6, got ${body[0]}`);
   }
 }
 

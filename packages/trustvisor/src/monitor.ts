@@ -31,6 +31,7 @@ import {
   type Body,
   ENGINE,
   MAX_ARENA,
+  MAX_TIME_LIMIT,
   MESSAGE,
   type Message,
   NO_PCR,
@@ -43,8 +44,7 @@ import { Stop } from './stop.js';
 import type { BlobStore } from './store.js';
 
 const MAX_PALS = 100;
-const MAX_TIME_LIMIT = 3_600_000;
-const ACCEPTS: ReadonlySet<Message['type']> = new Set([1, 2, 3, 4, 5, 6, 7]);
+const ACCEPTS: ReadonlySet<Message['type']> = new Set([1, 2, 3, 4, 5, 6, 7, 8]);
 
 /** Serves one application at the other end of `stream` until it closes; `engines` says where their programs lie. */
 export function serve(stream: Duplex, engines: Engines): Promise<void> {
@@ -56,7 +56,7 @@ export function serve(stream: Duplex, engines: Engines): Promise<void> {
 }
 
 interface Opened {
-  readonly host: Omit<PalHost, 'print'>;
+  readonly host: Omit<PalHost, 'print' | 'lane'>;
   /** The micro-TPM of the TrustVisor key. */
   readonly certifier: MicroTpm;
   readonly memoryLimit: number;
@@ -106,6 +106,9 @@ class Monitor {
       case MESSAGE.ABORT:
         this.#calls.get(message.body.request)?.abort();
         return undefined;
+      case MESSAGE.STOP:
+        await this.#pal(message.body.pal).stop();
+        return DONE;
       default:
         throw new TrustvisorError('protocol', `answer message: type ${message.type} does not go this way`);
     }
@@ -167,6 +170,8 @@ class Monitor {
     const print = (text: string) => {
       if (this.#pals.has(id)) this.#channel.notify({ type: MESSAGE.PRINT, body: { pal: id, text } });
     };
+    const lane = (number: number, inputCapacity: number) =>
+      this.#channel.notify({ type: MESSAGE.LANE, body: { pal: id, lane: number, inputCapacity } });
     const source = {
       image: parsed,
       ...measured,
@@ -175,7 +180,7 @@ class Monitor {
       sharedIdentity: (body.flags & REGISTER_FLAGS.sharedIdentity) !== 0,
       checkpointAfter: (body.flags & REGISTER_FLAGS.checkpoints) === 0 ? undefined : limited(body.checkpointAfter),
     } as const;
-    const pal = await RegisteredPal.register(source, { ...host, print }, limited(body.timeLimit));
+    const pal = await RegisteredPal.register(source, { ...host, print, lane }, limited(body.timeLimit));
     this.#pals.set(id, pal);
     const { name, version } = parsed;
     const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];

@@ -1,4 +1,5 @@
 /** The thread that runs one PAL's WebAssembly. It holds the PAL's memory and nothing else: keys stay in the control thread. */
+import { Socket } from 'node:net';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import {
   PAL_BUFFER_HEADER,
@@ -9,6 +10,7 @@ import {
 } from '@casemate/pal-linker';
 import { type Lent, localService, writeBufferHeader } from './engine.js';
 import { type PalFault, TrustvisorError } from './error.js';
+import { decodeLaneCall, encodeLaneFailed, encodeLaneReturn, type LaneCall, LaneFrames } from './lane.js';
 import { callService, type ServiceCall, type ServiceReply } from './service-plan.js';
 import { readFully, writeFully } from './shared-memory.js';
 import { type PalExports, palExports, type WasmModule, WebAssembly } from './web-assembly.js';
@@ -22,11 +24,15 @@ const start = workerData as WorkerStart; // made by wasm-engine.ts
 let module: WasmModule | undefined;
 let current: PalExports | undefined;
 let running = false;
+let prints = 0;
 /** The state of the run, where there is one, and the way out for text. */
 const local: Parameters<typeof localService>[1] = {
   state: undefined,
   lent: [],
-  print: (text) => send({ kind: 'print', text }),
+  print: (text) => {
+    prints++;
+    send({ kind: 'print', text });
+  },
 };
 
 port.on('message', (message: ToWorker) => {
@@ -39,22 +45,54 @@ port.on('message', (message: ToWorker) => {
       send({ kind: 'wiped' });
       return;
     case 'service-reply':
+    case 'lane-reply':
       return;
   }
 });
-load();
+if (load() && start.lane !== undefined) openLane(start.lane);
 
 function send(message: FromWorker): void {
   port.postMessage(message);
 }
 
-function load(): void {
+function load(): boolean {
   try {
     module = new WebAssembly.Module(start.code);
     if (!start.stateful) current = instantiate(module);
     send({ kind: 'ready' });
+    return true;
   } catch (error) {
     send({ kind: 'refused', problem: describe(error), outOfMemory: error instanceof RangeError });
+    return false;
+  }
+}
+
+/** Calls of the application itself. One that breaks the frames has its lane closed. */
+function openLane(fd: number): void {
+  const stream = new Socket({ fd, readable: true, writable: true });
+  const frames = new LaneFrames();
+  stream.on('error', () => undefined);
+  stream.on('data', (chunk) => {
+    try {
+      frames.push(chunk, (content) => stream.write(answerLane(decodeLaneCall(content))));
+    } catch {
+      stream.destroy();
+    }
+  });
+}
+
+function answerLane({ command, input }: LaneCall): Uint8Array {
+  if (input.length > (start.layout?.inputCapacity ?? 0)) throw new Error('the input does not fit');
+  prints = 0;
+  Atomics.store(start.signal, 1, 1);
+  try {
+    const end = run({ kind: 'run', command, input, state: NOTHING, lent: [], call: undefined });
+    if (end.kind === 'returned') return encodeLaneReturn(prints, end.returnCode, end.output);
+    const message = end.kind === 'fault' ? askAside({ ...end, kind: 'lane-fault' }) : undefined;
+    if (message?.kind !== 'lane-reply') throw new Error('the fault was not answered');
+    return encodeLaneFailed(prints, message.failure);
+  } finally {
+    Atomics.store(start.signal, 1, 0);
   }
 }
 
@@ -199,15 +237,18 @@ function perform(call: ServiceCall): ServiceReply {
   return localService(call, local) ?? ask(call);
 }
 
-/** Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. */
 function ask(call: ServiceCall): ServiceReply {
-  Atomics.store(start.signal, 0, 0);
-  send({ kind: 'service', call });
-  Atomics.wait(start.signal, 0, 0);
-  const received = receiveMessageOnPort(port);
-  const message = received?.message as ToWorker | undefined; // the control thread sends nothing else
+  const message = askAside({ kind: 'service', call });
   if (message?.kind === 'service-reply') return message.reply;
   throw new ServiceFault(`${call.name} was not answered`);
+}
+
+/** Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. */
+function askAside(question: FromWorker): ToWorker | undefined {
+  Atomics.store(start.signal, 0, 0);
+  send(question);
+  Atomics.wait(start.signal, 0, 0);
+  return receiveMessageOnPort(port)?.message as ToWorker | undefined; // the control thread sends nothing else
 }
 
 function wipe(): void {

@@ -18,7 +18,7 @@ import {
 } from '@casemate/wire';
 
 /** Both ends must speak this version. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** The largest frame behind its u32 length, in bytes. */
 export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
@@ -26,11 +26,17 @@ export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
 /** The largest input, output and state of a PAL, in bytes. */
 export const MAX_DATA = 1024 * 1024;
 
+/** The longest time limit of a call, in milliseconds. */
+export const MAX_TIME_LIMIT = 3_600_000;
+
 /** Bytes in a page. */
 export const PAGE = 4096;
 
 /** All shared memory of one Trustvisor, and what one call may be lent, in bytes. */
 export const MAX_ARENA = 256 * 1024 * 1024;
+
+/** How many lanes (lane.ts) an isolate starts with. */
+export const LANES = 16;
 
 /** How many ranges of memory one call may be lent. */
 export const MAX_LENT = 16;
@@ -41,7 +47,7 @@ const MAX_BLOB = 3 * MAX_DATA;
 /** The largest TPM command or response, in bytes. */
 const MAX_TPM = 65536;
 
-/** Message types. 1 to 7 go to the isolate, 16 to 20 to the application, 32 and up answer either. */
+/** Message types. 1 to 8 go to the isolate, 16 to 21 to the application, 32 and up answer either. */
 export const MESSAGE = {
   OPEN: 1,
   REGISTER: 2,
@@ -50,11 +56,13 @@ export const MESSAGE = {
   UNREGISTER: 5,
   CLOSE: 6,
   ABORT: 7,
+  STOP: 8,
   TPM: 16,
   STORE_GET: 17,
   STORE_PUT: 18,
   STORE_DELETE: 19,
   PRINT: 20,
+  LANE: 21,
   OPENED: 32,
   REGISTERED: 33,
   INVOKED: 34,
@@ -135,7 +143,7 @@ const Registered = struct('REGISTERED', {
 
 /** One message. `id` is the requester's number for it; a reply carries the number of its request. */
 export const Message = struct('MESSAGE', {
-  type: oneOf('MESSAGE_TYPE', u8, [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 32, 33, 34, 35, 36, 37, 38]),
+  type: oneOf('MESSAGE_TYPE', u8, [1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 32, 33, 34, 35, 36, 37, 38]),
   id: u32,
   body: union('type', {
     1: Open,
@@ -154,11 +162,13 @@ export const Message = struct('MESSAGE', {
     5: struct('UNREGISTER', { pal: u32 }),
     6: empty,
     7: struct('ABORT', { request: u32 }),
+    8: struct('STOP', { pal: u32 }),
     16: struct('TPM', { command: sizedBytes('TPM_COMMAND', u32, { max: MAX_TPM }) }),
     17: struct('STORE_GET', { name: blobName }),
     18: struct('STORE_PUT', { name: blobName, content: blob }),
     19: struct('STORE_DELETE', { name: blobName }),
     20: struct('PRINT', { pal: u32, text: text('PRINT_TEXT', u16, { max: 16384 }) }),
+    21: struct('LANE', { pal: u32, lane: u8, inputCapacity: u32 }),
     32: struct('OPENED', {
       ephemeral: oneOf('EPHEMERAL', u8, [0, 1]),
       identity: sizedBytes('IDENTITY', u16, { max: 1024 }),

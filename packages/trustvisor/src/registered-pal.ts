@@ -2,10 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { PAL_FLAGS, PAL_KIND, type PalImage } from '@casemate/pal-linker';
 import { ClassicTpm } from './classic.js';
-import type { EngineHost, EnginePal, Run, RunOutcome } from './engine.js';
+import type { EngineHost, EnginePal, LaneFailure, Run, RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
 import { KvmPal } from './kvm-engine.js';
+import { encodeLaneFailure } from './lane.js';
+import type { Lanes } from './lanes.js';
 import { isMarshalled, planMarshalling } from './marshal.js';
 import { MicroTpm } from './micro-tpm.js';
 import type { NvTable } from './nv.js';
@@ -28,6 +30,8 @@ export interface Engines {
   readonly kvmMonitor: string | undefined;
   /** The file that holds the application's shared memory, where there is one. */
   readonly arena: number | undefined;
+  /** The lanes by which the application calls PALs. */
+  readonly lanes: Lanes;
 }
 
 /** What every PAL of an isolate is made with. */
@@ -41,6 +45,7 @@ export interface PalHost {
   /** Where sealed keys are kept; absent where nothing outlives the isolate. */
   readonly store: BlobStore | undefined;
   readonly print: (text: string) => void;
+  readonly lane: EngineHost['lane'];
 }
 
 /** What is registered, and how. */
@@ -88,7 +93,10 @@ export class RegisteredPal {
     const { source, host, micro, rsa } = made;
     this.image = source.image;
     this.measurement = source.measurement;
-    this.#engine = made.engine((call) => this.#serve(call));
+    this.#engine = made.engine({
+      service: (call) => this.#serve(call),
+      laneFailed: (end) => this.#laneFailed(end),
+    });
     this.#micro = micro;
     this.#history = made.history;
     this.#checkpointAfter = made.source.checkpointAfter;
@@ -115,8 +123,8 @@ export class RegisteredPal {
   static async register(source: PalSource, host: PalHost, timeLimit: number): Promise<RegisteredPal> {
     const { image, measurement, checkpointAfter } = source;
     const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
-    const engine = (service: (call: ServiceCall) => Promise<ServiceReply>) =>
-      openEngine(image, host.engines, { service, print: host.print });
+    const engine: Made['engine'] = (pal) =>
+      openEngine(image, host.engines, { ...pal, print: host.print, lane: host.lane });
     const { micro, rsaKeys, rsa } = await openIdentity(source, host);
     const history = isProtected ? await openHistory(image, measurement, host, checkpointAfter) : undefined;
     const pal = new RegisteredPal({ source, host, engine, micro, rsaKeys, rsa, history });
@@ -158,6 +166,15 @@ export class RegisteredPal {
   /** A quote by the micro-TPM, between calls. */
   quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
     return this.#inTurn(async () => this.#services.quote(nonce, mask));
+  }
+
+  /**
+   * Ends a call that came by the lane; resolves when the PAL is as if newly registered. Throws why it ended by itself, where it did.
+   */
+  async stop(): Promise<void> {
+    const error = this.#engine.stop();
+    await this.#inTurn(() => this.#reset());
+    if (error !== undefined) throw error;
   }
 
   /** Stops what runs, waits for it, and wipes. */
@@ -204,8 +221,22 @@ export class RegisteredPal {
   async #call(call: Call): Promise<CallResult> {
     const outcome = this.#history ? await this.#protectedRun(this.#history, call) : await this.#freeRun(call);
     if (outcome.kind === 'returned') return outcome;
-    const message = `run PAL ${this.image.name}: ${outcome.problem}`;
-    throw new TrustvisorError('fault', message, { fault: outcome.fault });
+    throw this.#faultError(outcome);
+  }
+
+  #faultError({ problem, fault }: Extract<RunOutcome, { readonly kind: 'fault' }>): TrustvisorError {
+    return new TrustvisorError('fault', `run PAL ${this.image.name}: ${problem}`, { fault });
+  }
+
+  /** As after a call through the isolate: nothing of the run is left. */
+  async #laneFailed(end: LaneFailure): Promise<Uint8Array> {
+    const error = end instanceof TrustvisorError ? end : this.#faultError(end);
+    try {
+      await this.#inTurn(() => this.#reset());
+      return encodeLaneFailure(error);
+    } catch (other) {
+      return encodeLaneFailure(other instanceof TrustvisorError ? other : error);
+    }
   }
 
   /** After a fault or a stop nothing of the run is left: the memory is fresh, and so is the micro-TPM. */
@@ -272,7 +303,7 @@ export class RegisteredPal {
 function openEngine(image: PalImage, engines: Engines, host: EngineHost): EnginePal {
   const { kvmMonitor } = engines;
   if (image.kind === PAL_KIND.WASM || kvmMonitor === undefined) return new WasmPal(image, engines, host);
-  return new KvmPal(image, { program: kvmMonitor, arena: engines.arena }, host);
+  return new KvmPal(image, { program: kvmMonitor, arena: engines.arena, lanes: engines.lanes }, host);
 }
 
 /** What PALs with a shared identity have in place of a measurement. */
@@ -293,7 +324,7 @@ interface Made {
   readonly host: PalHost;
   readonly rsaKeys: RsaKeys;
   readonly rsa: RsaIdentity | undefined;
-  readonly engine: (service: (call: ServiceCall) => Promise<ServiceReply>) => EnginePal;
+  readonly engine: (pal: Pick<EngineHost, 'service' | 'laneFailed'>) => EnginePal;
   readonly micro: MicroTpm;
   readonly history: History | undefined;
 }

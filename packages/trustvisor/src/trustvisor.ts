@@ -15,6 +15,7 @@ import type {
   RegisterOptions,
   TrustvisorOptions,
 } from './options.js';
+import { PalCalls } from './pal-calls.js';
 import {
   type Body,
   ENGINE,
@@ -137,7 +138,7 @@ const DEFAULT_MEMORY = 256 * 1024 * 1024;
 const DEFAULT_CALL_TIME = 10_000;
 const DEFAULT_LOAD_TIME = 30_000;
 const DEFAULT_CHECKPOINT_TIME = 1_000;
-const ACCEPTS: ReadonlySet<Message['type']> = new Set([16, 17, 18, 19, 20]);
+const ACCEPTS: ReadonlySet<Message['type']> = new Set([16, 17, 18, 19, 20, 21]);
 const CLOSING_PATIENCE = 2_000;
 
 function openRequest(options: TrustvisorOptions): Outgoing {
@@ -182,6 +183,8 @@ class Client implements Trustvisor {
   readonly #channel: Channel;
   readonly #shared: SharedPool;
   readonly #names = new Map<number, { readonly name: string; readonly version: string }>();
+  /** By the PAL's number; a lane may be there before its PAL. */
+  readonly #calls = new Map<number, PalCalls>();
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -237,6 +240,8 @@ class Client implements Trustvisor {
   /** Ends the isolate without a word to it. */
   async end(): Promise<void> {
     this.#channel.close();
+    for (const calls of this.#calls.values()) calls.close();
+    for (const lane of this.#isolate?.lanes ?? []) lane.destroy();
     const { ended, kill } = this.#isolate ?? NOTHING;
     const patience = setTimeout(kill, CLOSING_PATIENCE);
     await ended;
@@ -296,16 +301,32 @@ class Client implements Trustvisor {
     };
     const { signal, lend } = options;
     if (signal?.aborted) throw new TrustvisorError('aborted', 'call PAL: the caller gave it up');
-    if (lend === undefined || lend.length === 0) return resultOf(await this.#call({ ...plain, lent: [] }, signal));
+    if (lend === undefined || lend.length === 0)
+      return resultOf(await this.#callsOf(pal).invoke({ ...plain, lent: [] }, signal));
     const loan = this.#shared.lend(lend);
     let written: readonly Uint8Array[] | undefined;
     try {
-      const body = await this.#call({ ...plain, lent: loan.ranges }, signal);
+      const body = await this.#callsOf(pal).invoke({ ...plain, lent: loan.ranges }, signal);
       written = body.written;
       return resultOf(body);
     } finally {
       loan.end(written);
     }
+  }
+
+  #callsOf(pal: number): PalCalls {
+    const known = this.#calls.get(pal);
+    if (known !== undefined) return known;
+    const nameOf = () => this.#names.get(pal)?.name ?? `${pal}`;
+    const calls = new PalCalls({
+      get name() {
+        return nameOf();
+      },
+      call: (body, signal) => this.#call(body, signal),
+      stop: async () => void (await this.#ask({ type: MESSAGE.STOP, body: { pal } }, MESSAGE.DONE)),
+    });
+    this.#calls.set(pal, calls);
+    return calls;
   }
 
   async #call(body: Body<3>, signal: AbortSignal | undefined): Promise<Body<34>> {
@@ -330,6 +351,8 @@ class Client implements Trustvisor {
 
   async #unregister(pal: number): Promise<void> {
     if (!this.#names.delete(pal)) return;
+    this.#calls.get(pal)?.close();
+    this.#calls.delete(pal);
     await this.#ask({ type: MESSAGE.UNREGISTER, body: { pal } }, MESSAGE.DONE);
   }
 
@@ -368,6 +391,13 @@ class Client implements Trustvisor {
       case MESSAGE.PRINT: {
         const pal = this.#names.get(message.body.pal);
         if (pal) this.#options.onPrint?.(pal, message.body.text);
+        this.#calls.get(message.body.pal)?.countPrint();
+        return undefined;
+      }
+      case MESSAGE.LANE: {
+        const { pal, lane, inputCapacity } = message.body;
+        const stream = this.#isolate?.lanes[lane];
+        if (stream) this.#callsOf(pal).useLane(stream, inputCapacity);
         return undefined;
       }
       default:

@@ -1,8 +1,17 @@
 /** The engine `wasm`: one worker thread of the isolate for each PAL, stopped when its time is up. */
 import { Worker } from 'node:worker_threads';
 import { PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
-import { type EngineHost, type EnginePal, parameterSection, planLayout, type Run, type RunOutcome } from './engine.js';
+import {
+  type EngineHost,
+  type EnginePal,
+  type LaneFailure,
+  parameterSection,
+  planLayout,
+  type Run,
+  type RunOutcome,
+} from './engine.js';
 import { TrustvisorError } from './error.js';
+import { closeLane, type Lanes } from './lanes.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
 import { MAX_DATA } from './protocol.js';
 import type { Engines } from './registered-pal.js';
@@ -16,7 +25,8 @@ export class WasmPal implements EnginePal {
   readonly inputCapacity: number;
   readonly #name: string;
   readonly #workerUrl: URL;
-  readonly #start: Omit<WorkerStart, 'signal'>;
+  readonly #start: Omit<WorkerStart, 'signal' | 'lane'>;
+  readonly #lanes: Lanes | undefined;
   readonly #host: EngineHost;
   /** Where the entry takes parameters of its own, and how many bytes each has in WebAssembly. */
   readonly #plan: MarshalPlan | undefined;
@@ -24,7 +34,11 @@ export class WasmPal implements EnginePal {
   #thread: Thread | undefined;
 
   /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
-  constructor(image: PalImage, { workerUrl, arena }: Pick<Engines, 'workerUrl' | 'arena'>, host: EngineHost) {
+  constructor(
+    image: PalImage,
+    { workerUrl, arena, lanes }: Pick<Engines, 'workerUrl' | 'arena' | 'lanes'>,
+    host: EngineHost,
+  ) {
     if (image.kind !== PAL_KIND.WASM) {
       throw new TrustvisorError(
         'unsupported-engine',
@@ -39,16 +53,23 @@ export class WasmPal implements EnginePal {
     this.inputCapacity = layout?.inputCapacity ?? MAX_DATA;
     this.#workerUrl = workerUrl;
     const section = parameterSection(image);
-    this.#start = { code, layout, section, arena, stateful: (image.flags & PAL_FLAGS.replayProtected) !== 0 };
+    const stateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
+    this.#start = { code, layout, section, arena, stateful };
+    this.#lanes = layout === undefined || stateful ? undefined : lanes;
     this.#host = host;
   }
 
   async load(timeLimit: number): Promise<void> {
     if (this.#thread !== undefined) return;
-    const thread = new Thread(this.#workerUrl, this.#start, this.#host);
+    const lane = this.#lanes?.take();
+    const thread = new Thread(this.#workerUrl, { ...this.#start, lane: lane?.fd }, this.#host);
     this.#thread = thread;
     const first = await this.#limited(thread, { timeLimit }, thread.next());
-    if (first.kind === 'ready') return;
+    if (first.kind === 'ready') {
+      if (lane !== undefined) this.#host.lane(lane.number, this.inputCapacity);
+      return;
+    }
+    if (lane !== undefined) closeLane(lane); // a thread that is not ready has not opened it
     this.#drop(thread);
     const problem = first.kind === 'refused' ? first.problem : `it answered ${first.kind}`;
     const code = first.kind === 'refused' && first.outOfMemory ? 'memory' : 'refused';
@@ -58,6 +79,7 @@ export class WasmPal implements EnginePal {
   async run(run: Run): Promise<RunOutcome> {
     if (run.signal?.aborted) throw this.#aborted();
     const prepared = this.#plan?.prepare(run.input);
+    if (this.#thread?.ended) this.#thread = undefined;
     if (this.#thread === undefined) await this.load(run.timeLimit);
     if (run.signal?.aborted) throw this.#aborted();
     const thread = this.#thread;
@@ -70,6 +92,13 @@ export class WasmPal implements EnginePal {
     if (end.kind === 'fault') return end;
     this.#drop(thread);
     throw new TrustvisorError('refused', `run PAL ${this.#name}: expected a result, got ${end.kind}`);
+  }
+
+  stop(): TrustvisorError | undefined {
+    const thread = this.#thread;
+    const error = thread?.ended;
+    if (thread !== undefined) this.#drop(thread, this.#aborted());
+    return error;
   }
 
   async close(): Promise<void> {
@@ -123,7 +152,7 @@ export class WasmPal implements EnginePal {
 /** A worker thread as a sequence of messages, with service calls answered on the side. */
 class Thread {
   readonly #worker: Worker;
-  readonly #signal = new Int32Array(new SharedArrayBuffer(4));
+  readonly #signal = new Int32Array(new SharedArrayBuffer(8));
   readonly #host: EngineHost;
   #waiting: { resolve(message: FromWorker): void; reject(error: unknown): void } | undefined;
   #early: FromWorker | undefined;
@@ -141,6 +170,11 @@ class Thread {
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => this.end(asTrustvisorError(error)));
     this.#worker.on('exit', () => this.end());
+  }
+
+  /** Why it ended, if it has. */
+  get ended(): TrustvisorError | undefined {
+    return this.#ended;
   }
 
   send(message: ToWorker): void {
@@ -168,7 +202,8 @@ class Thread {
 
   /** Asks the thread to overwrite the PAL's memory; one that does not answer at once is stopped as it is. */
   async wipeAndEnd(): Promise<void> {
-    if (this.#ended === undefined) {
+    // One that the application keeps busy would not hear it.
+    if (this.#ended === undefined && Atomics.load(this.#signal, 1) === 0) {
       this.send({ kind: 'wipe' });
       const patience = setTimeout(() => this.end(), 200);
       await this.next().catch(() => undefined);
@@ -181,6 +216,7 @@ class Thread {
   #receive(message: FromWorker): void {
     if (message.kind === 'service') void this.#serve(message.call);
     else if (message.kind === 'print') this.#host.print(message.text);
+    else if (message.kind === 'lane-fault') void this.#explain(message);
     else this.#deliver(message);
   }
 
@@ -191,10 +227,23 @@ class Thread {
     else waiting.resolve(message);
   }
 
-  async #serve(call: ServiceCall): Promise<void> {
-    const reply = await this.#host.service(call);
+  /** Without a turn of the event loop where the answer is there at once. */
+  #serve(call: ServiceCall): void | Promise<void> {
+    const reply = this.#host.service(call);
+    if (!(reply instanceof Promise)) return this.#wake({ kind: 'service-reply', reply });
+    return reply.then((late) => this.#wake({ kind: 'service-reply', reply: late }));
+  }
+
+  async #explain({
+    fault,
+    problem,
+  }: Pick<Extract<LaneFailure, { kind: 'fault' }>, 'fault' | 'problem'>): Promise<void> {
+    this.#wake({ kind: 'lane-reply', failure: await this.#host.laneFailed({ kind: 'fault', fault, problem }) });
+  }
+
+  #wake(message: ToWorker): void {
     if (this.#ended !== undefined) return;
-    this.send({ kind: 'service-reply', reply });
+    this.send(message);
     Atomics.store(this.#signal, 0, 1);
     Atomics.notify(this.#signal, 0);
   }

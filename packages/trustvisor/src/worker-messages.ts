@@ -28,7 +28,9 @@ export interface WorkerStart {
   readonly stateful: boolean;
   /** The file with the shared memory, where there is one. */
   readonly arena: number | undefined;
-  /** One i32 that is 1 when the reply to a service call waits. */
+  /** The descriptor of the lane by which the application calls, where there is one. */
+  readonly lane: number | undefined;
+  /** Two i32: whether the reply to a service call waits, and whether a call by the lane runs. */
   readonly signal: Int32Array;
 }
 
@@ -50,6 +52,7 @@ export type ToWorker =
       readonly call: MarshalledCall | undefined;
     }
   | { readonly kind: 'service-reply'; readonly reply: ServiceReply }
+  | { readonly kind: 'lane-reply'; readonly failure: Uint8Array }
   | { readonly kind: 'wipe' };
 
 /** From the worker. */
@@ -67,4 +70,5 @@ export type FromWorker =
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string }
   | { readonly kind: 'service'; readonly call: ServiceCall }
   | { readonly kind: 'print'; readonly text: string }
+  | { readonly kind: 'lane-fault'; readonly fault: PalFault; readonly problem: string }
   | { readonly kind: 'wiped' };

@@ -1,10 +1,16 @@
 import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Lanes } from '../src/lanes.js';
 import type { ServiceCall } from '../src/service-plan.js';
 import { WasmPal } from '../src/wasm-engine.js';
 import { link, ROGUE, rogue, SERVICE, services } from './pals.js';
 
-const ENGINES = { workerUrl: new URL('../dist/pal-worker.js', import.meta.url), arena: undefined };
+const ENGINES = {
+  workerUrl: new URL('../dist/pal-worker.js', import.meta.url),
+  arena: undefined,
+  lanes: new Lanes([]),
+};
+const WITHOUT_LANES = { lane: () => undefined, laneFailed: async () => new Uint8Array(0) };
 const NONE = new Uint8Array(0);
 const text = (value: string) => new TextEncoder().encode(value);
 
@@ -19,6 +25,7 @@ function load(image: Uint8Array): WasmPal {
       return { status: PAL_STATUS.SUCCESS, outputs: [text('from the other side'), new Uint8Array(32)] };
     },
     print: (line) => printed.push(line),
+    ...WITHOUT_LANES,
   });
   open.push(pal);
   return pal;
@@ -109,7 +116,7 @@ describe('the engine wasm', () => {
     const pal = new WasmPal(
       { ...image, sections: [{ ...code, content: code.content.subarray(0, -1) }, ...others] },
       ENGINES,
-      { service: async () => ({ status: 0, outputs: [] }), print: () => undefined },
+      { service: async () => ({ status: 0, outputs: [] }), print: () => undefined, ...WITHOUT_LANES },
     );
     await expect(pal.load(1000)).rejects.toMatchObject({ code: 'refused' });
   });

@@ -10,6 +10,7 @@ import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KvmPal } from '../src/kvm-engine.js';
+import { Lanes } from '../src/lanes.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 
 const missing = whyNoPrograms('kvm');
@@ -33,10 +34,12 @@ describe.skipIf(missing !== '')(`the monitor under sanitizers${missing && ` (ski
     const image = parsePalImage(buildProgram('kvm', ['services.c']));
     const pal = new KvmPal(
       image,
-      { program, arena: undefined },
+      { program, arena: undefined, lanes: new Lanes([]) },
       {
         service: async () => reply,
         print: () => undefined,
+        lane: () => undefined,
+        laneFailed: async () => NONE,
       },
     );
     const run = (command: number, input = NONE, timeLimit = 10_000) =>
