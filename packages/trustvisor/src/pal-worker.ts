@@ -247,7 +247,8 @@ function ask(call: ServiceCall): ServiceReply {
 function askAside(question: FromWorker): ToWorker | undefined {
   Atomics.store(start.signal, 0, 0);
   send(question);
-  Atomics.wait(start.signal, 0, 0);
+  // The wake-up for the answer before this one may come late, when that answer has long been taken.
+  while (Atomics.load(start.signal, 0) === 0) Atomics.wait(start.signal, 0, 0);
   return receiveMessageOnPort(port)?.message as ToWorker | undefined; // the control thread sends nothing else
 }
 
