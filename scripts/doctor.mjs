@@ -2,7 +2,13 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { readArguments } from './arguments.mjs';
 import { buildTools, root, setup, testTools } from './setup.mjs';
+
+readArguments(`usage: npm run doctor
+
+Tells what this machine offers, what is missing, what that costs, and how to get it. It changes nothing on the system.
+`);
 
 const features = {
   'time namespaces': { cost: 'containers share the clock offsets of the host' },

@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { numberOf, readArguments, refuseArguments } from './arguments.mjs';
 
 /** A case that computes this long hangs. */
 const HANG_MILLISECONDS = 30_000;
@@ -12,21 +12,23 @@ if (isMainThread) process.exit(await main());
 else await work();
 
 async function main() {
-  const { values, positionals } = parseArgs({
+  const { root, setup } = await import('./setup.mjs');
+  const usage = usageOf(root);
+  const { values, positionals } = readArguments(usage, {
     allowPositionals: true,
     options: { minutes: { type: 'string' }, seed: { type: 'string' }, case: { type: 'string' } },
   });
-  const { root, setup } = await import('./setup.mjs');
+  const minutes = numberOf(usage, 'minutes', values.minutes ?? '1');
+  const seed = numberOf(usage, 'seed', values.seed ?? Date.now() % 2 ** 32, 0);
+  const one = values.case === undefined ? {} : { first: numberOf(usage, 'case', values.case, 0), cases: 1 };
   const [name, ...wanted] = positionals;
   const targets = targetsOf(root, name).filter((target) => wanted.length === 0 || wanted.includes(target.name));
-  if (targets.length === 0) return usage(root);
+  if (targets.length === 0) refuseArguments(usage, `No target is named by "${positionals.join(' ')}".`);
   await setup({ tools: [], build: false });
-  const seed = Number(values.seed ?? Date.now() % 2 ** 32);
-  const one = values.case === undefined ? {} : { first: Number(values.case), cases: 1 };
-  const plan = { seed, milliseconds: Number(values.minutes ?? 1) * 60_000, ...one };
+  const plan = { seed, milliseconds: minutes * 60_000, ...one };
   let status = 0;
   for (const target of targets) {
-    console.log(`${name} ${target.name}: seed ${seed}, ${values.minutes ?? 1} min`);
+    console.log(`${name} ${target.name}: seed ${seed}, ${minutes} min`);
     const program = await bundle(root, name, target);
     if (!(await runInWorker(program, plan, `${name} ${target.name}`))) status = 1;
   }
@@ -41,14 +43,14 @@ function targetsOf(root, name) {
     .map((file) => ({ name: file.slice(0, -'.fuzz.ts'.length), source: join(dir, file) }));
 }
 
-function usage(root) {
+function usageOf(root) {
   const all = readdirSync(join(root, 'packages')).flatMap((name) =>
     targetsOf(root, name).map((target) => `  ${name} ${target.name}\n`),
   );
-  process.stderr.write(
-    `usage: npm run fuzz -- PACKAGE [TARGET …] [--minutes N] [--seed S] [--case I]\nTargets:\n${all.join('')}`,
-  );
-  return 2;
+  return `usage: npm run fuzz -- PACKAGE [TARGET …] [--minutes N] [--seed S] [--case I]
+
+Each target for N minutes (1), with cases made from the seed S; a failed case is run again by its number I. Targets:
+${all.join('')}`;
 }
 
 /** The target and the sources it imports as one file, so that nothing need be built before. */

@@ -3,7 +3,15 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { numberOf, readArguments, refuseArguments } from './arguments.mjs';
 import { root, setup } from './setup.mjs';
+
+const USAGE = `usage: npm run rollout -- [--devices N] [--store sqlite|postgres] [--processes N] [--kills N] [--workers N] [--lanes N] [--json]
+
+N devices (10000) with TPMs enrol against N service processes (1) that are killed N times (10) meanwhile; N workers (2) of N lanes (4) enrol.
+`;
+
+checkArguments();
 
 await setup({ tools: [], build: false });
 const { build } = await import('esbuild');
@@ -39,3 +47,13 @@ const { status } = spawnSync(process.execPath, [join(out, 'main.mjs'), ...proces
   env,
 });
 process.exit(status ?? 1);
+
+// packages/pki/rollout/main.ts reads them anew.
+function checkArguments() {
+  const numbers = ['devices', 'processes', 'kills', 'workers', 'lanes'];
+  const named = Object.fromEntries([...numbers, 'store'].map((name) => [name, { type: 'string' }]));
+  const { values } = readArguments(USAGE, { options: { ...named, json: { type: 'boolean' } } });
+  for (const name of numbers) numberOf(USAGE, name, values[name] ?? '1', name === 'kills' ? 0 : 1);
+  if (!['sqlite', 'postgres'].includes(values.store ?? 'sqlite'))
+    refuseArguments(USAGE, `--store: expected sqlite or postgres, got "${values.store}".`);
+}

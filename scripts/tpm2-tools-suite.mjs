@@ -15,7 +15,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { numberOf, readArguments, refuseArguments } from './arguments.mjs';
 import { isCommand, root, setup } from './setup.mjs';
 
 const USAGE = `usage: npm run suite -- --sources DIR [--tpm utpm|swtpm] [--jobs N] [--only NAME,NAME] [--logs DIR] [--timeout SECONDS] [--no-build]
@@ -52,34 +52,29 @@ rmSync(scratch, { recursive: true, force: true });
 process.exitCode = report();
 
 function readOptions() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        sources: { type: 'string' },
-        tpm: { type: 'string', default: 'utpm' },
-        jobs: { type: 'string', default: '2' },
-        only: { type: 'string' },
-        logs: { type: 'string', default: join(tmpdir(), 'tpm2-tools-suite') },
-        timeout: { type: 'string', default: '600' },
-        'no-build': { type: 'boolean', default: false },
-      },
-    });
-    if (!values.sources || !existsSync(join(values.sources, 'test', 'integration', 'helpers.sh'))) {
-      throw new Error('--sources must name a checkout of tpm2-tools');
-    }
-    if (!['utpm', 'swtpm'].includes(values.tpm)) throw new Error(`--tpm: expected utpm or swtpm, got ${values.tpm}`);
-    return {
-      ...values,
-      sources: resolve(values.sources),
-      jobs: Number(values.jobs),
-      only: values.only?.split(','),
-      logs: resolve(values.logs, values.tpm),
-      timeout: Number(values.timeout),
-    };
-  } catch (error) {
-    process.stderr.write(`${error.message}\n\n${USAGE}`);
-    process.exit(2);
-  }
+  const { values } = readArguments(USAGE, {
+    options: {
+      sources: { type: 'string' },
+      tpm: { type: 'string', default: 'utpm' },
+      jobs: { type: 'string', default: '2' },
+      only: { type: 'string' },
+      logs: { type: 'string', default: join(tmpdir(), 'tpm2-tools-suite') },
+      timeout: { type: 'string', default: '600' },
+      'no-build': { type: 'boolean', default: false },
+    },
+  });
+  if (!values.sources || !existsSync(join(values.sources, 'test', 'integration', 'helpers.sh')))
+    refuseArguments(USAGE, '--sources must name a checkout of tpm2-tools.');
+  if (!['utpm', 'swtpm'].includes(values.tpm))
+    refuseArguments(USAGE, `--tpm: expected utpm or swtpm, got "${values.tpm}".`);
+  return {
+    ...values,
+    sources: resolve(values.sources),
+    jobs: numberOf(USAGE, 'jobs', values.jobs, 1),
+    only: values.only?.split(','),
+    logs: resolve(values.logs, values.tpm),
+    timeout: numberOf(USAGE, 'timeout', values.timeout),
+  };
 }
 
 function listTests(directory) {
