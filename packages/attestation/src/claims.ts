@@ -3,6 +3,7 @@ import type { PcrBanks } from '@casemate/firmware';
 import type { CheckName } from './check.js';
 import type { Failure, OutputSource } from './evidence.js';
 import type { Measurement } from './measurements.js';
+import type { PalCertificateClaims } from './pal-certificate.js';
 
 /** Whose key a certificate certifies. */
 export interface CertifiedKey {
@@ -51,9 +52,9 @@ export interface GuestOsClaims {
 
 /** A PAL that quoted itself. */
 export interface PalClaims {
-  /** Name from the measured PAL image. */
+  /** Name from the PAL image. */
   readonly name: string;
-  /** Version from the measured PAL image. */
+  /** Version from the PAL image. */
   readonly version: string;
   /** SHA-256 measurement of the PAL image. */
   readonly measurement: Uint8Array;
@@ -63,6 +64,8 @@ export interface PalClaims {
   readonly output: Uint8Array;
   /** Who vouches for `output`: the platform's program, or the PAL's own code. */
   readonly outputBy: OutputSource;
+  /** What the TrustVisor key certified of it; `undefined` where the platform itself measured the PAL into its log. */
+  readonly certified: PalCertificateClaims | undefined;
 }
 
 /**
@@ -93,6 +96,8 @@ export interface Claims {
     | undefined;
   /** Everything that was measured, in order; rests on `event-log`. */
   readonly measurements: readonly Measurement[] | undefined;
+  /** TPMT_PUBLIC of the TrustVisor key, where exactly one was measured; rests on `event-log`. */
+  readonly trustvisorKey: Uint8Array | undefined;
   /** Rests on `config`, `image` and `signature`. */
   readonly guestOses: readonly GuestOsClaims[] | undefined;
   /** Rests on `pal`. */

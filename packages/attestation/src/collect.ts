@@ -16,6 +16,7 @@ import {
   type PalEvidence,
 } from './evidence.js';
 import type { MeasurementLog } from './measurement-log.js';
+import type { PalCertificate } from './pal-certificate.js';
 import { GUESTOS_PCR, PAL_PCR } from './statement.js';
 
 /** A registered PAL, such as @casemate/trustvisor gives. */
@@ -37,6 +38,11 @@ export interface PalSource {
   readonly output: Uint8Array;
   /** Who vouches for the output; `platform` without it. See {@link PalEvidence.outputBy}. */
   readonly outputBy?: OutputSource;
+  /**
+   * What the TrustVisor key says of the PAL (`Pal.certificate` of @casemate/trustvisor), where the log has that key. Without it the log
+   * must have a statement of the PAL.
+   */
+  readonly certificate?: PalCertificate;
 }
 
 /** What evidence is collected from. */
@@ -125,9 +131,10 @@ export async function collectEvidence(tpm: Tpm, options: CollectOptions): Promis
 /** One after another, for a PAL's isolate may be the same process as the next one's. */
 async function quotePals({ pals = [], nonce }: CollectOptions): Promise<readonly PalEvidence[]> {
   const collected: PalEvidence[] = [];
-  for (const { pal, output, outputBy = 'platform' } of pals) {
+  for (const { pal, output, outputBy = 'platform', certificate } of pals) {
     const { quoted, signature } = await pal.quote(palNonce(nonce, output), { pcrs: outputBy === 'pal' ? [0, 1] : [0] });
-    collected.push({ identityKey: pal.identity, quoted, signature, output, outputBy });
+    const about = { identityKey: pal.identity, quoted, signature, output, outputBy };
+    collected.push(certificate ? { ...about, certificate } : about);
   }
   return collected;
 }

@@ -14,6 +14,7 @@ import {
   text,
   writeJson,
 } from './json-codec.js';
+import type { PalCertificate } from './pal-certificate.js';
 
 /** Bounds on evidence. */
 export const EVIDENCE_LIMITS = {
@@ -62,7 +63,7 @@ export interface GuestOsEvidence {
 /** Who vouches for what a PAL is said to have given out; see {@link PalEvidence.outputBy}. */
 export type OutputSource = 'platform' | 'pal';
 
-/** What a PAL says of itself. Its measurement is not here: that is in the platform's log. */
+/** What a PAL says of itself. Its measurement is not here: that is in the platform's log, or in the certificate. */
 export interface PalEvidence {
   /** TPMT_PUBLIC of the identity key of the PAL's micro-TPM. */
   readonly identityKey: Uint8Array;
@@ -77,6 +78,11 @@ export interface PalEvidence {
    * micro-TPM, which nobody else can, with the SHA-256 of the output, and the quote covers PCRs 0 and 1.
    */
   readonly outputBy: OutputSource;
+  /**
+   * What the TrustVisor key, which then must stand in the log, says of the identity key. Without one the log itself must name the PAL
+   * and its identity key.
+   */
+  readonly certificate?: PalCertificate;
 }
 
 /** Something that the device itself found wrong. */
@@ -163,6 +169,7 @@ const EvidenceJson: JsonCodec<Evidence> = object({
       signature: structure,
       output: base64({ max: limits.outputBytes }),
       outputBy: oneOf(['platform', 'pal']),
+      certificate: optional(object({ statement: structure, quoted: structure, signature: structure })),
     }),
     limits.pals,
   ),

@@ -16,8 +16,22 @@ export {
   parseEvidence,
   type QuoteEvidence,
 } from './evidence.js';
-export { type LogStore, MeasurementLog, measure, type OpenLogOptions, openMeasurementLog } from './measurement-log.js';
-export { type BankDigests, type Measurement, parseMeasurements, STATEMENT_TAG } from './measurements.js';
+export {
+  adoptMeasurement,
+  type Extended,
+  type LogStore,
+  MeasurementLog,
+  measure,
+  type OpenLogOptions,
+  openMeasurementLog,
+} from './measurement-log.js';
+export { type BankDigests, type Measurement, parseMeasurements } from './measurements.js';
+export {
+  type PalCertificate,
+  type PalCertificateClaims,
+  type PalCertificateResult,
+  verifyPalCertificate,
+} from './pal-certificate.js';
 export { encodePolicy, type GuestOsRule, type PalRule, type Policy, parsePolicy } from './policy.js';
 export type { LogRecovery } from './recovery.js';
 export {
@@ -29,7 +43,9 @@ export {
   parseStatement,
   pcrOf,
   type Statement,
+  type TrustvisorStatement,
 } from './statement.js';
+export { STATEMENT_TAG } from './statement-event.js';
 export { validateEvidence } from './validate.js';
 export {
   type Anchors,

@@ -5,7 +5,7 @@
  * counts. Events are measured one at a time, so after a crash the stored log differs from the PCRs by its last event at most, and
  * {@link openMeasurementLog} decides by replay which of the two happened.
  */
-import { type BankName, type EventLog, encodeEventLog } from '@casemate/firmware';
+import { type BankName, type EventLog, encodeEventLog, type PcrBanks } from '@casemate/firmware';
 import { extendPcr, pcrBanks, readPcrs, type Tpm, TpmError } from '@casemate/tpm';
 import { AttestationError } from './error.js';
 import {
@@ -16,7 +16,7 @@ import {
   type Measurement,
   measurementEvent,
 } from './measurements.js';
-import { type LogRecovery, recoverLog } from './recovery.js';
+import { isExplained, type LogRecovery, recoverLog } from './recovery.js';
 import { GUESTOS_PCR, PAL_PCR, pcrOf, type Statement } from './statement.js';
 
 /** Where a log survives the program. One program at a time may use a store; locking is the caller's. */
@@ -72,6 +72,11 @@ export class MeasurementLog {
     return this.exclusive(() => this.#append(statement, extend));
   }
 
+  /** Runs `run`, in which somebody else extends a statement, and counts that. See {@link adoptMeasurement}. */
+  adopt<T>(tpm: Tpm, run: () => Promise<Extended<T>>): Promise<T> {
+    return this.exclusive(() => this.#adopt(tpm, run));
+  }
+
   /** Runs `run` while no measurement is under way: for reading PCRs and log together. `run` must not measure. */
   exclusive<T>(run: () => Promise<T>): Promise<T> {
     const step = this.#last.then(run);
@@ -99,6 +104,26 @@ export class MeasurementLog {
     return measurement;
   }
 
+  async #adopt<T>(tpm: Tpm, run: () => Promise<Extended<T>>): Promise<T> {
+    if (!this.#settled) throw unsettled();
+    this.#settled = false;
+    let adopted: Extended<T>;
+    try {
+      adopted = await run();
+    } catch (cause) {
+      this.#settled = isExplained(this.#log, await watchedPcrs(tpm, this.banks));
+      throw cause;
+    }
+    const { statement, value } = adopted;
+    const next = { ...this.#log, events: [...this.#log.events, measurementEvent(this.banks, statement)] };
+    if (!isExplained(next, await watchedPcrs(tpm, this.banks))) throw notExtended(statement);
+    await this.#store?.write(encodeEventLog(next));
+    this.#log = next;
+    this.#measurements = [...this.#measurements, { pcr: pcrOf(statement), statement }];
+    this.#settled = true;
+    return value;
+  }
+
   /** Only where the TPM itself refused is it sure that nothing was extended. */
   async #takeBack(cause: unknown): Promise<void> {
     this.#settled = false;
@@ -108,10 +133,23 @@ export class MeasurementLog {
   }
 }
 
+/** What became of an extend by somebody else. */
+export interface Extended<T> {
+  /** What was extended, once, in all allocated banks. */
+  readonly statement: Statement;
+  /** What else there is to tell. */
+  readonly value: T;
+}
+
 /** Options of {@link openMeasurementLog}. */
 export interface OpenLogOptions {
   /** Where the log is kept. Without one it lives in memory, which fits only a TPM that is reset when the program ends. */
   readonly store?: LogStore;
+  /**
+   * Statements that somebody else extends, see {@link adoptMeasurement}: one of them may be what the TPM has and the log, for a crash in
+   * between, has not. It is then added.
+   */
+  readonly foreign?: readonly Statement[];
 }
 
 /**
@@ -123,9 +161,8 @@ export async function openMeasurementLog(tpm: Tpm, options: OpenLogOptions = {})
   const stored = await options.store?.read();
   const fresh = emptyLog(await pcrBanks(tpm));
   const banks = banksOf(fresh);
-  const watched = [GUESTOS_PCR, PAL_PCR];
-  const actual = await readPcrs(tpm, Object.fromEntries(banks.map((bank) => [bank, watched])));
-  const recovered = recoverLog(stored, { fresh, banks, actual });
+  const actual = await watchedPcrs(tpm, banks);
+  const recovered = recoverLog(stored, { fresh, banks, actual, foreign: options.foreign ?? [] });
   return new MeasurementLog({ ...recovered, banks, store: options.store });
 }
 
@@ -139,6 +176,26 @@ export function measure(
   { statement }: { readonly statement: Statement },
 ): Promise<Measurement> {
   return log.append(statement, (pcr, digests) => extendPcr(tpm, pcr, digests));
+}
+
+/**
+ * Runs `run`, in which somebody else extends a statement, such as the isolate of a Trustvisor its key (`identityPcr`); then compares log
+ * and statement with the PCRs, and counts the statement. No other measurement happens meanwhile. Throws what `run` throws;
+ * {@link AttestationError} `log-mismatch` where the PCRs hold something else, after which the log is `unsettled`; `TpmError`.
+ */
+export function adoptMeasurement<T>(tpm: Tpm, log: MeasurementLog, run: () => Promise<Extended<T>>): Promise<T> {
+  return log.adopt(tpm, run);
+}
+
+function watchedPcrs(tpm: Tpm, banks: readonly BankName[]): Promise<PcrBanks> {
+  return readPcrs(tpm, Object.fromEntries(banks.map((bank) => [bank, [GUESTOS_PCR, PAL_PCR]])));
+}
+
+function notExtended({ type }: Statement): AttestationError {
+  return new AttestationError(
+    'log-mismatch',
+    `adopt measurement: expected the PCRs to hold the ${type} statement, they do not`,
+  );
 }
 
 function unsettled(): AttestationError {

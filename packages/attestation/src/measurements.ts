@@ -12,15 +12,12 @@ import {
   parseEventLog,
   SpecIdEvent,
   specIdEvent,
-  TaggedEvent,
 } from '@casemate/firmware';
-import { decode, encode, WireError } from '@casemate/wire';
+import { encode } from '@casemate/wire';
 import { AttestationError } from './error.js';
 import { equalBytes } from './octets.js';
-import { encodeStatement, parseStatement, pcrOf, type Statement } from './statement.js';
-
-/** The tag of our events, "CSMT". */
-export const STATEMENT_TAG = 0x43534d54;
+import { pcrOf, type Statement } from './statement.js';
+import { encodeStatementEvent, parseStatementEvent } from './statement-event.js';
 
 /** A statement that a log holds. */
 export interface Measurement {
@@ -59,7 +56,7 @@ export function emptyLog(banks: readonly string[]): EventLog {
 
 /** The event for `statement` in a log with these banks. */
 export function measurementEvent(banks: readonly BankName[], statement: Statement): LogEvent {
-  const event = encode(TaggedEvent, { taggedEventID: STATEMENT_TAG, taggedEventData: encodeStatement(statement) });
+  const event = encodeStatementEvent(statement);
   const digests = banks.map((name) => {
     const bank = knownBank(name);
     return { alg: bank.id, digest: bank.hash(event) };
@@ -101,7 +98,7 @@ function parseLog(bytes: Uint8Array): EventLog {
 }
 
 function readMeasurement(event: LogEvent, banks: readonly BankAlgorithm[], index: number): Measurement {
-  const statement = parseStatement(readTag(event, index));
+  const statement = readStatement(event, index);
   if (event.pcrIndex !== pcrOf(statement)) {
     throw refusal(
       `event ${index}: expected a ${statement.type} statement in PCR ${pcrOf(statement)}, got PCR ${event.pcrIndex}`,
@@ -116,16 +113,14 @@ function readMeasurement(event: LogEvent, banks: readonly BankAlgorithm[], index
   return { pcr: event.pcrIndex, statement };
 }
 
-function readTag(event: LogEvent, index: number): Uint8Array {
-  if (event.eventType !== EV.EV_EVENT_TAG) throw refusal(`event ${index}: expected EV_EVENT_TAG`);
+function readStatement({ eventType, event }: LogEvent, index: number): Statement {
+  if (eventType !== EV.EV_EVENT_TAG) throw refusal(`event ${index}: expected EV_EVENT_TAG`);
   try {
-    const { taggedEventID, taggedEventData } = decode(TaggedEvent, event.event);
-    if (taggedEventID === STATEMENT_TAG) return taggedEventData;
+    return parseStatementEvent(event);
   } catch (cause) {
-    if (!(cause instanceof WireError)) throw cause;
+    if (!(cause instanceof AttestationError)) throw cause;
     throw refusal(`event ${index}: ${cause.message}`, cause);
   }
-  throw refusal(`event ${index}: its tag is not ours`);
 }
 
 function knownBank(name: string): BankAlgorithm {

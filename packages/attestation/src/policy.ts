@@ -46,7 +46,7 @@ export interface Policy {
   readonly guestOses: readonly GuestOsRule[];
   /** Whether at least one GuestOS must have been measured. */
   readonly guestOsRequired: boolean;
-  /** Every PAL that was measured must match one of these. */
+  /** Every PAL that was measured, or that quoted itself with a certificate, must match one of these. */
   readonly pals: readonly PalRule[];
   /** Self-checks that the device must have made and found right. */
   readonly requiredSelfChecks: readonly CheckName[];

@@ -20,7 +20,7 @@ import { AttestationError } from './error.js';
 
 /** PCR that GuestOS statements go to. */
 export const GUESTOS_PCR = 11;
-/** PCR that PAL statements go to. */
+/** PCR that statements of PALs and of the TrustVisor that runs them go to. */
 export const PAL_PCR = 12;
 
 /** "This GuestOS is about to be started." */
@@ -51,16 +51,26 @@ export interface PalStatement {
   readonly identityKey: Uint8Array;
 }
 
-/** A statement, told apart by `type`. */
-export type Statement = GuestOsStatement | PalStatement;
+/** "This is the key by which the TrustVisor of this platform certifies its PALs." */
+export interface TrustvisorStatement {
+  /** Tells the kinds of statements apart. */
+  readonly type: 'trustvisor';
+  /** The TrustVisor key: TPMT_PUBLIC, at most 1024 bytes. */
+  readonly identityKey: Uint8Array;
+}
 
-const KIND = { guestos: 1, pal: 2 } as const;
+/** A statement, told apart by `type`. */
+export type Statement = GuestOsStatement | PalStatement | TrustvisorStatement;
+
+const KIND = { guestos: 1, pal: 2, trustvisor: 3 } as const;
 const DIGEST = 32;
 
 const Name = text('name', u16, { max: 255 });
 const Version: Codec<number> = mapped('version', u64, toSafe, (value) =>
   BigInt(Number.isSafeInteger(value) ? value : -1),
 );
+
+const IdentityKey = sizedBytes('identityKey', u16, { max: 1024 });
 
 const GuestOsBody = struct('GUESTOS_STATEMENT', {
   name: Name,
@@ -72,12 +82,13 @@ const PalBody = struct('PAL_STATEMENT', {
   name: Name,
   version: text('version', u16, { max: 64 }),
   measurement: bytes('measurement', DIGEST),
-  identityKey: sizedBytes('identityKey', u16, { max: 1024 }),
+  identityKey: IdentityKey,
 });
+const TrustvisorBody = struct('TRUSTVISOR_STATEMENT', { identityKey: IdentityKey });
 const Envelope = struct('STATEMENT', {
   format: constant('format', u8, 1),
   kind: u16,
-  body: union('kind', { [KIND.guestos]: GuestOsBody, [KIND.pal]: PalBody }),
+  body: union('kind', { [KIND.guestos]: GuestOsBody, [KIND.pal]: PalBody, [KIND.trustvisor]: TrustvisorBody }),
 });
 type Envelope = Infer<typeof Envelope>;
 
@@ -118,6 +129,8 @@ function fromEnvelope(envelope: Envelope): Statement {
       return { type: 'guestos', ...envelope.body };
     case KIND.pal:
       return { type: 'pal', ...envelope.body };
+    case KIND.trustvisor:
+      return { type: 'trustvisor', ...envelope.body };
   }
 }
 

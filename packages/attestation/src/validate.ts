@@ -107,8 +107,9 @@ function validateGuestOs(guestOs: GuestOsClaims, rules: readonly GuestOsRule[]):
 function validatePals({ pals, measurements, report }: Claims, policy: Policy): readonly Check[] {
   if (!pals || !measurements) return [notMade('pal', NEEDS.pals, 'no authentic PAL to hold against the policy')];
   const measured = measurements.flatMap(({ statement }) => (statement.type === 'pal' ? [statement] : []));
+  const certified = pals.filter((pal) => pal.certified !== undefined);
   return [
-    ...measured.map(({ name, measurement }) => validateCode(name, hex(measurement), policy.pals)),
+    ...[...measured, ...certified].map(({ name, measurement }) => validateCode(name, hex(measurement), policy.pals)),
     ...policy.pals
       .filter(({ required }) => required)
       .map((rule) => unlessReported(report?.failures ?? [], validateRequired(rule, pals))),

@@ -11,7 +11,7 @@ import { GUESTOS_PCR, PAL_PCR } from './statement.js';
 import { verifyCertificates } from './verify-certificates.js';
 import { verifyGuestOses } from './verify-guest-os.js';
 import { verifyLogs } from './verify-log.js';
-import { verifyPal } from './verify-pal.js';
+import { trustvisorKeyOf, verifyPal } from './verify-pal.js';
 import { verifyQuote } from './verify-quote.js';
 
 /** The certificates that a verifier starts from, DER, by what they vouch for. One root may stand in several lists. */
@@ -60,8 +60,8 @@ export interface Verification {
 
 /**
  * Verifies evidence: certificate chains to the anchors, the TPM's quote for this nonce, the logs against the quoted PCRs, each
- * GuestOS against its signed configuration, each PAL's quote against its measurement, and what the device reports of itself. No
- * key is believed because it came with the evidence. Give the checks, with those of `validateEvidence`, to `verdict`.
+ * GuestOS against its signed configuration, each PAL's quote against its measurement in the log or in a certificate by the TrustVisor key
+ * of the log, and what the device reports of itself. No key is believed because it came with the evidence. Give the checks, with those of `validateEvidence`, to `verdict`.
  *
  * A failed check is a result, not an error. Throws only what `readConfiguration` or the crypto below throws for reasons of its own.
  */
@@ -81,6 +81,7 @@ export async function verifyEvidence(evidence: Evidence, options: VerifyOptions)
       quote: quote.claims,
       report: quote.claims && reportOf(evidence),
       measurements: log.measurements,
+      trustvisorKey: pals.trustvisorKey,
       guestOses: guestOses.guestOses,
       pals: pals.claims,
     },
@@ -119,22 +120,39 @@ function checkPals(
   evidence: Evidence,
   measurements: readonly Measurement[] | undefined,
   { crypto }: VerifyOptions,
-): { readonly checks: readonly Check[]; readonly claims: readonly PalClaims[] | undefined } {
+): {
+  readonly checks: readonly Check[];
+  readonly claims: readonly PalClaims[] | undefined;
+  readonly trustvisorKey: Uint8Array | undefined;
+} {
   if (!measurements) {
     return {
       checks: [notMade('pal', ['event-log'], 'the event log does not say which PALs were measured')],
       claims: undefined,
+      trustvisorKey: undefined,
     };
   }
-  const results = evidence.pals.map((pal) => verifyPal(pal, measurements, { nonce: evidence.nonce, crypto }));
-  if (results.length === 0) return { checks: [passed('pal', 'no PAL quoted itself')], claims: [] };
+  const trustvisor = trustvisorKeyOf(measurements);
+  if (!trustvisor.ok)
+    return { checks: [failed('pal', trustvisor.problem)], claims: undefined, trustvisorKey: undefined };
+  const expected = { nonce: evidence.nonce, crypto, trustvisorKey: trustvisor.key };
+  const results = evidence.pals.map((pal) => verifyPal(pal, measurements, expected));
+  const { trustvisorKey } = expected;
+  if (results.length === 0) return { checks: [passed('pal', 'no PAL quoted itself')], claims: [], trustvisorKey };
   const checks = results.map((result) =>
     result.ok
-      ? passed('pal', `${result.claims.name} ${result.claims.version} quoted the measurement that the platform logged`)
+      ? passed(
+          'pal',
+          `${result.claims.name} ${result.claims.version} quoted the measurement that ${witness(result.claims)}`,
+        )
       : failed('pal', result.problem),
   );
   const claims = results.flatMap((result) => (result.ok ? [result.claims] : []));
-  return { checks, claims: claims.length === results.length ? claims : undefined };
+  return { checks, claims: claims.length === results.length ? claims : undefined, trustvisorKey };
+}
+
+function witness({ certified }: PalClaims): string {
+  return certified ? 'the TrustVisor key certified' : 'the platform logged';
 }
 
 function checkReport(evidence: Evidence, nonce: Uint8Array): readonly Check[] {

@@ -31,6 +31,7 @@ import {
   openMeasurementLog,
   type Policy,
   type QuotingPal,
+  type Statement,
 } from '../src/index.js';
 import { fromBase64, hex, toBase64 } from '../src/octets.js';
 
@@ -147,6 +148,11 @@ export async function createPlatform(
     time: NOW,
   };
   return { pki, tpm, ak, log, signer, options, policy: acceptingPolicy() };
+}
+
+/** The version that a statement names. */
+export function versionOf(statement: Statement): string | number | undefined {
+  return statement.type === 'trustvisor' ? undefined : statement.version;
 }
 
 export function acceptingPolicy(): Policy {

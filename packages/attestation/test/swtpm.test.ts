@@ -33,6 +33,7 @@ import {
   type Platform,
   readConfiguration,
   startPal,
+  versionOf,
 } from './platform.js';
 import { has, startSwtpm } from './swtpm.js';
 
@@ -137,7 +138,7 @@ describe.skipIf(withoutSwtpm)('the measurement log on swtpm (skipped where it is
     const log = await openMeasurementLog(swtpm.tpm);
     await Promise.all([1, 2, 3].map((version) => measure(swtpm.tpm, log, { statement: statement(version) })));
     expect(log.banks).toEqual(['sha1', 'sha256', 'sha384', 'sha512']);
-    expect(log.measurements.map(({ statement: { version } }) => version)).toEqual([1, 2, 3]);
+    expect(log.measurements.map(({ statement }) => versionOf(statement))).toEqual([1, 2, 3]);
     const replayed = replayEventLog(parseEventLog(log.bytes()));
     const selection = Object.fromEntries(log.banks.map((bank) => [bank, [11]]));
     expect(replayed).toEqual(await readPcrs(swtpm.tpm, selection));
@@ -166,7 +167,7 @@ describe.skipIf(withoutSwtpm)('the measurement log on swtpm (skipped where it is
     expect([again.recovery, again.measurements.length]).toEqual(['event-dropped', 1]);
     await measure(swtpm.tpm, again, { statement: statement(3) });
     const last = await openMeasurementLog(swtpm.tpm, { store });
-    expect([last.recovery, ...last.measurements.map((each) => each.statement.version)]).toEqual(['none', 1, 3]);
+    expect([last.recovery, ...last.measurements.map((each) => versionOf(each.statement))]).toEqual(['none', 1, 3]);
   });
 
   it('keeps an event that was extended before a crash', async () => {
@@ -191,7 +192,7 @@ describe.skipIf(withoutSwtpm)('the measurement log on swtpm (skipped where it is
     expect(await codeOf(() => refused)).toBe('TpmError response');
     await measure(swtpm.tpm, log, { statement: statement(2) });
     const again = await openMeasurementLog(swtpm.tpm, { store });
-    expect([again.recovery, ...again.measurements.map((each) => each.statement.version)]).toEqual(['none', 2]);
+    expect([again.recovery, ...again.measurements.map((each) => versionOf(each.statement))]).toEqual(['none', 2]);
   });
 
   it('begins anew when the TPM was reset', async () => {

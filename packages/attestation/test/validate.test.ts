@@ -36,7 +36,18 @@ const claims: Claims = {
       signer: { ...key, extendedKeyUsage: ['1.3.6.1.5.5.7.3.3'] },
     },
   ],
-  pals: [{ name: 'counter', version: '1', measurement, identityKey, output: new Uint8Array(0), outputBy: 'platform' }],
+  pals: [
+    {
+      name: 'counter',
+      version: '1',
+      measurement,
+      identityKey,
+      output: new Uint8Array(0),
+      outputBy: 'platform',
+      certified: undefined,
+    },
+  ],
+  trustvisorKey: undefined,
 };
 const policy: Policy = {
   version: 1,
@@ -159,6 +170,7 @@ describe('validateEvidence', () => {
       quote: undefined,
       report: undefined,
       measurements: undefined,
+      trustvisorKey: undefined,
       guestOses: undefined,
       pals: undefined,
     };
