@@ -69,16 +69,18 @@ function load(): boolean {
 
 /** Calls of the application itself. One that breaks the frames has its lane closed. */
 function openLane(fd: number): void {
-  const stream = new Socket({ fd, readable: true, writable: true });
   const frames = new LaneFrames();
-  stream.on('error', () => undefined);
-  stream.on('data', (chunk) => {
+  const receive = (size: number, buffer: Uint8Array) => {
     try {
-      frames.push(chunk, (content) => stream.write(answerLane(decodeLaneCall(content))));
+      frames.push(buffer.subarray(0, size), (content) => stream.write(answerLane(decodeLaneCall(content))));
     } catch {
       stream.destroy();
     }
-  });
+    return true;
+  };
+  const options = { readable: true, writable: true, onread: { buffer: new Uint8Array(65536), callback: receive } };
+  const stream = new Socket({ fd, ...options });
+  stream.on('error', () => undefined);
 }
 
 function answerLane({ command, input }: LaneCall): Uint8Array {
