@@ -23,7 +23,11 @@ const range = (at: number, length: number, access: 1 | 2 | 3 = 1, content: Uint8
 
 /** An open isolate with a registered PAL, behind a channel that sends whatever it is given. */
 async function open(engine: 'wasm' | 'kvm', stream: ConstructorParameters<typeof Channel>[0]) {
-  const channel = new Channel(stream, { accepts: new Set(), handle: async () => undefined, closed: () => undefined });
+  const channel = new Channel(stream, {
+    accepts: new Set([MESSAGE.LANE]),
+    handle: async () => undefined,
+    closed: () => undefined,
+  });
   const empty = { ownerAuth: NONE, storageKeyName: NONE };
   const numbers = { identityPcr: NO_PCR, nvBase: 0x0180c000, memoryLimit: 1 << 28 };
   const flags = OPEN_FLAGS.allowEphemeral | OPEN_FLAGS.allowAnyPlatformState;
