@@ -182,8 +182,24 @@ function multiplyGenerator(curve: number, scalar: Uint8Array): CurvePoint | unde
 function signMessage(key: EccPrivateKey, input: SigningInput): { r: Uint8Array; s: Uint8Array } | undefined {
   const hash = HASH_NAMES[input.hash];
   if (input.message === undefined || hash === undefined || CURVE_NAMES[key.curve] === undefined) return undefined;
-  const both = new Uint8Array(sign(hash, input.message, { key: eccKeyObject(key), dsaEncoding: 'ieee-p1363' }));
-  return { r: both.slice(0, both.length / 2), s: both.slice(both.length / 2) };
+  const { buffer, byteOffset, length } = sign(hash, input.message, signingOptions(key));
+  const half = length / 2;
+  return { r: new Uint8Array(buffer, byteOffset, half), s: new Uint8Array(buffer, byteOffset + half, half) };
+}
+
+interface SigningOptions {
+  readonly key: KeyObject;
+  readonly dsaEncoding: 'ieee-p1363';
+}
+
+const signers = new WeakMap<EccPrivateKey, SigningOptions>();
+
+function signingOptions(key: EccPrivateKey): SigningOptions {
+  const known = signers.get(key);
+  if (known !== undefined) return known;
+  const made = { key: eccKeyObject(key), dsaEncoding: 'ieee-p1363' } as const;
+  signers.set(key, made);
+  return made;
 }
 
 const keyObjects = new WeakMap<object, KeyObject>();

@@ -333,6 +333,60 @@ describe('beside swtpm, the micro-TPM', () => {
   });
 });
 
+describe('at once, the micro-TPM', () => {
+  const read = cb(T.PcrRead, [], { pcrSelectionIn: T.pcrSelection({ sha256: [16] }) });
+  const extend = cb(T.PcrExtend, [16], { digests: [{ hashAlg: T.TPM_ALG.SHA256, digest: sha256('once') }] });
+
+  it('answers as it does otherwise, and keeps nothing of the command', async () => {
+    const micro = await openMicroUtpm({ startup: true });
+    const other = await openMicroUtpm({ startup: true });
+    for (const [command, handles, parameters, isTold] of SCRIPT) {
+      const bytes = cb(command, handles, parameters);
+      const given = bytes.slice();
+      const [mine, theirs] = [await micro.execute(given), await other.send(bytes)];
+      given.fill(0xff);
+      expect(responseCode(mine), command.name).toBe(responseCode(theirs));
+      if (isTold) expect(mine, command.name).toEqual(theirs);
+    }
+    await Promise.all([micro.close(), other.close()]);
+  });
+
+  it('gives no promise where nothing is to be stored, and one where something is or another command is under way', async () => {
+    let saved = 0;
+    let failing = false;
+    const inner = memoryState();
+    const state = {
+      ...inner,
+      load: () => inner.load(),
+      save: async (blob: Uint8Array) => {
+        if (failing) throw new Error('no room');
+        saved++;
+        await inner.save(blob);
+      },
+      close: () => inner.close(),
+    };
+    const micro = await openMicroUtpm({ state, startup: true, now: () => 0 });
+    const before = saved;
+    const first = micro.execute(extend);
+    expect(first).toBeInstanceOf(Promise); // since the start nothing had been done
+    expect(responseCode(await first)).toBe(0);
+    expect(saved).toBe(before + 1);
+    expect(micro.execute(extend)).toBeInstanceOf(Uint8Array);
+    const sent = micro.send(extend);
+    const behind = micro.execute(read);
+    expect(behind).toBeInstanceOf(Promise);
+    const [, seen] = [await sent, await behind];
+    expect(await micro.execute(read)).toEqual(seen);
+    expect(saved).toBe(before + 1);
+    failing = true;
+    await expect(micro.execute(cb(T.Shutdown, [], { shutdownType: 0 }))).rejects.toThrow('stored');
+    expect(responseCode(await micro.execute(extend))).toBe(T.TPM_RC.FAILURE);
+    failing = false;
+    await micro.close();
+    expect(() => micro.execute(read)).toThrow('closed');
+  });
+});
+
 describe('whatever is sent to it, the micro-TPM', () => {
   it('answers with a well-formed response and does not fail: commands cut at every byte and with bits flipped', async () => {
     const micro = await openMicroUtpm({ startup: true });

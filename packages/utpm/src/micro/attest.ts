@@ -1,6 +1,6 @@
 /** Quotes, certificates, signatures and hashes: Part 3, clauses 15.4, 18 and 20; Part 1, clause 31. */
-import { concat, EMPTY, isEqual, readU32, readU64, u16Bytes, u32Bytes, u64Bytes } from '../bytes.js';
-import type { EccPrivateKey } from '../crypto.js';
+import { concat, EMPTY, isEqual, readU32, readU64, u16Bytes, u32Bytes } from '../bytes.js';
+import type { EccPrivateKey, SigningInput } from '../crypto.js';
 import { FIRMWARE_VERSION } from '../version.js';
 import { type Answer, answer, type Call, type Command } from './command.js';
 import {
@@ -16,7 +16,7 @@ import {
 } from './constants.js';
 import { hmac, kdfA, sha256 } from './crypto.js';
 import { objectAt } from './entity.js';
-import { type Input, refuseHandle, refuseParameter, sized } from './octets.js';
+import { type Input, Output, refuseHandle, refuseParameter, sized } from './octets.js';
 import { encodeSelection, pcrDigest, readSelection } from './pcr.js';
 import { has, pointOf, readScheme } from './public-area.js';
 import { clockOf, hierarchyOf, type Micro, type MicroObject } from './state.js';
@@ -30,11 +30,13 @@ function signerAt(tpm: Micro, handle: number, isAsked: boolean, places: { readon
   return signer;
 }
 
-/** TPMT_SIGNATURE over `digest`, which is of `message` where the TPM has that. */
-function sign(tpm: Micro, { area, secret }: MicroObject, digest: Uint8Array, message?: Uint8Array): Uint8Array {
-  const input = { hash: TPM_ALG.SHA256, digest, ...(message && { message }) };
-  const { r, s } = tpm.crypto.ecdsaSign(signingKey(area, secret), input);
-  return concat(u16Bytes(TPM_ALG.ECDSA), u16Bytes(TPM_ALG.SHA256), sized(r), sized(s));
+/** Bytes of a TPMT_SIGNATURE. */
+const SIGNATURE = 2 + 2 + 2 * (2 + 32);
+
+/** Writes a TPMT_SIGNATURE over a digest, which is of `message` where the TPM has that. */
+function sign({ crypto }: Micro, { area, secret }: MicroObject, input: SigningInput, out: Output): void {
+  const { r, s } = crypto.ecdsaSign(signingKey(area, secret), input);
+  out.u16(TPM_ALG.ECDSA).u16(TPM_ALG.SHA256).sized(r).sized(s);
 }
 
 /** One object for each key: a provider keeps what it made of a key by that, and OpenSSL takes longer to read a key than to sign. */
@@ -48,29 +50,38 @@ function signingKey(area: MicroObject['area'], secret: Uint8Array): EccPrivateKe
 
 const signingKeys = new WeakMap<Uint8Array, EccPrivateKey>();
 
-// TPMS_ATTEST up to what is attested (Part 2, 10.12.12).
-function attest(
-  tpm: Micro,
-  signer: MicroObject,
-  tag: number,
-  extraData: Uint8Array,
-  ...attested: Uint8Array[]
-): Answer {
+/** TPM2B_ATTEST and TPMT_SIGNATURE; `attested` writes the last `size` bytes of the TPMS_ATTEST (Part 2, 10.12.12). */
+function attest(tpm: Micro, signer: MicroObject, { tag, extraData, size, attested }: Statement): Answer {
+  const { qualifiedName } = signer;
   const clock = clockOf(tpm);
   const hidden = obscure(tpm, signer);
-  const structure = concat(
-    u32Bytes(TPM_GENERATED_VALUE),
-    u16Bytes(tag),
-    sized(signer.qualifiedName),
-    sized(extraData),
-    u64Bytes(clock),
-    u32Bytes((tpm.permanent.resetCount + hidden.resets) >>> 0),
-    u32Bytes(hidden.restarts),
-    Uint8Array.of(Number(tpm.isClockSafe)),
-    u64Bytes(FIRMWARE_VERSION + hidden.version),
-    ...attested,
-  );
-  return answer(sized(structure), sign(tpm, signer, sha256(tpm.crypto, structure), structure));
+  const length = 4 + 2 + 2 + qualifiedName.length + 2 + extraData.length + 17 + 8 + size;
+  const out = new Output(2 + length + SIGNATURE).u16(length);
+  out.u32(TPM_GENERATED_VALUE).u16(tag).sized(qualifiedName).sized(extraData);
+  out
+    .u64(clock)
+    .u32((tpm.permanent.resetCount + hidden.resets) >>> 0)
+    .u32(hidden.restarts);
+  out.u8(Number(tpm.isClockSafe)).u64(FIRMWARE_VERSION + hidden.version);
+  attested(out);
+  const message = out.bytes.subarray(2, 2 + length);
+  // A provider that hashes what it signs does not ask for the digest.
+  const input = {
+    hash: TPM_ALG.SHA256,
+    message,
+    get digest() {
+      return sha256(tpm.crypto, message);
+    },
+  };
+  sign(tpm, signer, input, out);
+  return { parameters: out.bytes };
+}
+
+interface Statement {
+  readonly tag: number;
+  readonly extraData: Uint8Array;
+  readonly size: number;
+  readonly attested: (out: Output) => void;
 }
 
 // Part 1, 36.7: keys outside of the platform and endorsement hierarchies do not tell what would be an identity of the TPM.
@@ -87,8 +98,11 @@ function quote(tpm: Micro, { handles, input }: Call): Answer {
   const bitmaps = readSelection(input.parameter());
   input.end();
   const signer = signerAt(tpm, handles[0] ?? 0, isAsked, { handle: 1 });
-  const attested = [encodeSelection(bitmaps), sized(pcrDigest(tpm, bitmaps))];
-  return attest(tpm, signer, TPM_ST.ATTEST_QUOTE, nonce, ...attested);
+  const selection = encodeSelection(bitmaps);
+  const digest = pcrDigest(tpm, bitmaps);
+  const attested = (out: Output) => out.put(selection).sized(digest);
+  const size = selection.length + 2 + digest.length;
+  return attest(tpm, signer, { tag: TPM_ST.ATTEST_QUOTE, extraData: nonce, size, attested });
 }
 
 function certify(tpm: Micro, { handles, input }: Call): Answer {
@@ -97,7 +111,9 @@ function certify(tpm: Micro, { handles, input }: Call): Answer {
   input.end();
   const { name, qualifiedName } = objectAt(tpm, handles[0] ?? 0);
   const signer = signerAt(tpm, handles[1] ?? 0, isAsked, { handle: 2 });
-  return attest(tpm, signer, TPM_ST.ATTEST_CERTIFY, nonce, sized(name), sized(qualifiedName));
+  const attested = (out: Output) => out.sized(name).sized(qualifiedName);
+  const size = 2 + name.length + 2 + qualifiedName.length;
+  return attest(tpm, signer, { tag: TPM_ST.ATTEST_CERTIFY, extraData: nonce, size, attested });
 }
 
 /** A ticket over `parts`: this TPM has seen it (Part 2, 10.6). */
@@ -135,7 +151,9 @@ function signDigest(tpm: Micro, { handles, input }: Call): Answer {
     if (expected.length === 0 || !isEqual(expected, given)) refuseParameter(TPM_RC.TICKET, 3);
   }
   if (digest.length !== 32) refuseParameter(TPM_RC.SIZE, 1);
-  return answer(sign(tpm, signer, digest));
+  const out = new Output(SIGNATURE);
+  sign(tpm, signer, { hash: TPM_ALG.SHA256, digest }, out);
+  return { parameters: out.bytes };
 }
 
 function verifySignature(tpm: Micro, { handles, input }: Call): Answer {

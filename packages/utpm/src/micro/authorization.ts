@@ -256,6 +256,8 @@ export function closeEntries(
   const encrypting = entries.find((entry) => sets(entry, TPMA_SESSION.encrypt));
   const nonces = [encrypting?.session?.nonceTpm ?? EMPTY, encrypting?.nonceCaller ?? EMPTY] as const;
   const parameters = encrypting ? crypt(tpm, encrypting, plain, nonces, 'aesCfbEncrypt') : plain;
+  if (entries.every(({ session }) => session === undefined))
+    return { parameters, area: closePasswords(entries.length) };
   const rpHash = sha256(tpm.crypto, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
   const area = concat(...entries.map((entry) => closeEntry(tpm, entry, rpHash)));
   for (const { session, attributes } of entries) {
@@ -266,9 +268,16 @@ export function closeEntries(
   return { parameters, area };
 }
 
+// The empty nonce, the attributes, the empty HMAC.
+const PASSWORD = Uint8Array.of(0, 0, TPMA_SESSION.continueSession, 0, 0);
+
+function closePasswords(count: number): Uint8Array {
+  return count === 1 ? PASSWORD : concat(...Array.from({ length: count }, () => PASSWORD));
+}
+
 function closeEntry(tpm: Micro, entry: Entry, rpHash: Uint8Array): Uint8Array {
   const { session, attributes, nonceCaller } = entry;
-  if (session === undefined) return concat(sized(EMPTY), Uint8Array.of(TPMA_SESSION.continueSession), sized(EMPTY));
+  if (session === undefined) return PASSWORD;
   const key = hmacKey(tpm, entry, session);
   const flags = Uint8Array.of(attributes);
   const proof = isKeyless(key, entry, session)

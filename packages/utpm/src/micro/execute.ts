@@ -1,5 +1,5 @@
 /** How a command becomes a response: Part 3, clause 5; Part 1, clause 18. */
-import { concat, u16Bytes, u32Bytes } from '../bytes.js';
+import { u32Bytes } from '../bytes.js';
 import { ATTEST_COMMANDS } from './attest.js';
 import { assertAuthorized, closeEntries, decryptParameters, type Entry, heal, readEntries } from './authorization.js';
 import type { Command } from './command.js';
@@ -7,7 +7,7 @@ import { TPM_CC, TPM_RC, TPM_ST } from './constants.js';
 import { assertPresent } from './entity.js';
 import { NV_COMMANDS } from './nv.js';
 import { OBJECT_COMMANDS } from './object.js';
-import { Input, Refusal, refuse, refuseHandle } from './octets.js';
+import { Input, Output, Refusal, refuse, refuseHandle } from './octets.js';
 import { PCR_COMMANDS } from './pcr.js';
 import { PLATFORM_COMMANDS } from './platform.js';
 import { SESSION_COMMANDS } from './session.js';
@@ -35,9 +35,15 @@ export function execute(tpm: Micro, bytes: Uint8Array, locality: number): Uint8A
 }
 
 function respond(tag: number, code: number, ...parts: readonly Uint8Array[]): Uint8Array {
-  const body = concat(...parts);
+  let size = 10;
+  for (const part of parts) size += part.length;
   // A tag that cannot be told is answered in the form of TPM 1.2.
-  return concat(u16Bytes(code === TPM_RC.BAD_TAG ? 0xc4 : tag), u32Bytes(10 + body.length), u32Bytes(code), body);
+  const response = new Output(size)
+    .u16(code === TPM_RC.BAD_TAG ? 0xc4 : tag)
+    .u32(size)
+    .u32(code);
+  for (const part of parts) response.put(part);
+  return response.bytes;
 }
 
 function run(tpm: Micro, bytes: Uint8Array, locality: number): Uint8Array {

@@ -34,6 +34,11 @@ export interface MicroUtpm extends TpmTransport, AsyncDisposable {
    * signal's reason; a command that already runs is completed all the same. There is no physical presence.
    */
   send(command: Uint8Array, options?: Omit<UtpmSendOptions, 'physicalPresence'>): Promise<Uint8Array>;
+  /**
+   * As `send`, but answers at once: a promise comes only where another command is under way or the change has to be stored first.
+   * Of `command` nothing is kept. Throws, or rejects, as `send` does.
+   */
+  execute(command: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /** `_TPM_Init`: all volatile state is gone and TPM2_Startup is due. */
   powerCycle(): Promise<void>;
   /** Shuts the TPM down in order and lets go of the state. */
@@ -80,6 +85,7 @@ class EmbeddedMicro implements MicroUtpm {
   #tpm: Micro;
   readonly #state: UtpmState;
   #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
   #isClosed = false;
 
   constructor(tpm: Micro, state: UtpmState) {
@@ -94,6 +100,13 @@ class EmbeddedMicro implements MicroUtpm {
     const copy = new Uint8Array(command);
     const answer = this.#enqueue(() => this.#answer(copy, locality));
     return signal === undefined ? answer : orAbort(answer, signal);
+  }
+
+  execute(command: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    if (this.#waiting > 0) return this.send(command);
+    this.#assertOpen();
+    const response = execute(this.#tpm, command, 0);
+    return this.#tpm.isDirty ? this.#enqueue(() => this.#whenStored(response)) : response;
   }
 
   async powerCycle(): Promise<void> {
@@ -129,10 +142,13 @@ class EmbeddedMicro implements MicroUtpm {
     }
   }
 
-  // What could not be stored must not be answered: the TPM fails and stays so until it is opened again from what is stored.
-  async #answer(command: Uint8Array, locality: number): Promise<Uint8Array> {
+  #answer(command: Uint8Array, locality: number): Uint8Array | Promise<Uint8Array> {
     const response = execute(this.#tpm, command, locality);
-    if (!this.#tpm.isDirty) return response;
+    return this.#tpm.isDirty ? this.#whenStored(response) : response;
+  }
+
+  // What could not be stored must not be answered: the TPM fails and stays so until it is opened again from what is stored.
+  async #whenStored(response: Uint8Array): Promise<Uint8Array> {
     try {
       await this.store();
       return response;
@@ -145,8 +161,12 @@ class EmbeddedMicro implements MicroUtpm {
   }
 
   #enqueue<T>(run: () => Promise<T> | T): Promise<T> {
+    this.#waiting++;
     const result = this.#queue.then(run);
-    this.#queue = result.catch(() => undefined);
+    const done = (): void => {
+      this.#waiting--;
+    };
+    this.#queue = result.then(done, done);
     return result;
   }
 

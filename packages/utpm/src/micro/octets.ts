@@ -69,25 +69,32 @@ export class Input {
 
   /** The next `length` bytes, which are not copied. */
   take(length: number): Uint8Array {
-    if (length > this.remaining) this.refuse(TPM_RC.INSUFFICIENT);
-    this.#at += length;
-    return this.bytes.subarray(this.#at - length, this.#at);
+    const at = this.#skip(length);
+    return this.bytes.subarray(at, at + length);
   }
 
   u8(): number {
-    return this.take(1)[0] ?? 0;
+    return this.bytes[this.#skip(1)] ?? 0;
   }
 
   u16(): number {
-    return (this.u8() << 8) | this.u8();
+    const at = this.#skip(2);
+    return ((this.bytes[at] ?? 0) << 8) | (this.bytes[at + 1] ?? 0);
   }
 
   u32(): number {
-    return readU32(this.take(4), 0);
+    return readU32(this.bytes, this.#skip(4));
   }
 
   u64(): bigint {
-    return readU64(this.take(8), 0);
+    return readU64(this.bytes, this.#skip(8));
+  }
+
+  // A view on each number would take longer than to read it.
+  #skip(length: number): number {
+    if (length > this.remaining) this.refuse(TPM_RC.INSUFFICIENT);
+    this.#at += length;
+    return this.#at - length;
   }
 
   /** A copy of the bytes behind a u16 that says how many they are, `max` at most. */
@@ -122,6 +129,51 @@ export class Input {
   /** Refuses bytes behind the last parameter. */
   end(): void {
     if (this.remaining > 0) refuse(TPM_RC.SIZE);
+  }
+}
+
+/** A cursor over bytes that are written, whose number is known before: what is sent often is made in one piece. */
+export class Output {
+  /** What is written, zeros where nothing was yet. */
+  readonly bytes: Uint8Array;
+  #at = 0;
+
+  /** Makes room for `length` bytes. */
+  constructor(length: number) {
+    this.bytes = new Uint8Array(length);
+  }
+
+  /** The next byte. */
+  u8(value: number): this {
+    this.bytes[this.#at++] = value;
+    return this;
+  }
+
+  /** Big-endian. */
+  u16(value: number): this {
+    return this.u8(value >>> 8).u8(value);
+  }
+
+  /** Big-endian. */
+  u32(value: number): this {
+    return this.u16(value >>> 16).u16(value);
+  }
+
+  /** Big-endian. */
+  u64(value: bigint): this {
+    return this.u32(Number((value >> 32n) & 0xffffffffn)).u32(Number(value & 0xffffffffn));
+  }
+
+  /** All of `bytes`. */
+  put(bytes: Uint8Array): this {
+    this.bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+    return this;
+  }
+
+  /** The number of `bytes` as u16, and they. */
+  sized(bytes: Uint8Array): this {
+    return this.u16(bytes.length).put(bytes);
   }
 }
 

@@ -1,10 +1,10 @@
 /** Platform configuration registers: Part 1, clause 17; Part 3, clause 22. There is one bank, of SHA-256. */
-import { concat, u16Bytes, u32Bytes } from '../bytes.js';
+import { u16Bytes, u32Bytes } from '../bytes.js';
 import { isAllowedFrom, PCR_ATTRIBUTES, PCR_COUNT, selectedIndexes } from '../pcr-bank.js';
 import { answer, type Command } from './command.js';
 import { TPM_ALG, TPM_CC, TPM_HT, TPM_RC, TPM_RH } from './constants.js';
 import { sha256 } from './crypto.js';
-import { type Input, refuse, sized } from './octets.js';
+import { type Input, Output, refuse, sized } from './octets.js';
 import type { Micro } from './state.js';
 
 /** TPML_PCR_SELECTION: the bitmaps of SHA-256. */
@@ -18,8 +18,9 @@ export function readSelection(input: Input): readonly Uint8Array[] {
 
 /** TPML_PCR_SELECTION. */
 export function encodeSelection(bitmaps: readonly Uint8Array[]): Uint8Array {
-  const each = bitmaps.flatMap((bitmap) => [u16Bytes(TPM_ALG.SHA256), Uint8Array.of(bitmap.length), bitmap]);
-  return concat(u32Bytes(bitmaps.length), ...each);
+  const out = new Output(4 + bitmaps.length * (3 + PCR_COUNT / 8)).u32(bitmaps.length);
+  for (const bitmap of bitmaps) out.u16(TPM_ALG.SHA256).u8(bitmap.length).put(bitmap);
+  return out.bytes;
 }
 
 /** The digest of the selected registers. */
