@@ -1,20 +1,9 @@
 /** A PAL's micro-TPM: eight uPCRs, an identity key and quotes, from seeds that only this PAL on this platform gets. */
-import {
-  akTemplate,
-  createPrimary,
-  extendPcr,
-  pcrSelection,
-  Quote,
-  readPcrs,
-  TPM_ALG,
-  Tpm,
-  type TpmObject,
-  TpmtPublic,
-  TpmtSignatureOrNull,
-} from '@casemate/tpm';
+import { akTemplate, createPrimary, extendPcr, readPcrs, Tpm, type TpmObject, TpmtPublic } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { type MicroUtpm, openMicroUtpm } from '@casemate/utpm/micro';
 import { encode } from '@casemate/wire';
+import { assertSuccess, MicroCommands, parseQuote } from './micro-commands.js';
 import type { PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
 import { deriveKey } from './seal.js';
@@ -22,21 +11,23 @@ import { deriveKey } from './seal.js';
 /** How many uPCRs there are. */
 export const UPCRS = 8;
 
-/** The micro-TPM of one PAL. Calls must not overlap. */
+/** The micro-TPM of one PAL. Calls must not overlap; those that give a promise now and then answer at once otherwise. */
 export class MicroTpm {
   readonly #source: MicroSource;
   #utpm: MicroUtpm;
-  #tpm: Tpm;
   #key: TpmObject;
+  #commands: MicroCommands;
   /** What its uPCRs hold; nobody but this class extends them, and a command to ask for them costs more than a seal. */
   #pcrs: Uint8Array[];
+  /** Digests of uPCRs by mask, as long as none of them is extended. */
+  #digests: Uint8Array[] = [];
   #dirty = false;
 
   private constructor(source: MicroSource, made: Made) {
     this.#source = source;
     this.#utpm = made.utpm;
-    this.#tpm = made.tpm;
     this.#key = made.key;
+    this.#commands = new MicroCommands(made.key.handle);
     this.#pcrs = made.pcrs;
   }
 
@@ -55,27 +46,34 @@ export class MicroTpm {
     return this.#pcrs[index]?.slice() ?? new Uint8Array(32);
   }
 
-  /** Extends a uPCR; at once where it gives no promise. */
-  async pcrExtend(index: number, digest: Uint8Array): Promise<void> {
+  /** Extends a uPCR, 0 to 7, by 32 bytes. */
+  pcrExtend(index: number, digest: Uint8Array): Promise<void> | undefined {
     this.#dirty = true;
-    await extendPcr(this.#tpm, index, { sha256: digest });
+    const response = this.#utpm.execute(this.#commands.extend(index, digest));
+    if (response instanceof Promise) return response.then((late) => this.#noteExtend(index, digest, late));
+    this.#noteExtend(index, digest, response);
+    return undefined;
+  }
+
+  #noteExtend(index: number, digest: Uint8Array, response: Uint8Array): void {
+    assertSuccess(response, 'extend a uPCR');
     this.#pcrs[index] = sha256(this.#pcrs[index] ?? new Uint8Array(32), digest);
+    this.#digests = [];
   }
 
-  /** SHA-256 over the selected uPCRs in order: the pcrDigest of TPM2_PolicyPCR and TPM2_Quote. */
+  /** SHA-256 over the selected uPCRs in order: the pcrDigest of TPM2_PolicyPCR and TPM2_Quote. Not to be changed. */
   pcrDigest(mask: number): Uint8Array {
-    return sha256(...indexesOf(mask).map((index) => this.#pcrs[index] ?? new Uint8Array(0)));
+    const known = this.#digests[mask];
+    if (known !== undefined) return known;
+    const digest = sha256(...this.#pcrs.filter((_, index) => (mask & (1 << index)) !== 0));
+    this.#digests[mask] = digest;
+    return digest;
   }
 
-  /** TPM2_Quote over the uPCRs of `mask`. */
-  async quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
-    const { quoted, signature } = await this.#tpm.execute(Quote, {
-      signHandle: { handle: this.#key.handle },
-      qualifyingData: nonce,
-      inScheme: { scheme: TPM_ALG.NULL },
-      PCRselect: pcrSelection({ sha256: indexesOf(mask) }),
-    });
-    return { quoted, signature: encode(TpmtSignatureOrNull, signature) };
+  /** TPM2_Quote over the uPCRs of `mask`; the nonce has at most 64 bytes. */
+  quote(nonce: Uint8Array, mask: number): PalQuote | Promise<PalQuote> {
+    const response = this.#utpm.execute(this.#commands.quote(nonce, mask));
+    return response instanceof Promise ? response.then(parseQuote) : parseQuote(response);
   }
 
   /** As new: uPCR 0 holds the measurement, the others zeros. Does nothing where no uPCR was extended. */
@@ -84,9 +82,10 @@ export class MicroTpm {
     await this.#utpm.close();
     const made = await make(this.#source);
     this.#utpm = made.utpm;
-    this.#tpm = made.tpm;
     this.#key = made.key;
+    this.#commands = new MicroCommands(made.key.handle);
     this.#pcrs = made.pcrs;
+    this.#digests = [];
     this.#dirty = false;
   }
 
@@ -107,7 +106,6 @@ export interface MicroSource {
 
 interface Made {
   readonly utpm: MicroUtpm;
-  readonly tpm: Tpm;
   readonly key: TpmObject;
   readonly pcrs: Uint8Array[];
 }
@@ -124,12 +122,8 @@ async function make({ master, measurement, identity = measurement }: MicroSource
     await extendPcr(tpm, 0, { sha256: measurement });
     const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
     const { sha256: pcrs = {} } = await readPcrs(tpm, { sha256: [...Array(UPCRS).keys()] });
-    return { utpm, tpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
+    return { utpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
   } finally {
     for (const seed of Object.values(seeds)) seed.fill(0);
   }
-}
-
-function indexesOf(mask: number): readonly number[] {
-  return [...Array(UPCRS).keys()].filter((index) => (mask & (1 << index)) !== 0);
 }
