@@ -1,5 +1,5 @@
 // Runs the tests of packages inside a virtual machine: Debian's kernel, cgroup v2 with every controller, all of it emulated, so that it
-// needs no virtualization of this machine. `npm run guest -- [cgroups] [namespaces] [--only FILE-PART] [--minutes N]`.
+// needs no virtualization of this machine. `npm run guest -- [cgroups] [namespaces] [--only FILE-PART,FILE-PART] [--minutes N]`.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -19,27 +19,36 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { build } from 'esbuild';
+import { numberOf, readArguments, refuseArguments } from './arguments.mjs';
 import { guestTools, root, setup } from './setup.mjs';
 
 const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin` };
 /** Programs of this machine that the tests use with more options than busybox has, as far as they are there. */
 const PROGRAMS =
   words(`node sh dd ip unshare nsenter mount umount findmnt losetup ipcmk ipcrm script setpriv ping chroot mknod cp
-  mkfs.ext4 mke2fs mksquashfs mkfs.erofs e2fsck taskset newuidmap newgidmap`);
+  mkfs.ext4 mke2fs mksquashfs mkfs.erofs e2fsck taskset newuidmap newgidmap crun qemu-aarch64-static`);
+/** The seccomp profile of podman and its kin, which tests read. */
+const PROFILE = '/usr/share/containers/seccomp.json';
 /** Modules of the kernel that the tests need. */
 const MODULES = words(
   `overlay loop squashfs erofs veth bridge macvlan dummy tun bfq null_blk fuse vsock vsock_loopback binfmt_misc ext4 virtio_pci virtio_blk`,
 );
 
-const { packages, only, minutes } = parseArguments(process.argv.slice(2));
+const USAGE = `usage: npm run guest -- [cgroups] [namespaces] [--only FILE-PART,FILE-PART] [--minutes N]
+
+Runs the tests of both packages or of one, or those files of it whose names have one of the parts, for at most N minutes (100).
+`;
+
+const { packages, only, minutes } = parseArguments();
 await setup({ tools: guestTools, build: false });
+const { build } = await import('esbuild'); // a fresh clone has it only now
 const work = mkdtempSync(join(tmpdir(), 'casemate-guest-'));
 let code = 1;
 try {
   const kernel = findKernel();
   const tests = packages.flatMap((name) => testFiles(name));
-  if (tests.length === 0) throw new Error(`no test file of ${packages.join(', ')} has "${only}" in its name`);
+  if (tests.length === 0)
+    throw new Error(`no test file of ${packages.join(', ')} has ${only.join(' or ')} in its name`);
   await fillDisk(join(work, 'disk'), kernel, tests);
   packDisk(join(work, 'disk'), join(work, 'disk.ext4'));
   packInitramfs(kernel, join(work, 'initramfs.cpio'));
@@ -49,23 +58,25 @@ try {
 }
 process.exit(code);
 
-function parseArguments(args) {
-  const value = (name, otherwise) => (args.includes(name) ? args.splice(args.indexOf(name), 2)[1] : otherwise);
-  const part = value('--only', '');
-  const limit = Number(value('--minutes', '60'));
+function parseArguments() {
+  const { values, positionals } = readArguments(USAGE, {
+    allowPositionals: true,
+    options: { only: { type: 'string', default: '' }, minutes: { type: 'string', default: '100' } },
+  });
   const known = ['cgroups', 'namespaces'];
-  const strange = args.find((name) => !known.includes(name));
-  if (strange !== undefined) {
-    process.stderr.write(`npm run guest -- [${known.join('] [')}] [--only FILE-PART] [--minutes N]: not ${strange}\n`);
-    process.exit(2);
-  }
-  return { packages: args.length > 0 ? args : known, only: part, minutes: limit };
+  const strange = positionals.find((name) => !known.includes(name));
+  if (strange !== undefined) refuseArguments(USAGE, `Expected ${known.join(' or ')}, got "${strange}".`);
+  return {
+    packages: positionals.length > 0 ? positionals : known,
+    only: values.only.split(','),
+    minutes: numberOf(USAGE, 'minutes', values.minutes),
+  };
 }
 
 function testFiles(name) {
   const directory = join(root, 'packages', name, 'test');
   return readdirSync(directory)
-    .filter((file) => file.endsWith('.test.ts') && file.includes(only))
+    .filter((file) => file.endsWith('.test.ts') && only.some((part) => file.includes(part)))
     .map((file) => ({
       package: name,
       file: join(directory, file),
@@ -238,14 +249,22 @@ function copyRepository(disk) {
 async function bringAlong(disk) {
   const builder = join(root, 'packages/namespaces/native/build.mjs');
   execFileSync(process.execPath, [builder], { stdio: 'ignore' });
-  mkdirSync(join(disk, 'repo/packages/namespaces/dist/bin/linux-x64'), { recursive: true });
-  const launcher = 'packages/namespaces/dist/bin/linux-x64/casemate-launcher';
-  copyFileSync(join(root, launcher), join(disk, 'repo', launcher));
+  const launchers = 'packages/namespaces/dist/bin';
+  cpSync(join(root, launchers), join(disk, 'repo', launchers), { recursive: true });
   const harness = join(root, 'node_modules', `.guest-${process.pid}.mjs`); // beside the packages that it imports
   const brought = join(disk, 'brought');
   for (const name of ['calls', 'swap', 'load-filters']) {
     const source = join(root, `packages/namespaces/test/programs/${name}.c`);
     execFileSync('gcc', ['-O1', '-static', '-pthread', source, '-o', join(brought, name)]);
+  }
+  if (existsSync('/usr/include/seccomp.h')) {
+    const [source, judge] = [join(root, 'packages/namespaces/test/programs/libseccomp.c'), join(brought, 'libseccomp')];
+    execFileSync('gcc', ['-O1', source, '-o', judge, '-lseccomp']);
+    copyLibraries(disk, librariesOf(judge));
+  }
+  if (existsSync(PROFILE)) {
+    mkdirSync(join(disk, dirname(PROFILE)), { recursive: true });
+    copyFileSync(PROFILE, join(disk, PROFILE));
   }
   const sanitized = join(brought, 'launcher-sanitized');
   execFileSync(process.execPath, [builder, '--sanitize', sanitized], { stdio: 'ignore' });
@@ -328,7 +347,7 @@ umount /dev; exec switch_root /new /init
 
 // ---- the machine ----
 
-/** Boots and prints what the guest says; returns the counts of each test file, or undefined for one without. */
+/** Boots and prints what the guest says. Returns of each test file its counts, its failures and how long it took, or none of that. */
 async function boot({ image }, tests) {
   const machine = spawn('qemu-system-x86_64', [
     ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048'],
@@ -339,32 +358,40 @@ async function boot({ image }, tests) {
   ]);
   const stop = setTimeout(() => machine.kill('SIGKILL'), minutes * 60_000);
   machine.stderr.pipe(process.stderr);
-  const counts = new Map(tests.map(({ package: name, file }) => [`${name} ${basename(file)}`, undefined]));
-  let running = '';
+  const results = new Map(tests.map(({ package: name, file }) => [`${name} ${basename(file)}`, { failures: [] }]));
+  let running = { failures: [] };
   for await (const line of createInterface({ input: machine.stdout })) {
     const text = line.replace(/\r/g, '');
     process.stdout.write(`${text}\n`);
-    running = /^start (.*)$/.exec(text)?.[1] ?? running;
-    const result = /^counts (\{.*\})$/.exec(text)?.[1];
-    if (result) counts.set(running, JSON.parse(result));
+    const [, what, rest] = /^(start|FAIL|counts|end) (.*)$/.exec(text) ?? [];
+    if (what === 'start') running = Object.assign(results.get(rest) ?? { failures: [] }, { began: Date.now() });
+    if (what === 'FAIL') running.failures.push(rest);
+    if (what === 'counts') running.counts = JSON.parse(rest);
+    if (what === 'end') running.seconds = (Date.now() - running.began) / 1000;
   }
   clearTimeout(stop);
-  return counts;
+  return results;
 }
 
-function report(counts) {
+/** Prints the counts of each file and of all, then the failures by name; returns the exit code. */
+function report(results) {
   const sum = { passed: 0, failed: 0, skipped: 0 };
   process.stdout.write('\n');
-  for (const [name, result] of counts) {
-    const { passed, failed, skipped } = result ?? { passed: 0, failed: 1, skipped: 0 };
-    process.stdout.write(
-      `${name}: ${result ? `${passed} passed, ${failed} failed, ${skipped} skipped` : 'came to no end'}\n`,
-    );
+  for (const [name, { counts, seconds = 0, failures }] of results) {
+    const { passed, failed, skipped } = counts ?? { passed: 0, failed: 1, skipped: 0 };
+    const how = counts ? `${passed} passed, ${failed} failed, ${skipped} skipped` : 'came to no end';
+    process.stdout.write(`${name}: ${how} (${seconds.toFixed(0)} s)\n`);
+    if (!counts) failures.push('came to no end');
     sum.passed += passed;
     sum.failed += failed;
     sum.skipped += skipped;
   }
-  process.stdout.write(`guest: ${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
+  const minutesTaken = ([...results.values()].reduce((all, { seconds = 0 }) => all + seconds, 0) / 60).toFixed(0);
+  process.stdout.write(
+    `guest: ${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped (${minutesTaken} min)\n`,
+  );
+  for (const [name, { failures }] of results)
+    for (const failure of failures) process.stdout.write(`FAILED ${name}: ${failure}\n`);
   return sum.failed === 0 ? 0 : 1;
 }
 

@@ -120,7 +120,11 @@ export const testTools = [
 /** What running tests in a guest machine needs. */
 export const guestTools = [
   ...buildTools,
-  ...testTools.filter(({ what }) => what === 'QEMU' || what.startsWith('a Linux kernel for guest machines')),
+  ...testTools.filter(({ debian }) =>
+    ['qemu-system-x86', 'kmod', 'squashfs-tools', 'iproute2', 'util-linux', 'qemu-user-static', 'libseccomp-dev'].some(
+      (name) => debian.includes(name),
+    ),
+  ),
 ];
 
 /** Runs all of the set-up. `tools` are the system packages wanted; `build` false stops after the install. */

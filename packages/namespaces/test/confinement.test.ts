@@ -239,7 +239,7 @@ describe.each(launchers)('%s', (_, launcher) => {
           errno: 'EOPNOTSUPP',
           remedy: expect.stringMatching(/newer one/),
         });
-        const landlock = { required: ['execute'], ifSupported: ['signal'], paths: [program] } as const;
+        const landlock = { required: program.allow, ifSupported: ['signal'], paths: [program] } as const;
         expect((await calls({ root, landlock }, 'raw', '110')).stdout).toBe('0\n');
       },
     );

@@ -6,6 +6,7 @@ import {
   asUser,
   bundleStarter,
   cleanUp,
+  isLinux,
   killFamily,
   makeRoot,
   obstacle,
@@ -15,7 +16,7 @@ import {
   script,
   workspace,
 } from './fixtures.js';
-import { itNeeds } from './requirement.js';
+import { itKernel, itNeeds } from './requirement.js';
 
 const isRoot = process.geteuid?.() === 0;
 process.env.CASEMATE_LAUNCHER = releaseLauncher();
@@ -27,6 +28,8 @@ const launchers = [
   ['the launcher under AddressSanitizer and UBSan', sanitizedLauncher()],
 ] as const;
 const files = hindrance ? undefined : makeImages();
+const canShift = isLinux(6, 2); // whose squashfs knows id maps
+const ofSquashfs: Partial<SandboxSpec> = canShift ? {} : { namespaces: { user: false } };
 
 afterAll(cleanUp);
 
@@ -78,11 +81,12 @@ describe.each(launchers)('%s', (_, launcher) => {
 
   describe.each(['squashfs', 'erofs', 'ext4'] as const)('an image of %s', (fileSystem) => {
     const source = files?.[fileSystem] ?? '';
+    const ids = fileSystem === 'squashfs' ? ofSquashfs : {};
 
     itRoot('is a root that cannot be written, with owners as in the image, and is freed with the sandbox', async () => {
       const root: RootSpec = { type: 'image', source, fileSystem };
       const { stdout } = await script(
-        { root },
+        { ...ids, root },
         'cat /etc/greeting; stat -c "%u %g" /bin/busybox; (echo x > /new) 2>&1 | grep -c Read-only; grep " / " /proc/self/mountinfo',
       );
       const [greeting, owner, refused, mount = ''] = stdout.split('\n');
@@ -97,6 +101,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       async () => {
         const layer = { type: 'image', source, fileSystem } as const;
         const spec: SandboxSpec = {
+          ...ids,
           root: { type: 'overlay', lower: [layer], changes: { type: 'memory' } },
           mounts: [{ ...layer, target: '/again' }],
           command: ['/bin/sh', '-c', 'echo changed > /etc/greeting; cat /etc/greeting /again/etc/greeting; read go'],
@@ -125,7 +130,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       const size = Math.ceil(content.length / 512) * 512;
       appendFileSync(disk, new Uint8Array(size - content.length + 4096));
       const root: RootSpec = { type: 'image', source: disk, fileSystem, offset: 1 << 20, size, directIo: false };
-      const sandbox = await startSandbox({ root, command: ['/bin/sh', '-c', 'cat /etc/greeting; read go'] });
+      const sandbox = await startSandbox({ ...ids, root, command: ['/bin/sh', '-c', 'cat /etc/greeting; read go'] });
       expect(loops().map(({ offset, sizelimit }) => [offset, sizelimit])).toEqual([[1 << 20, size]]);
       sandbox.stdin?.end('go\n');
       expect((await outcome(sandbox)).stdout).toBe('from the image\n');
@@ -136,6 +141,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     const path = `${workspace}/swapped-${Math.random()}`;
     execFileSync('cp', [files?.squashfs ?? '', path]);
     const sandbox = await startSandbox({
+      ...ofSquashfs,
       root: { type: 'image', source: path, fileSystem: 'squashfs' },
       command: ['/bin/sh', '-c', 'read go; cat /etc/greeting'],
     });
@@ -173,7 +179,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     const root: RootSpec = { type: 'image', source: files?.squashfs ?? '', fileSystem: 'squashfs' };
     const sandboxes = await Promise.all(
       Array.from({ length: 30 }, () =>
-        startSandbox({ root, command: ['/bin/sh', '-c', 'read go; cat /etc/greeting'] }),
+        startSandbox({ ...ofSquashfs, root, command: ['/bin/sh', '-c', 'read go; cat /etc/greeting'] }),
       ),
     );
     expect(new Set(loops().map((loop) => loop.name)).size).toBe(30);
@@ -185,7 +191,7 @@ describe.each(launchers)('%s', (_, launcher) => {
 
   itRoot('is freed when everything that knows of it is killed', async () => {
     const root = { type: 'image', source: files?.squashfs, fileSystem: 'squashfs' };
-    const job = { spec: { root, command: ['/bin/sleep', '100'] }, hold: true };
+    const job = { spec: { ...ofSquashfs, root, command: ['/bin/sleep', '100'] }, hold: true };
     const parent = spawn(process.execPath, [starter, JSON.stringify([job, job])], {
       env: { CASEMATE_LAUNCHER: launcher ?? '' },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -209,7 +215,7 @@ describe.each(launchers)('%s', (_, launcher) => {
     for (const [what, part, errno] of cases) {
       itRoot(what, async () => {
         const root = { type: 'image', source: files?.squashfs ?? '', fileSystem: 'squashfs', ...part() } as RootSpec;
-        await expect(startSandbox({ root, command: ['/bin/true'] })).rejects.toMatchObject({
+        await expect(startSandbox({ ...ofSquashfs, root, command: ['/bin/true'] })).rejects.toMatchObject({
           code: 'operation-failed',
           errno: errno === 'EINVAL' ? expect.stringMatching(/EINVAL|EIO/) : errno,
           operation: { name: 'image' },
@@ -217,6 +223,17 @@ describe.each(launchers)('%s', (_, launcher) => {
         await eventually(() => loops().length === 0);
       });
     }
+
+    const itLacks = itKernel(!canShift, "the kernel's squashfs knows id maps", itRoot);
+    itLacks('shifted ids before the file system knows id maps', async () => {
+      const root: RootSpec = { type: 'image', source: files?.squashfs ?? '', fileSystem: 'squashfs' };
+      await expect(startSandbox({ root, command: ['/bin/true'] })).rejects.toMatchObject({
+        errno: 'EINVAL',
+        operation: { name: 'image' },
+        remedy: expect.stringContaining('Linux 6.2'),
+      });
+      await eventually(() => loops().length === 0);
+    });
 
     itRoot('an ordinary user, before anything is tried', async () => {
       const root = { type: 'image', source: files?.squashfs, fileSystem: 'squashfs' };

@@ -1,6 +1,6 @@
 /** libseccomp as a judge: a small C program that compiles profiles with it (programs/libseccomp.c). */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { copyFileSync, existsSync } from 'node:fs';
 import type { SeccompArch } from '../src/index.js';
 
 /** A profile in the words of the OCI specification, as far as runtimes hand it to libseccomp. */
@@ -27,13 +27,19 @@ export interface OciArgument {
   readonly op: string;
 }
 
+// A guest machine, which has no compiler, has brought it along (scripts/guest.mjs).
+const brought = process.env.CASEMATE_BROUGHT && `${process.env.CASEMATE_BROUGHT}/libseccomp`;
+
 /** Whether libseccomp can be compiled against here. */
-export const hasLibseccomp = existsSync('/usr/include/seccomp.h') && spawnSync('gcc', ['--version']).status === 0;
+export const hasLibseccomp = brought
+  ? existsSync(brought)
+  : existsSync('/usr/include/seccomp.h') && spawnSync('gcc', ['--version']).status === 0;
 
 /** Compiles the judge to `path`. */
 export function buildJudge(path: string): void {
   const source = `${import.meta.dirname}/programs/libseccomp.c`;
-  execFileSync('gcc', ['-Wall', '-Wextra', '-Werror', '-O1', source, '-o', path, '-lseccomp']);
+  if (brought) copyFileSync(brought, path);
+  else execFileSync('gcc', ['-Wall', '-Wextra', '-Werror', '-O1', source, '-o', path, '-lseccomp']);
 }
 
 /** The numbers that libseccomp gives to calls; undefined where an architecture has none. */
