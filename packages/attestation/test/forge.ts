@@ -20,6 +20,12 @@ import {
   type Statement,
 } from '../src/index.js';
 import { emptyLog, measurementEvent } from '../src/measurements.js';
+import {
+  encodePalCertificateClaims,
+  type PalCertificate,
+  palCertificateNonce,
+  TRUSTVISOR_MEASUREMENT,
+} from '../src/statements.js';
 import { NONCE, NOW } from './platform.js';
 
 /** The attributes of an honest attestation key. */
@@ -150,6 +156,23 @@ export async function forgePal(by: ForgedKey, measurement: Uint8Array, nonce = N
     pcrs: { sha256: { 0: pcr0 } },
   });
   return { identityKey: by.public, quoted, signature, output, outputBy: 'platform' };
+}
+
+/** What the TrustVisor key `by` says of the identity key `of`. */
+export async function forgeCertificate(
+  by: ForgedKey,
+  of: ForgedKey,
+  measurement: Uint8Array,
+  inside = TRUSTVISOR_MEASUREMENT,
+): Promise<PalCertificate> {
+  const about = { name: 'counter', version: '1', measurement, identity: of.public };
+  const statement = encodePalCertificateClaims({ ...about, sharedIdentity: false, signed: undefined });
+  const pcr0 = bankByName('sha256')?.hash(new Uint8Array(32), inside) ?? new Uint8Array(0);
+  const { quoted, signature } = await forgeQuote(by, {
+    qualifyingData: palCertificateNonce(statement),
+    pcrs: { sha256: { 0: pcr0 } },
+  });
+  return { statement, quoted, signature };
 }
 
 function bitmap(indexes: readonly number[]): Uint8Array {

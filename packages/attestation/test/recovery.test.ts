@@ -74,6 +74,21 @@ describe('recoverLog', () => {
     expect(recover(3, 2)).toBe('event-dropped, 2 events');
   });
 
+  it('adds what somebody else extended, where that was to be expected', () => {
+    const added = (stored: number | undefined, extended: number, foreign: readonly Statement[]) => {
+      const bytes = stored === undefined ? undefined : encodeEventLog(logOf(stored));
+      const found = recoverLog(bytes, { fresh, banks, actual: tpmAfter(extended), foreign });
+      expect(found.log.events).toHaveLength(found.measurements.length);
+      return `${found.recovery}, ${found.measurements.map(({ statement: { type } }) => type).join(' ')}`;
+    };
+    expect(added(1, 2, [statement(2), pal])).toBe('event-added, guestos pal');
+    expect(added(undefined, 1, [statement(1)])).toBe('event-added, guestos');
+    expect(added(3, 1, [statement(1)])).toBe('event-added, guestos');
+    expect(added(2, 2, [statement(2)])).toBe('none, guestos pal');
+    expect(code(() => added(1, 3, [statement(2), pal]))).toBe('log-mismatch');
+    expect(code(() => added(1, 2, [statement(3)]))).toBe('log-mismatch');
+  });
+
   it('begins anew where the TPM was reset', () => {
     expect(recover(2, 0)).toBe('tpm-reset, 0 events');
     expect(recover(3, 0)).toBe('tpm-reset, 0 events');

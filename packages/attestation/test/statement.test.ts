@@ -17,6 +17,7 @@ const pal: Statement = {
   measurement: new Uint8Array(32).fill(3),
   identityKey: Uint8Array.of(0, 0x23),
 };
+const trustvisor: Statement = { type: 'trustvisor', identityKey: Uint8Array.of(0, 0x23, 4) };
 
 function code(run: () => unknown): string {
   try {
@@ -43,6 +44,7 @@ const statements: fc.Arbitrary<Statement> = fc.oneof(
     measurement: digest,
     identityKey: fc.uint8Array({ maxLength: 300 }),
   }),
+  fc.record({ type: fc.constant('trustvisor' as const), identityKey: fc.uint8Array({ maxLength: 300 }) }),
 );
 
 describe('a statement', () => {
@@ -52,10 +54,11 @@ describe('a statement', () => {
     expect(hex(encodeStatement(guestos))).toBe(expected.replaceAll(' ', ''));
     const text = `0007 ${hex(new TextEncoder().encode('counter'))} 0005 ${hex(new TextEncoder().encode('1.0.0'))}`;
     expect(hex(encodeStatement(pal))).toBe(`01 0002 ${text} ${'03'.repeat(32)} 0002 0023`.replaceAll(' ', ''));
+    expect(hex(encodeStatement(trustvisor))).toBe('01 0003 0003 002304'.replaceAll(' ', ''));
   });
 
   it('goes to the PCR of its kind', () => {
-    expect([pcrOf(guestos), pcrOf(pal)]).toEqual([11, 12]);
+    expect([pcrOf(guestos), pcrOf(pal), pcrOf(trustvisor)]).toEqual([11, 12, 12]);
   });
 
   it.each([

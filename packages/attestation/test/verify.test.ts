@@ -21,7 +21,15 @@ import {
   verifyEvidence,
 } from '../src/index.js';
 import { fromBase64 } from '../src/octets.js';
-import { AK_ATTRIBUTES, type ForgedEvidence, type ForgedKey, forgeEvidence, forgeKey, forgePal } from './forge.js';
+import {
+  AK_ATTRIBUTES,
+  type ForgedEvidence,
+  type ForgedKey,
+  forgeCertificate,
+  forgeEvidence,
+  forgeKey,
+  forgePal,
+} from './forge.js';
 import {
   acceptingPolicy,
   buildConfiguration,
@@ -309,6 +317,84 @@ describe('attestations that a certified key signed, but no honest platform makes
 
   it('are believed as far as they are consistent, for the CA vouched for the key', async () => {
     expect(await failedChecks(await forge(), given)).toEqual({ failed: '', details: '' });
+  });
+
+  describe('with a TrustVisor key in the log and a certificate with the PAL', () => {
+    let trustvisor: ForgedKey;
+    let certified: Awaited<ReturnType<typeof forgePal>>;
+    const keyOf = ({ public: identityKey }: ForgedKey) => ({ type: 'trustvisor', identityKey }) as const;
+    const outcome = async (change: Partial<ForgedEvidence>) =>
+      failedChecks(await forge({ statements: [guestOs, keyOf(trustvisor)], pals: [certified], ...change }), given);
+    const refused = (details: string) => ({ failed: 'pal', details: expect.stringContaining(details) });
+
+    beforeAll(async () => {
+      trustvisor = await forgeKey();
+      const certificate = await forgeCertificate(trustvisor, palKey, PAL_MEASUREMENT);
+      certified = { ...(await forgePal(palKey, PAL_MEASUREMENT)), certificate };
+    });
+
+    it('are believed, and say what was certified; so they are where the TrustVisor was started twice', async () => {
+      const evidence = await forge({ statements: [guestOs, keyOf(trustvisor)], pals: [certified] });
+      expect(parseEvidence(encodeEvidence(evidence))).toEqual(evidence);
+      const { trusted, claims } = await judge(evidence, given);
+      expect([trusted, claims.trustvisorKey]).toEqual([true, trustvisor.public]);
+      expect(claims.pals?.[0]).toMatchObject({ name: 'counter', certified: { identity: palKey.public } });
+      const twice = [keyOf(trustvisor), guestOs, keyOf(trustvisor)];
+      expect(await outcome({ statements: twice })).toEqual({ failed: '', details: '' });
+    });
+
+    it('are refused by pal: without the event, with another key in it, or with two different keys', async () => {
+      const other = keyOf(await forgeKey());
+      expect(await outcome({ statements: [guestOs, pal] })).toEqual(refused('no TrustVisor key was measured'));
+      expect(await outcome({ statements: [guestOs, other] })).toEqual(refused('the signature does not verify'));
+      const two = refused('two different TrustVisor keys were measured');
+      expect(await outcome({ statements: [guestOs, keyOf(trustvisor), other] })).toEqual(two);
+      expect(await outcome({ statements: [guestOs, keyOf(trustvisor), other], pals: [] })).toEqual(two);
+    });
+
+    it('are refused by event-log: where the key was extended and the event left out, or the other way round', async () => {
+      const honest = await forge({ statements: [guestOs, keyOf(trustvisor)], pals: [certified] });
+      const without = await forge({ statements: [guestOs], pals: [certified] });
+      expect((await failedChecks({ ...honest, eventLog: without.eventLog }, given)).failed).toBe('event-log');
+      expect((await failedChecks({ ...without, eventLog: honest.eventLog }, given)).failed).toBe('event-log');
+    });
+
+    it('are refused by event-log: where the event stands in another PCR', async () => {
+      const honest = await forge({ statements: [guestOs, keyOf(trustvisor)], pals: [certified] });
+      const log = parseEventLog(honest.eventLog);
+      const events = log.events.map((event, i) => (i === 1 ? { ...event, pcrIndex: 11 } : event));
+      const { failed, details } = await failedChecks(
+        { ...honest, eventLog: encodeEventLog({ ...log, events }) },
+        given,
+      );
+      expect(failed).toBe('event-log');
+      expect(details).toContain('expected a trustvisor statement in PCR 12, got PCR 11');
+    });
+
+    it('are refused by pal: with a certificate that another key signed, that says something else, or for another key', async () => {
+      const thief = await forgeKey();
+      const withCertificate = async (...made: Parameters<typeof forgeCertificate>) =>
+        outcome({ pals: [{ ...certified, certificate: await forgeCertificate(...made) }] });
+      const unsigned = 'the certificate of a PAL: the signature does not verify';
+      expect(await withCertificate(thief, palKey, PAL_MEASUREMENT)).toEqual(refused(unsigned));
+      const { certificate } = certified;
+      if (!certificate) throw new Error('unreachable');
+      const { statement } = await forgeCertificate(thief, palKey, IMAGE_DIGEST);
+      const changed = [{ ...certified, certificate: { ...certificate, statement } }];
+      expect(await outcome({ pals: changed })).toEqual(refused('expected it to be made for'));
+      expect(await withCertificate(trustvisor, thief, PAL_MEASUREMENT)).toEqual(refused('for another identity key'));
+      expect(await withCertificate(trustvisor, palKey, IMAGE_DIGEST)).toEqual(refused('not those that were signed'));
+      // A PAL's own key, in its own micro-TPM, signs what a PAL wants; PCR 0 tells it from the TrustVisor key.
+      expect(await withCertificate(trustvisor, palKey, PAL_MEASUREMENT, PAL_MEASUREMENT)).toEqual(
+        refused('the certificate of a PAL: the PCR values are not those that were signed'),
+      );
+    });
+
+    it('are refused by pal: where the policy does not accept the code that was certified', async () => {
+      const certificate = await forgeCertificate(trustvisor, palKey, IMAGE_DIGEST);
+      const pals = [{ ...(await forgePal(palKey, IMAGE_DIGEST)), certificate }];
+      expect(await outcome({ pals })).toEqual(refused('the policy does not accept counter with the measurement'));
+    });
   });
 
   it('are refused by quote: from a key that is not restricted, so that it may sign anything', async () => {
