@@ -170,8 +170,9 @@ function assertAttributes(
   attributes: number,
   earlier: readonly Authorization[],
 ): void {
-  const position = earlier.length + 1;
   const { audit, auditExclusive, auditReset, decrypt, encrypt } = TPMA_SESSION;
+  if ((attributes & (audit | auditExclusive | auditReset | decrypt | encrypt)) === 0) return;
+  const position = earlier.length + 1;
   if ((attributes & audit) === 0 && (attributes & (auditExclusive | auditReset)) !== 0) {
     refuseSession(TPM_RC.ATTRIBUTES, position);
   }

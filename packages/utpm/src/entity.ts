@@ -84,17 +84,18 @@ export function isOtherSession(tpm: Tpm, handle: number): boolean {
 }
 
 function assertPermanent(tpm: Tpm, handle: number): void {
-  const known: readonly number[] = [
-    TPM_RH.OWNER,
-    TPM_RH.ENDORSEMENT,
-    TPM_RH.PLATFORM,
-    TPM_RH.NULL,
-    TPM_RH.LOCKOUT,
-    TPM_RS.PW,
-  ];
-  if (!known.includes(handle)) refuse(TPM_RC.VALUE);
+  if (!PERMANENT.includes(handle)) refuse(TPM_RC.VALUE);
   if (!isHierarchyEnabled(tpm, handle)) refuse(TPM_RC.HIERARCHY);
 }
+
+const PERMANENT: readonly number[] = [
+  TPM_RH.OWNER,
+  TPM_RH.ENDORSEMENT,
+  TPM_RH.PLATFORM,
+  TPM_RH.NULL,
+  TPM_RH.LOCKOUT,
+  TPM_RS.PW,
+];
 
 function assertPersistent(tpm: Tpm, handle: number): void {
   const object = findObject(tpm, handle);

@@ -104,7 +104,8 @@ export function readPcrs(
   max: number,
 ): { readonly selections: readonly PcrSelection[]; readonly values: readonly Uint8Array[] } {
   const values: Uint8Array[] = [];
-  const read = selections.map(({ hash, pcrSelect }) => {
+  const read: PcrSelection[] = [];
+  for (const { hash, pcrSelect } of selections) {
     const taken = new Uint8Array(SELECT_SIZE);
     const registers = bankOf(tpm, hash)?.values ?? [];
     for (let index = 0; index < registers.length && values.length < max; index++) {
@@ -113,8 +114,8 @@ export function readPcrs(
       values.push(value);
       taken[index >> 3] = (taken[index >> 3] ?? 0) | (1 << (index & 7));
     }
-    return { hash, pcrSelect: taken };
-  });
+    read.push({ hash, pcrSelect: taken });
+  }
   return { selections: read, values };
 }
 

@@ -219,14 +219,23 @@ export const policyPcr = /* @__PURE__ */ handler(
     assertSelections(selections, 2);
     const isTrial = session.type === 'trial';
     const { pcrs, digest } = currentPcrs(tpm, session.authHash, selections);
-    const { pcrCounter } = session.policy;
+    const { policy } = session;
+    const { pcrCounter } = policy;
     if (!isTrial && pcrCounter !== undefined && pcrCounter !== tpm.volatile.pcrCounter) refuse(TPM_RC.PCR_CHANGED);
     if (!isTrial && expected.length > 0 && !isEqual(expected, digest)) refuseParameter(TPM_RC.VALUE, 1);
     const used = isTrial && expected.length > 0 ? expected : digest;
+    // Member by member: what is spread into an object that then gets other values is copied by the runtime, for a microsecond.
     session.policy = {
-      ...session.policy,
       digest: extend(tpm, session, TPM_CC.PolicyPCR, encodeSelections(pcrs), used),
+      commandCode: policy.commandCode,
+      bound: policy.bound,
+      locality: policy.locality,
+      timeout: policy.timeout,
       pcrCounter: isTrial ? pcrCounter : tpm.volatile.pcrCounter,
+      needsAuthValue: policy.needsAuthValue,
+      needsPassword: policy.needsPassword,
+      needsPresence: policy.needsPresence,
+      nvWritten: policy.nvWritten,
     };
     return {};
   },

@@ -108,10 +108,9 @@ function sessionKey(
 function allocate(tpm: Tpm, base: number): number {
   const { sessions, savedSessions } = tpm.volatile;
   if (sessions.size >= IMPLEMENTATION.MAX_LOADED_SESSIONS) refuse(TPM_RC.SESSION_MEMORY);
-  const kinds = [TPM_HC.HR_HMAC_SESSION, TPM_HC.HR_POLICY_SESSION];
+  const isUsed = (handle: number): boolean => sessions.has(handle) || savedSessions.has(handle);
   for (let number = 0; number < IMPLEMENTATION.MAX_ACTIVE_SESSIONS; number++) {
-    const isUsed = kinds.some((kind) => sessions.has(kind + number) || savedSessions.has(kind + number));
-    if (!isUsed) return base + number;
+    if (!isUsed(TPM_HC.HR_HMAC_SESSION + number) && !isUsed(TPM_HC.HR_POLICY_SESSION + number)) return base + number;
   }
   return refuse(TPM_RC.SESSION_HANDLES);
 }
