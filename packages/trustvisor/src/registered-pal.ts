@@ -294,7 +294,7 @@ export class RegisteredPal {
     await this.#micro.reset();
   }
 
-  async #serve(call: ServiceCall): Promise<ServiceReply> {
+  #serve(call: ServiceCall): ServiceReply | Promise<ServiceReply> {
     return performService(call, this.#services, this.#run);
   }
 }
