@@ -123,6 +123,7 @@ async function fillDisk(disk, kernel, tests) {
   copyModules(disk, kernel);
   writeFileSync(join(disk, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n');
   writeFileSync(join(disk, 'etc/group'), 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n');
+  for (const name of ['subuid', 'subgid']) writeFileSync(join(disk, 'etc', name), ''); // as Debian has them; tests lay others over them
   await bundleTests(disk, tests);
   copyRepository(disk);
   await bringAlong(disk);
