@@ -180,7 +180,7 @@ export function command<
   const RH extends readonly ResponseHandleField[] = readonly [],
   const R extends Fields = Record<never, never>,
 >(description: CommandDescription<H, P, RH, R>): Command<H, P, RH, R> {
-  const { name, code, effects } = description;
+  const { name, code, effects = NO_EFFECTS } = description;
   // What was left out is empty, and so are then the type parameters by their defaults.
   const handles = description.handles ?? ([] as readonly HandleField[] as H);
   const responseHandles = description.responseHandles ?? ([] as readonly ResponseHandleField[] as RH);
@@ -188,7 +188,11 @@ export function command<
     name,
     code,
     sessions: description.sessions ?? (handles.some(({ auth }) => auth !== 'none') ? 'required' : 'allowed'),
-    effects: { nv: false, extensive: false, flushed: false, ...effects },
+    effects: {
+      nv: effects.nv ?? false,
+      extensive: effects.extensive ?? false,
+      flushed: effects.flushed ?? false,
+    },
     handles,
     parameters: struct(name, description.parameters ?? ({} as P)),
     responseHandles,
@@ -197,9 +201,84 @@ export function command<
 }
 
 /**
+ * A command of the specification, made from its description when somebody first looks at more of it than name and code:
+ * who imports this package loads 122 and uses a few.
+ */
+/* @__NO_SIDE_EFFECTS__ */
+export function specified<
+  const H extends readonly HandleField[] = readonly [],
+  const P extends Fields = Record<never, never>,
+  const RH extends readonly ResponseHandleField[] = readonly [],
+  const R extends Fields = Record<never, never>,
+>(
+  name: `TPM2_${string}`,
+  code: number,
+  describe: () => Omit<CommandDescription<H, P, RH, R>, 'name' | 'code'>,
+): Command<H, P, RH, R> {
+  const made = Object.defineProperties({ name, code }, LATER) as Command<H, P, RH, R> & Specified; // LATER has the rest
+  made[MADE] = () => command({ name, code, ...describe() });
+  return made;
+}
+
+const MADE = /* @__PURE__ */ Symbol('made');
+
+interface Specified {
+  /** The whole command, or what makes it. */
+  [MADE]: AnyCommand | (() => AnyCommand);
+}
+
+function whole(specified: Specified): AnyCommand {
+  if (typeof specified[MADE] === 'function') specified[MADE] = specified[MADE]();
+  return specified[MADE];
+}
+
+/** Shared by all commands, and not written into each, so that all have one hidden class in JavaScript engines. */
+const LATER: PropertyDescriptorMap & ThisType<Specified> = {
+  [MADE]: { writable: true },
+  sessions: {
+    enumerable: true,
+    get() {
+      return whole(this).sessions;
+    },
+  },
+  effects: {
+    enumerable: true,
+    get() {
+      return whole(this).effects;
+    },
+  },
+  handles: {
+    enumerable: true,
+    get() {
+      return whole(this).handles;
+    },
+  },
+  parameters: {
+    enumerable: true,
+    get() {
+      return whole(this).parameters;
+    },
+  },
+  responseHandles: {
+    enumerable: true,
+    get() {
+      return whole(this).responseHandles;
+    },
+  },
+  response: {
+    enumerable: true,
+    get() {
+      return whole(this).response;
+    },
+  },
+};
+
+/**
  * Whether the first parameter is a sized buffer, the only kind that a session can encrypt. TPM 2.0 Part 1, clause 21.
  */
 export function isFirstParameterSized(parameters: AnyStruct): boolean {
   const first = Object.values(parameters.fields)[0];
   return first !== undefined && 'name' in first && first.name.startsWith('TPM2B_');
 }
+
+const NO_EFFECTS: Partial<CommandEffects> = {};

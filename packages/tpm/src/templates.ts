@@ -15,11 +15,11 @@ export type EkKind = 'rsa-2048' | 'ecc-p256' | `${KeyKind}-high` | 'sm2-high';
 export function ekTemplate(kind: EkKind): TpmtPublic {
   if (kind === 'rsa-2048' || kind === 'ecc-p256') {
     const shape = KINDS[kind];
-    return storage(shape, { attributes: EK, authPolicy: POLICY_A_SHA256.slice(), zeroUnique: true });
+    return storage(shape, { attributes: EK, authPolicy: bytesOf(POLICY_A_SHA256), zeroUnique: true });
   }
   if (kind === 'sm2-high') return sm2Ek();
   const shape = KINDS[kind.slice(0, -'-high'.length) as KeyKind]; // the other members of EkKind are KeyKind with that suffix
-  const authPolicy = (POLICY_B[shape.hash] ?? POLICY_B_SHA256).slice();
+  const authPolicy = bytesOf(POLICY_B[shape.hash] ?? POLICY_B_SHA256);
   return storage(shape, { attributes: EK | TPMA_OBJECT.userWithAuth, authPolicy, zeroUnique: false });
 }
 
@@ -97,7 +97,7 @@ function sm2Ek(): TpmtPublic {
     type: TPM_ALG.ECC,
     nameAlg: TPM_ALG.SM3_256,
     objectAttributes: EK | TPMA_OBJECT.userWithAuth,
-    authPolicy: POLICY_B_SM3.slice(),
+    authPolicy: bytesOf(POLICY_B_SM3),
     parameters: { symmetric, scheme: none, curveID: TPM_ECC_CURVE.SM2_P256, kdf: none },
     unique: { x: new Uint8Array(0), y: new Uint8Array(0) },
   };
@@ -126,7 +126,6 @@ function signing(shape: Shape, objectAttributes: number): TpmtPublic {
   return { ...common, type: TPM_ALG.ECC, parameters, unique: { x: new Uint8Array(0), y: new Uint8Array(0) } };
 }
 
-/* @__NO_SIDE_EFFECTS__ */
 function bytesOf(digits: string): Uint8Array {
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
@@ -144,15 +143,13 @@ const GENERATED = TPMA_OBJECT.fixedTPM | TPMA_OBJECT.fixedParent | TPMA_OBJECT.s
 const RESTRICTED_DECRYPT = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt;
 const EK = GENERATED | TPMA_OBJECT.adminWithPolicy | RESTRICTED_DECRYPT;
 const NO_POLICY = new Uint8Array(0);
-const POLICY_A_SHA256 = bytesOf('837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa');
-const POLICY_B_SHA256 = bytesOf('ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0');
-const POLICY_B_SM3 = bytesOf('167860a35f2c5c3567f9c927ac56c032f3b3a6462f8d037998e7a10f77fa454a');
-const POLICY_B: Readonly<Record<number, Uint8Array>> = {
+// Digests as hexadecimal digits.
+const POLICY_A_SHA256 = '837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa';
+const POLICY_B_SHA256 = 'ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0';
+const POLICY_B_SM3 = '167860a35f2c5c3567f9c927ac56c032f3b3a6462f8d037998e7a10f77fa454a';
+const POLICY_B: Readonly<Record<number, string>> = {
   [TPM_ALG.SHA256]: POLICY_B_SHA256,
-  [TPM_ALG.SHA384]: bytesOf(
-    'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12',
-  ),
-  [TPM_ALG.SHA512]: bytesOf(
+  [TPM_ALG.SHA384]: 'b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12',
+  [TPM_ALG.SHA512]:
     'b8221ca69e8550a4914de3faa6a18c072cc01208073a928d5d66d59ef79e49a429c41a6b269571d57edb25fbdb1838425608b413cd616a5f6db5b6071af99bea',
-  ),
 };

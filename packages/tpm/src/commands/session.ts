@@ -1,5 +1,5 @@
 /** Sessions. TPM 2.0 Part 3, clause 11. */
-import { command, plain, returned } from '../command.js';
+import { plain, returned, specified } from '../command.js';
 import { TPM_CC } from '../constants/commands.js';
 import { TpmiAlgHash } from '../structures/algorithms.js';
 import { TpmSe } from '../structures/constants.js';
@@ -9,9 +9,7 @@ import { Tpm2bEncryptedSecret } from '../structures/signatures.js';
 import { TpmtSymDefOrNull } from '../structures/symmetric.js';
 
 /** Opens an HMAC, policy or trial session, optionally salted and bound. TPM 2.0 Part 3, tables 15 and 16. */
-export const StartAuthSession = command({
-  name: 'TPM2_StartAuthSession',
-  code: TPM_CC.StartAuthSession,
+export const StartAuthSession = specified('TPM2_StartAuthSession', TPM_CC.StartAuthSession, () => ({
   handles: [plain('tpmKey', TpmiDhObjectOrNull), plain('bind', TpmiDhEntityOrNull)],
   parameters: {
     nonceCaller: Tpm2bNonce,
@@ -22,11 +20,9 @@ export const StartAuthSession = command({
   },
   responseHandles: [returned('sessionHandle', TpmiShAuthSession)],
   response: { nonceTPM: Tpm2bNonce },
-});
+}));
 
 /** Sets a policy session back to its initial state. TPM 2.0 Part 3, tables 17 and 18. */
-export const PolicyRestart = command({
-  name: 'TPM2_PolicyRestart',
-  code: TPM_CC.PolicyRestart,
+export const PolicyRestart = specified('TPM2_PolicyRestart', TPM_CC.PolicyRestart, () => ({
   handles: [plain('sessionHandle', TpmiShPolicy)],
-});
+}));

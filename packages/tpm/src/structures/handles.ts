@@ -16,6 +16,13 @@ const PCR: Range = [TPM_HC.PCR_FIRST, TPM_HC.PCR_LAST];
 const AC: Range = [TPM_HC.AC_FIRST, TPM_HC.AC_LAST];
 const ACT: Range = [TPM_RH.ACT_0, TPM_RH.ACT_F];
 const VENDOR_AUTH: Range = [TPM_RH.AUTH_00, TPM_RH.AUTH_FF];
+const OWNER: Range = [TPM_RH.OWNER, TPM_RH.OWNER];
+const PLATFORM: Range = [TPM_RH.PLATFORM, TPM_RH.PLATFORM];
+const ENDORSEMENT: Range = [TPM_RH.ENDORSEMENT, TPM_RH.ENDORSEMENT];
+const LOCKOUT: Range = [TPM_RH.LOCKOUT, TPM_RH.LOCKOUT];
+const NULL: Range = [TPM_RH.NULL, TPM_RH.NULL];
+const PASSWORD: Range = [TPM_RS.PW, TPM_RS.PW];
+const SAVED_OBJECT: Range = [TPM_HC.TRANSIENT_FIRST, TPM_HC.TRANSIENT_FIRST + 2];
 
 /** One octet that is 0 or 1, as a boolean. TPM 2.0 Part 2, table 41. */
 export const TpmiYesNo: Codec<boolean> = mapped(
@@ -33,19 +40,26 @@ export const TpmiDhObject = handle('TPMI_DH_OBJECT', [TRANSIENT, PERSISTENT]);
 export type TpmiDhObject = Infer<typeof TpmiDhObject>;
 
 /** A loaded object, or TPM_RH_NULL. TPM 2.0 Part 2, table 42. */
-export const TpmiDhObjectOrNull = handle('TPMI_DH_OBJECT+', [TRANSIENT, PERSISTENT], [TPM_RH.NULL]);
+export const TpmiDhObjectOrNull = handle('TPMI_DH_OBJECT+', [TRANSIENT, PERSISTENT, NULL]);
 /** The value type of {@link TpmiDhObjectOrNull}. */
 export type TpmiDhObjectOrNull = Infer<typeof TpmiDhObjectOrNull>;
 
 const HIERARCHIES = [TPM_RH.OWNER, TPM_RH.PLATFORM, TPM_RH.ENDORSEMENT] as const;
 
 /** A parent: a loaded object or a hierarchy. TPM 2.0 Part 2, table 43. */
-export const TpmiDhParent = handle('TPMI_DH_PARENT', [TRANSIENT, PERSISTENT], HIERARCHIES);
+export const TpmiDhParent = handle('TPMI_DH_PARENT', [TRANSIENT, PERSISTENT, OWNER, PLATFORM, ENDORSEMENT]);
 /** The value type of {@link TpmiDhParent}. */
 export type TpmiDhParent = Infer<typeof TpmiDhParent>;
 
 /** A parent, or TPM_RH_NULL for the null hierarchy. TPM 2.0 Part 2, table 43. */
-export const TpmiDhParentOrNull = handle('TPMI_DH_PARENT+', [TRANSIENT, PERSISTENT], [...HIERARCHIES, TPM_RH.NULL]);
+export const TpmiDhParentOrNull = handle('TPMI_DH_PARENT+', [
+  TRANSIENT,
+  PERSISTENT,
+  OWNER,
+  PLATFORM,
+  ENDORSEMENT,
+  NULL,
+]);
 /** The value type of {@link TpmiDhParentOrNull}. */
 export type TpmiDhParentOrNull = Infer<typeof TpmiDhParentOrNull>;
 
@@ -54,16 +68,15 @@ export const TpmiDhPersistent = handle('TPMI_DH_PERSISTENT', [PERSISTENT]);
 /** The value type of {@link TpmiDhPersistent}. */
 export type TpmiDhPersistent = Infer<typeof TpmiDhPersistent>;
 
-const ENTITY_RANGES = [TRANSIENT, PERSISTENT, NV_INDEX, PCR, VENDOR_AUTH] as const;
-const ENTITY_VALUES = [...HIERARCHIES, TPM_RH.LOCKOUT] as const;
+const ENTITIES = [TRANSIENT, PERSISTENT, NV_INDEX, PCR, VENDOR_AUTH, OWNER, PLATFORM, ENDORSEMENT, LOCKOUT] as const;
 
 /** Anything that has an authorisation value. TPM 2.0 Part 2, table 45. */
-export const TpmiDhEntity = handle('TPMI_DH_ENTITY', ENTITY_RANGES, ENTITY_VALUES);
+export const TpmiDhEntity = handle('TPMI_DH_ENTITY', ENTITIES);
 /** The value type of {@link TpmiDhEntity}. */
 export type TpmiDhEntity = Infer<typeof TpmiDhEntity>;
 
 /** Anything that has an authorisation value, or TPM_RH_NULL. TPM 2.0 Part 2, table 45. */
-export const TpmiDhEntityOrNull = handle('TPMI_DH_ENTITY+', ENTITY_RANGES, [...ENTITY_VALUES, TPM_RH.NULL]);
+export const TpmiDhEntityOrNull = handle('TPMI_DH_ENTITY+', [...ENTITIES, NULL]);
 /** The value type of {@link TpmiDhEntityOrNull}. */
 export type TpmiDhEntityOrNull = Infer<typeof TpmiDhEntityOrNull>;
 
@@ -73,7 +86,7 @@ export const TpmiDhPcr = handle('TPMI_DH_PCR', [PCR]);
 export type TpmiDhPcr = Infer<typeof TpmiDhPcr>;
 
 /** A PCR, or TPM_RH_NULL. TPM 2.0 Part 2, table 46. */
-export const TpmiDhPcrOrNull = handle('TPMI_DH_PCR+', [PCR], [TPM_RH.NULL]);
+export const TpmiDhPcrOrNull = handle('TPMI_DH_PCR+', [PCR, NULL]);
 /** The value type of {@link TpmiDhPcrOrNull}. */
 export type TpmiDhPcrOrNull = Infer<typeof TpmiDhPcrOrNull>;
 
@@ -83,7 +96,7 @@ export const TpmiShAuthSession = handle('TPMI_SH_AUTH_SESSION', [HMAC_SESSION, P
 export type TpmiShAuthSession = Infer<typeof TpmiShAuthSession>;
 
 /** An HMAC or policy session, or TPM_RS_PW for a password. TPM 2.0 Part 2, table 47. */
-export const TpmiShAuthSessionOrPassword = handle('TPMI_SH_AUTH_SESSION+', [HMAC_SESSION, POLICY_SESSION], [TPM_RS.PW]);
+export const TpmiShAuthSessionOrPassword = handle('TPMI_SH_AUTH_SESSION+', [HMAC_SESSION, POLICY_SESSION, PASSWORD]);
 /** The value type of {@link TpmiShAuthSessionOrPassword}. */
 export type TpmiShAuthSessionOrPassword = Infer<typeof TpmiShAuthSessionOrPassword>;
 
@@ -106,11 +119,7 @@ export type TpmiDhContext = Infer<typeof TpmiDhContext>;
  * What a saved context holds: a session's handle, or 0x80000000 for an object, …1 for a sequence, …2 for an object with
  * stClear. TPM 2.0 Part 2, table 51.
  */
-export const TpmiDhSaved = handle(
-  'TPMI_DH_SAVED',
-  [HMAC_SESSION, POLICY_SESSION],
-  [TPM_HC.TRANSIENT_FIRST, TPM_HC.TRANSIENT_FIRST + 1, TPM_HC.TRANSIENT_FIRST + 2],
-);
+export const TpmiDhSaved = handle('TPMI_DH_SAVED', [HMAC_SESSION, POLICY_SESSION, SAVED_OBJECT]);
 /** The value type of {@link TpmiDhSaved}. */
 export type TpmiDhSaved = Infer<typeof TpmiDhSaved>;
 
@@ -136,7 +145,7 @@ export const TpmiRhHierarchyAuth = oneOf('TPMI_RH_HIERARCHY_AUTH', u32, [...HIER
 export type TpmiRhHierarchyAuth = Infer<typeof TpmiRhHierarchyAuth>;
 
 /** A hierarchy, the lockout or a countdown timer, as having a policy. TPM 2.0 Part 2, table 55. */
-export const TpmiRhHierarchyPolicy = handle('TPMI_RH_HIERARCHY_POLICY', [ACT], [...HIERARCHIES, TPM_RH.LOCKOUT]);
+export const TpmiRhHierarchyPolicy = handle('TPMI_RH_HIERARCHY_POLICY', [ACT, OWNER, PLATFORM, ENDORSEMENT, LOCKOUT]);
 /** The value type of {@link TpmiRhHierarchyPolicy}. */
 export type TpmiRhHierarchyPolicy = Infer<typeof TpmiRhHierarchyPolicy>;
 
@@ -176,7 +185,7 @@ export const TpmiRhClear = oneOf('TPMI_RH_CLEAR', u32, [TPM_RH.LOCKOUT, TPM_RH.P
 export type TpmiRhClear = Infer<typeof TpmiRhClear>;
 
 /** Who may authorise access to an NV index: platform, owner or the index itself. TPM 2.0 Part 2, table 61. */
-export const TpmiRhNvAuth = handle('TPMI_RH_NV_AUTH', [NV_INDEX], [TPM_RH.PLATFORM, TPM_RH.OWNER]);
+export const TpmiRhNvAuth = handle('TPMI_RH_NV_AUTH', [NV_INDEX, PLATFORM, OWNER]);
 /** The value type of {@link TpmiRhNvAuth}. */
 export type TpmiRhNvAuth = Infer<typeof TpmiRhNvAuth>;
 
@@ -207,6 +216,6 @@ export type TpmiRhHierarchyOrNull = Infer<typeof TpmiRhHierarchyOrNull>;
 export type TpmiRhHierarchy = Infer<typeof TpmiRhHierarchy>;
 
 /* @__NO_SIDE_EFFECTS__ */
-function handle(name: string, ranges: readonly Range[], values: readonly number[] = []): Codec<number> {
-  return within(name, u32, [...ranges, ...values.map((value) => [value, value] as const)]);
+function handle(name: string, ranges: readonly Range[]): Codec<number> {
+  return within(name, u32, ranges);
 }
