@@ -1,10 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
-import { joinChunks } from '../../scripts/join-chunks.mjs';
+import { besideIndex } from '../../scripts/beside-index.mjs';
 import { library } from '../../tsup.base.js';
 
-const entries = [
-  'src/index.ts',
+const index = 'src/index.ts';
+
+/** Whoever wants these has chosen them: they load the index too. */
+const others = [
   'src/device.ts',
   'src/swtpm.ts',
   'src/mssim.ts',
@@ -12,8 +14,8 @@ const entries = [
   'src/recorder.ts',
   'src/cli.ts',
   'src/tpm12.ts',
-  'src/webcrypto.ts',
   'src/noble-crypto.ts',
+  'src/webcrypto.ts',
 ];
 
 /** What only Node can use stays out of the modules for bundlers. */
@@ -23,6 +25,8 @@ const nodeOnly = [
   'mssim',
   'stream',
   'node-crypto',
+  'node-provider',
+  'openssl',
   'default-crypto-node',
   'recorder',
   'recorder/*',
@@ -44,11 +48,18 @@ const nodeDefaults: Plugin = {
  * application does not use.
  */
 export default [
-  // Both run at once, so neither clears what the other writes.
-  library(entries, {
-    clean: ['!modules/**'],
+  // All run at once, so each clears only what it writes itself.
+  library([index], {
+    clean: ['!modules/**', '!*.js'],
+    splitting: false,
+    dts: { entry: [index, ...others], compilerOptions: { baseUrl: '.', paths: {}, noEmit: false } },
     esbuildPlugins: [nodeDefaults],
-    plugins: [{ name: 'join-chunks', buildEnd: () => joinChunks('dist/index.js') }],
+  }),
+  library(others, {
+    clean: ['!modules/**', '!index.js', '!*.d.ts'],
+    dts: false,
+    treeshake: false,
+    esbuildPlugins: [besideIndex(index, { 'node-provider.ts': { nodeCrypto: 'defaultCrypto' } })],
   }),
   library(['src/**/*.ts', ...nodeOnly], { bundle: false, dts: false, treeshake: false, outDir: 'dist/modules' }),
 ];

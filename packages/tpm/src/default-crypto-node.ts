@@ -2,9 +2,8 @@
  * Which crypto provider is used on Node where none was chosen: OpenSSL. @noble takes longer to load than the rest of the
  * package together, so it waits until somebody uses it.
  */
-import { createRequire } from 'node:module';
 import type { TpmCrypto, TpmHashes } from './crypto.js';
-import { nodeCrypto } from './node-crypto.js';
+import { nodeCrypto } from './node-provider.js';
 import { TpmError } from './response-code.js';
 
 export const defaultCrypto: TpmCrypto = nodeCrypto;
@@ -32,6 +31,7 @@ function noble(): TpmCrypto {
 function load(): TpmCrypto {
   try {
     // The file is our own, built from noble-crypto.ts.
+    const { createRequire } = process.getBuiltinModule('node:module'); // an import would load it, and its source maps, always
     const file = createRequire(import.meta.url)('#noble-crypto') as { readonly nobleCrypto: TpmCrypto };
     return file.nobleCrypto;
   } catch (cause) {

@@ -1,6 +1,6 @@
 /** The hash algorithms that are provided, by TPM algorithm identifier (Part 2, section 6.3). */
 import { TPM_ALG } from './constants/algorithms.js';
-import { TpmError } from './response-code.js';
+import { unknownHash } from './unknown-hash.js';
 
 const SIZES: Readonly<Record<number, number>> = {
   [TPM_ALG.SHA1]: 20,
@@ -14,12 +14,4 @@ export function hashSize(algorithm: number): number {
   const size = SIZES[algorithm];
   if (size === undefined) throw unknownHash(algorithm);
   return size;
-}
-
-/** The error for a hash algorithm that is not provided. */
-export function unknownHash(algorithm: number): TpmError {
-  return new TpmError(
-    'usage',
-    `hash data: expected SHA1, SHA256, SHA384 or SHA512, got TPM_ALG_ID 0x${algorithm.toString(16)}`,
-  );
 }

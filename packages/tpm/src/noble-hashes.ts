@@ -4,7 +4,7 @@ import { sha1 } from '@noble/hashes/legacy.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
 import { TPM_ALG } from './constants/algorithms.js';
 import type { TpmHashes } from './crypto.js';
-import { unknownHash } from './hashes.js';
+import { unknownHash } from './unknown-hash.js';
 
 /** SHA-1, SHA-256, SHA-384 and SHA-512 from @noble/hashes; the default where only hashes are needed. */
 export const nobleHashes: TpmHashes = {

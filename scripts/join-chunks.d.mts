@@ -1,1 +1,0 @@
-export function joinChunks(entry: string, joined?: string): Promise<void>;
