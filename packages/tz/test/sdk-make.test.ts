@@ -44,7 +44,7 @@ describe.skipIf(missing !== '')(`the SDK by make${missing === '' ? '' : ` (${mis
       PROG_NAME = program
       PROG_OBJS = null-program.o
       PAL_NAME = service
-      PAL_OBJS = service.o service-tpm.o
+      PAL_OBJS = service.o service-tpm.o history.o
       PAL_PKGCONFIG_DEPS = tee-sdk-svc tee-sdk-svc-null
       PKGCONFIG_DEPS = tee-sdk-app
       SANITIZE = -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -76,6 +76,7 @@ describe.skipIf(missing !== '')(`the SDK by make${missing === '' ? '' : ` (${mis
         'tee-sdk/tzmarshal.h',
         'tee-sdk/svcapi.h',
         'tee-sdk/svcnull.h',
+        'tee-sdk/history.h',
       ],
       ...['trustvisor/tv_utpm.h', 'casemate-pal.h'],
     ];

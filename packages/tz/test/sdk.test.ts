@@ -224,6 +224,49 @@ function services(kind: Kind, place: () => string): void {
     await expect(invoke('NV', [new Uint8Array(31)])).rejects.toMatchObject({ serviceReturn: 10 });
   });
 
+  it.skipIf(kind === 'clang')(
+    'has histories: a state that grows and stays, that an error leaves alone, and that cannot be rolled back',
+    async () => {
+      const journal = { sources: [join(SDK, 'test', 'history.c')], entry: 'journal', replayProtected: true };
+      const built = buildPal(sdk, journal);
+      const tpm = await openUtpm({ startup: true });
+      const blobs = new Map<string, Uint8Array>();
+      const store = {
+        get: async (name: string) => blobs.get(name),
+        put: async (name: string, blob: Uint8Array) => void blobs.set(name, blob.slice()),
+        delete: async (name: string) => void blobs.delete(name),
+      };
+      const use = async (...requests: readonly (readonly [number, ...TzInput[]])[]) => {
+        await using own = await openTrustvisor({ tpm, store, engine });
+        await using at = await openDevice({ trustvisor: own });
+        const manager = await at.openManager();
+        await using opened = await at.openSession(await manager.downloadService(built));
+        await manager.close();
+        const answers: (readonly TzValue[])[] = [];
+        for (const [number, ...values] of requests) {
+          const asked = opened.invoke(number, values);
+          answers.push(await asked.catch(({ serviceReturn }) => [-serviceReturn]));
+        }
+        return answers;
+      };
+      const [append, read, spoil, empty] = [0, 1, 2, 3];
+      const lines = [700, 800].map((length, i) => new Uint8Array(length).fill(i + 1));
+      const whole = new Uint8Array(Buffer.concat(lines));
+      const [first, second] = lines.map((line) => [append, line] as const);
+      if (!first || !second) throw new Error('unreachable');
+      expect(await use([read], first)).toEqual([[0, new Uint8Array(0)], [1]]);
+      const older = new Map(blobs);
+      expect(await use(second, [spoil], [empty], [9], [read])).toEqual([[2], [-6], [-15], [-14], [2, whole]]);
+      const newest = new Map(blobs);
+      for (const [name, blob] of older) blobs.set(name, blob);
+      await expect(use([read])).rejects.toMatchObject({ code: 'TZ_ERROR_SECURITY', cause: { code: 'replay' } });
+
+      for (const [name, blob] of newest) blobs.set(name, blob);
+      expect(await use([read])).toEqual([[2, whole]]);
+      await tpm.close();
+    },
+  );
+
   it('is the same image when it is built again', () => {
     const sources = ['service.c', 'service-tpm.c'].map((name) => join(SDK, 'test', name));
     expect(Buffer.from(buildPal(sdk, { sources, entry: 'service' })).equals(image)).toBe(true);

@@ -22,6 +22,13 @@ struct pal_lent {
 };
 _Bool __pal_lent(uint32_t index, struct pal_lent *lent);
 
+/*
+ * The replay-protected state: *size is room and becomes what there is, 0 where there is none yet. Nonzero, with a *size above the room where
+ * only room is missing.
+ */
+int __pal_state_read(void *out, size_t *size);
+int __pal_state_write(const void *state, size_t size);
+
 /* Ends the call: with its start code, as an error of the service; without, as a fault. */
 _Noreturn void __pal_end(void);
 /* Start code that flushes standard output when the call ends says so here. */

@@ -8,6 +8,7 @@
 
 #include "service.h"
 
+void journal(uint32_t uiCommand, tzi_encode_buffer_t *psInBuf, tzi_encode_buffer_t *psOutBuf, tz_return_t *puiRv);
 void service(uint32_t uiCommand, tzi_encode_buffer_t *psInBuf, tzi_encode_buffer_t *psOutBuf, tz_return_t *puiRv);
 
 #define REQUIRE(condition)                                                                                                     \
@@ -102,6 +103,34 @@ static void check_memory(void)
 	}
 }
 
+static tz_return_t call_journal(uint32_t command)
+{
+	tz_return_t result = TZ_SUCCESS;
+	TZIEncodeToDecode(in);
+	TZIEncodeBufInit(out, SIZE);
+	journal(command, in, out, &result);
+	TZIEncodeToDecode(out);
+	TZIEncodeBufInit(in, SIZE);
+	return result;
+}
+
+static void check_history(void)
+{
+	static uint8_t line[1500] = {7};
+	uint8_t *lines;
+	uint32_t length;
+	REQUIRE(call_journal(TZ_COMMAND_OPEN) == TZ_SUCCESS);
+	TZIEncodeArray(in, line, sizeof line);
+	REQUIRE(call_journal(0) == TZ_SUCCESS && TZIDecodeUint32(out) == 1);
+	REQUIRE(call_journal(2) == TZ_ERROR_DECODE_NO_DATA);
+	REQUIRE(call_journal(3) == TZ_ERROR_SECURITY);
+	REQUIRE(call_journal(1) == TZ_SUCCESS && TZIDecodeUint32(out) == 1);
+	REQUIRE((lines = TZIDecodeArraySpace(out, &length)) && length == sizeof line && lines[0] == 7);
+	svc_null_reset();
+	REQUIRE(call_journal(1) == TZ_SUCCESS && TZIDecodeUint32(out) == 0);
+	REQUIRE(call_journal(UINT32_C(0xfffffffd)) == TZ_ERROR_NOT_IMPLEMENTED);
+}
+
 int main(void)
 {
 	uint8_t *bytes, value[32] = {3};
@@ -123,6 +152,8 @@ int main(void)
 	TZIEncodeArray(in, value, sizeof value);
 	REQUIRE(call(SVC_NV) == TZ_SUCCESS && (bytes = TZIDecodeArraySpace(out, &length)) && length == 32 && bytes[0] == 3);
 	REQUIRE(call(SVC_ID_GETPUB) == TZ_ERROR_GENERIC);
+	check_history();
+	svc_null_reset();
 	free(in), free(out);
 	printf("all holds\n");
 	return 0;

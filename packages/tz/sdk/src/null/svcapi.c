@@ -21,6 +21,8 @@ static const struct head EMPTY = {"This is not encrypted, and anybody may change
 
 static TPM_DIGEST pcrs[TPM_PCR_NUM];
 static uint8_t nv[NV_SIZE];
+static void *state;
+static size_t state_size;
 static struct pal_lent references[REFERENCES];
 static bool has_started;
 
@@ -38,6 +40,9 @@ void svc_null_reset(void)
 	memset(pcrs, 0, sizeof pcrs);
 	memset(nv, 0, sizeof nv);
 	memset(references, 0, sizeof references);
+	free(state);
+	state = NULL;
+	state_size = 0;
 	extend(0, no_measurement);
 	has_started = true;
 }
@@ -55,6 +60,29 @@ bool svc_null_lend(uint32_t index, void *memory, uint64_t length, uint32_t acces
 		return false;
 	references[index] = (struct pal_lent){memory, length, access};
 	return true;
+}
+
+int __pal_state_read(void *out, size_t *size)
+{
+	const size_t room = *size;
+	*size = state_size;
+	if (state_size > room)
+		return SHORT_BUFFER;
+	if (state_size > 0)
+		memcpy(out, state, state_size);
+	return UTPM_SUCCESS;
+}
+
+int __pal_state_write(const void *next, size_t size)
+{
+	void *copy = malloc(size);
+	if (!copy)
+		return UTPM_ERR;
+	memcpy(copy, next, size);
+	free(state);
+	state = copy;
+	state_size = size;
+	return UTPM_SUCCESS;
 }
 
 bool __pal_lent(uint32_t index, struct pal_lent *lent)

@@ -45,6 +45,19 @@ _Bool __pal_lent(uint32_t index, struct pal_lent *lent)
 	return 1;
 }
 
+int __pal_state_read(void *out, size_t *size)
+{
+	uint32_t length = *size > UINT32_MAX ? UINT32_MAX : (uint32_t)*size;
+	const uint32_t status = state_read(out, &length);
+	*size = status == PAL_SUCCESS || status == PAL_SHORT_BUFFER ? length : 0;
+	return (int)status;
+}
+
+int __pal_state_write(const void *state, size_t size)
+{
+	return size > UINT32_MAX ? PAL_BAD_PARAM : (int)state_write(state, (uint32_t)size);
+}
+
 static uintptr_t align_up(uintptr_t address)
 {
 	return (address + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
