@@ -68,18 +68,21 @@ export function readEntries(tpm: Micro, incoming: Incoming, input: Input): reado
 function readEntry(tpm: Micro, incoming: Incoming, earlier: readonly Entry[], input: Input): Entry {
   const position = earlier.length + 1;
   const target = position > incoming.roles.length ? undefined : incoming.handles[position - 1];
-  const [handle, nonceCaller, attributes, given] = [input.u32(), input.sized(64), input.u8(), input.sized(64)];
-  const common = { position, target, attributes, nonceCaller, hmac: given };
+  const handle = input.u32();
+  const nonceCaller = input.sized(64);
+  const attributes = input.u8();
+  const given = input.sized(64);
   if (handle === TPM_RH.PW) {
     if ((attributes & ~TPMA_SESSION.continueSession) !== 0) refuse(TPM_RC.ATTRIBUTES);
     if (nonceCaller.length > 0) refuse(TPM_RC.NONCE);
-    return { ...common, session: undefined, isAuthIncluded: false };
+    return { position, session: undefined, target, attributes, nonceCaller, hmac: given, isAuthIncluded: false };
   }
   if (typeOf(handle) !== TPM_HT.HMAC_SESSION && typeOf(handle) !== TPM_HT.POLICY_SESSION) refuse(TPM_RC.VALUE);
   const session = tpm.sessions.get(handle) ?? refuse(TPM_RC.REFERENCE_S0 + position - 1);
   if (earlier.some((other) => other.session === session)) refuse(TPM_RC.HANDLE);
   assertAttributes(incoming, session, attributes, earlier);
-  return { ...common, session, isAuthIncluded: target !== undefined && includesAuth(tpm, session, target) };
+  const isAuthIncluded = target !== undefined && includesAuth(tpm, session, target);
+  return { position, session, target, attributes, nonceCaller, hmac: given, isAuthIncluded };
 }
 
 // There is no audit, and each way of the encryption has one session at most.
@@ -256,9 +259,8 @@ export function closeEntries(
   const encrypting = entries.find((entry) => sets(entry, TPMA_SESSION.encrypt));
   const nonces = [encrypting?.session?.nonceTpm ?? EMPTY, encrypting?.nonceCaller ?? EMPTY] as const;
   const parameters = encrypting ? crypt(tpm, encrypting, plain, nonces, 'aesCfbEncrypt') : plain;
-  if (entries.every(({ session }) => session === undefined))
-    return { parameters, area: closePasswords(entries.length) };
-  const rpHash = sha256(tpm.crypto, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
+  const isProven = entries.some(({ session }) => session !== undefined);
+  const rpHash = isProven ? sha256(tpm.crypto, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters) : EMPTY;
   const area = concat(...entries.map((entry) => closeEntry(tpm, entry, rpHash)));
   for (const { session, attributes } of entries) {
     if (session === undefined) continue;
@@ -270,10 +272,6 @@ export function closeEntries(
 
 // The empty nonce, the attributes, the empty HMAC.
 const PASSWORD = Uint8Array.of(0, 0, TPMA_SESSION.continueSession, 0, 0);
-
-function closePasswords(count: number): Uint8Array {
-  return count === 1 ? PASSWORD : concat(...Array.from({ length: count }, () => PASSWORD));
-}
 
 function closeEntry(tpm: Micro, entry: Entry, rpHash: Uint8Array): Uint8Array {
   const { session, attributes, nonceCaller } = entry;
