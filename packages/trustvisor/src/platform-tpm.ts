@@ -386,5 +386,7 @@ function digestOf(bytes: Uint8Array): Uint8Array {
 
 /** Whether two public byte strings are the same. */
 export function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
