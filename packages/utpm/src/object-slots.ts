@@ -51,8 +51,25 @@ export function addLoaded(tpm: Tpm, object: Omit<TpmObject, 'handle'>): number {
   assertRoom(tpm);
   let handle: number = TPM_HC.TRANSIENT_FIRST;
   while (objects.has(handle)) handle++;
-  objects.set(handle, { ...object, handle });
+  objects.set(handle, withHandle(handle, object));
   return handle;
+}
+
+// Member by member: what is spread beside another member is put together by the runtime, for some microseconds.
+function withHandle(handle: number, object: Omit<TpmObject, 'handle'>): TpmObject {
+  const { sequence } = object;
+  const loaded = {
+    handle,
+    public: object.public,
+    sensitive: object.sensitive,
+    name: object.name,
+    qualifiedName: object.qualifiedName,
+    hierarchy: object.hierarchy,
+    isPrimary: object.isPrimary,
+    isExternal: object.isExternal,
+    isStClear: object.isStClear,
+  };
+  return sequence === undefined ? loaded : { ...loaded, sequence };
 }
 
 /** Removes a transient object; what is secret in it stays only as long as the collector leaves it. */
