@@ -180,7 +180,7 @@ export function command<
   const RH extends readonly ResponseHandleField[] = readonly [],
   const R extends Fields = Record<never, never>,
 >(description: CommandDescription<H, P, RH, R>): Command<H, P, RH, R> {
-  const { name, code, effects = NO_EFFECTS } = description;
+  const { name, code, effects } = description;
   // What was left out is empty, and so are then the type parameters by their defaults.
   const handles = description.handles ?? ([] as readonly HandleField[] as H);
   const responseHandles = description.responseHandles ?? ([] as readonly ResponseHandleField[] as RH);
@@ -188,11 +188,7 @@ export function command<
     name,
     code,
     sessions: description.sessions ?? (handles.some(({ auth }) => auth !== 'none') ? 'required' : 'allowed'),
-    effects: {
-      nv: effects.nv ?? false,
-      extensive: effects.extensive ?? false,
-      flushed: effects.flushed ?? false,
-    },
+    effects: { nv: false, extensive: false, flushed: false, ...effects },
     handles,
     parameters: struct(name, description.parameters ?? ({} as P)),
     responseHandles,
