@@ -45,7 +45,7 @@ describe.skipIf(missing.length > 0)('building C with the C library for PALs', ()
     writeFileSync(join(place, 'hello.c'), HELLO);
     const steps: string[] = [];
     const onStep = (step: string) => steps.push(step);
-    const shared = { name: 'hello', version: '1', baseDirectory: place, sdk, engine, onStep } as const;
+    const shared = { name: 'hello', version: '1', baseDirectory: place, sdk, engine, cache: false, onStep } as const;
     const { image } = await buildPal({ ...shared, sources: ['hello.c'], entry: 'hello' });
     expect(steps).toEqual(['compile hello.c', 'link', 'compile the C library', 'link']);
     if (!isBuilt || (engine === 'kvm' && !hasKvm())) return;

@@ -89,6 +89,9 @@ const TARGET: Readonly<Record<CTarget, readonly string[]>> = {
   wasm32: ['--target=wasm32', '-fvisibility=hidden'],
 };
 
+/** Every option that is not in a {@link CInput}. */
+export const C_OPTIONS = { ALWAYS, TARGET };
+
 /** With a C library for PALs, its headers and the compiler's own; without one, a freestanding implementation. */
 async function systemOptions(input: CInput): Promise<readonly string[]> {
   if (input.systemIncludes.length === 0) return ['-ffreestanding'];

@@ -1,10 +1,11 @@
 /** The objects that a PAL is linked from: its sources compiled, those that are given, and what it needs of the C library. */
 import { existsSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { ObjectFile } from '../elf/symbols.js';
 import { archiveOf } from './archive.js';
 import { type CInput, type CompiledObjects, type CTarget, compileC } from './c.js';
+import { cacheDirectory, cacheKey, throughCache } from './cache.js';
 import { findLibrary, type PalLibrary, type StartCode } from './sdk.js';
 import { readSource, type SourcePlan } from './sources.js';
 import { run } from './tools.js';
@@ -28,6 +29,11 @@ export interface ObjectOptions {
    * none. It is compiled and linked where a PAL needs something of it, and its start code then runs in the entry's place.
    */
   readonly sdk?: string | false;
+  /**
+   * Where that library is kept compiled, for the next build; below XDG_CACHE_HOME or in the nearest `node_modules/.cache` unless given;
+   * `false` compiles it anew. The PAL's bytes are the same either way.
+   */
+  readonly cache?: string | false;
   /** Ends the compilers. */
   readonly signal?: AbortSignal;
   /** Told of each step before it begins. */
@@ -92,12 +98,44 @@ function inputFor(job: ObjectJob, { includes, systemIncludes }: PalLibrary): Omi
   };
 }
 
-async function compileLibrary(job: ObjectJob, { sources, options }: PalLibrary, input: Omit<CInput, 'sources'>) {
-  job.onStep?.('compile the C library');
-  const temporary = await mkdtemp(join(job.temporary, 'library-'));
-  const how = { temporary, options, defines: [], optimize: '2', onSource: undefined };
-  const { objects } = await compileC({ ...input, ...how, sources });
-  return [archiveOf('library.a', objects), ...(await compilerLibrary(input))];
+async function compileLibrary(job: ObjectJob, library: PalLibrary, input: Omit<CInput, 'sources'>) {
+  const how = { ...input, ...ofLibrary(job, library), sources: library.sources };
+  const name = 'library.a';
+  const content = await keptOrMade(job, library, how, async (temporary) => {
+    job.onStep?.('compile the C library');
+    return archiveOf(name, (await compileC({ ...how, temporary })).objects).content;
+  });
+  return [{ name, content }, ...(await compilerLibrary(input))];
+}
+
+/** Its own headers, and the PAL's only where the services' may be among them: nothing is kept then. */
+function ofLibrary(job: ObjectJob, library: PalLibrary) {
+  const includes = [...library.includes, ...foreignIncludes(job, library)];
+  return { includes, options: library.options, defines: [], optimize: '2', onSource: undefined };
+}
+
+function foreignIncludes({ base, includes = [] }: ObjectJob, library: PalLibrary): readonly string[] {
+  const hasServices = library.includes.some((directory) => existsSync(join(directory, 'casemate-pal.h')));
+  return hasServices ? [] : includes.map((path) => resolve(base, path));
+}
+
+async function keptOrMade(
+  job: ObjectJob,
+  library: PalLibrary,
+  { temporary: _, ...input }: CInput,
+  make: (temporary: string) => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  const { includes, systemIncludes, sources, start } = library;
+  const compile = async () => make(await mkdtemp(join(job.temporary, 'library-')));
+  const directory = directoryOf(job);
+  if (!directory || foreignIncludes(job, library).length > 0) return compile();
+  const own = [...sources, ...(start ? [start.source] : [])].map((source) => dirname(source));
+  const key = await cacheKey({ input, directories: [...includes, ...systemIncludes, ...own] });
+  return throughCache(directory, key, compile);
+}
+
+function directoryOf({ base, cache }: ObjectJob): string | false | undefined {
+  return cache === undefined ? cacheDirectory(base) : cache && resolve(base, cache);
 }
 
 /** What compilers call for arithmetic that the processor has no instruction for. */
@@ -112,12 +150,14 @@ async function compilerLibrary({
   return existsSync(path) ? [{ name: basename(path), content: await readSource(path) }] : [];
 }
 
-async function compileStart(job: ObjectJob, { start, options }: PalLibrary, input: Omit<CInput, 'sources'>) {
+async function compileStart(job: ObjectJob, library: PalLibrary, input: Omit<CInput, 'sources'>) {
+  const { start } = library;
   if (start === undefined) return undefined;
-  const temporary = await mkdtemp(join(job.temporary, 'start-'));
   const defines = [...input.defines, `${start.entryMacro}=${job.entry ?? 'pal'}`];
-  const how = { temporary, options, defines, optimize: '2', onSource: undefined };
-  const { objects } = await compileC({ ...input, ...how, sources: [start.source] });
-  const [object] = objects;
-  return object && { code: start, object };
+  const how = { ...input, ...ofLibrary(job, library), defines, sources: [start.source] };
+  const content = await keptOrMade(job, library, how, async (temporary) => {
+    const { objects } = await compileC({ ...how, temporary });
+    return objects[0]?.content ?? new Uint8Array(0);
+  });
+  return { code: start, object: { name: `${basename(start.source)}.o`, content } };
 }
