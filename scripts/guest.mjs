@@ -304,7 +304,7 @@ function initScript(tests) {
       `echo "start ${name} ${basename(file)}"; cd /repo; timeout 3000 node /repo/guest/run.mjs ${bundle} 2>&1; echo "end ${name} ${basename(file)}"`,
   );
   return `#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 CASEMATE_BROUGHT=/brought TMPDIR=/tmp
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 CASEMATE_BROUGHT=/brought CASEMATE_SLOWNESS=5 TMPDIR=/tmp
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts /dev/shm; mount -t devpts -o gid=5,mode=620,ptmxmode=666 pts /dev/pts; mount -t tmpfs shm /dev/shm
 mount -t cgroup2 -o nsdelegate cgroup /sys/fs/cgroup; mount -t tmpfs run /run

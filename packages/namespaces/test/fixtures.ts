@@ -42,6 +42,9 @@ export function releaseLauncher(): string {
 /** What a guest machine, which has no compiler, has brought along instead (scripts/guest.mjs): a directory. */
 const brought = process.env.CASEMATE_BROUGHT;
 
+/** By how many times the races are shorter: more than 1 on a slow machine, such as an emulated one (scripts/guest.mjs). */
+export const slowness = Number(process.env.CASEMATE_SLOWNESS ?? 1);
+
 /** Whether programs in C can be had. */
 export const hasPrograms = brought !== undefined || spawnSync('gcc', ['--version']).status === 0;
 
