@@ -123,7 +123,7 @@ function attestation(name: string) {
 }
 
 /** A signer (SHA-256 of SubjectPublicKeyInfo) and a security version. */
-export const Signed = struct('SIGNED', { signer: bytes('SIGNER', 32), securityVersion: u32 });
+const Signed = struct('SIGNED', { signer: bytes('SIGNER', 32), securityVersion: u32 });
 
 const Registered = struct('REGISTERED', {
   pal: u32,
