@@ -49,6 +49,7 @@ function labelOf(event: Uint8Array): string {
     const tag = new DataView(event.buffer, event.byteOffset).getUint32(0, true);
     if (tag !== STATEMENT_TAG) return 'another event';
     const statement = parseStatement(event.subarray(8));
+    if (statement.type === 'trustvisor') return 'TrustVisor key';
     return `${statement.type === 'guestos' ? 'GuestOS' : 'PAL'} ${statement.name} ${statement.version}`;
   } catch {
     return 'an event that cannot be read';

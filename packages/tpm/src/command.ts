@@ -276,5 +276,3 @@ export function isFirstParameterSized(parameters: AnyStruct): boolean {
   const first = Object.values(parameters.fields)[0];
   return first !== undefined && 'name' in first && first.name.startsWith('TPM2B_');
 }
-
-const NO_EFFECTS: Partial<CommandEffects> = {};
