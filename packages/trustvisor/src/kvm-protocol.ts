@@ -1,9 +1,8 @@
 /** What passes between the isolate and the monitor of one PAL's virtual machine; native/pal-monitor.c has the other end. */
-
-import { PAL_SERVICES, type PalServiceName } from '@casemate/pal-linker';
 import { array, decode, encode, type Infer, rest, sizedBytes, struct, u8, u32le, u64le } from '@casemate/wire';
 import { TrustvisorError } from './error.js';
-import { SERVICE_SLOTS, type ServiceCall, type ServiceReply } from './service-plan.js';
+import { decodeCall, encodeReplyInto, replyLength } from './service-codec.js';
+import type { ServiceCall, ServiceReply } from './service-plan.js';
 
 /** The largest frame either way, in bytes. */
 export const MAX_MONITOR_FRAME = 40 * 1024 * 1024;
@@ -107,7 +106,6 @@ export type MonitorAnswer =
 
 const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3 } as const;
 const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5, LANE_FAULT: 6 } as const;
-const NAMES = Object.keys(PAL_SERVICES) as PalServiceName[]; // the keys of a Record of that type
 
 /** A frame that loads the machine. */
 export function encodeLoad(request: LoadRequest): Uint8Array {
@@ -125,18 +123,12 @@ export function encodeLaneEnd(failure: Uint8Array): Uint8Array {
 }
 
 /** A frame that answers a service call. */
-export function encodeReply({ status, outputs }: ServiceReply): Uint8Array {
-  const given = status === 0 ? outputs : [];
-  const body = new Uint8Array(4 + given.reduce((sum, { length }) => sum + 4 + length, 0));
-  const view = new DataView(body.buffer);
-  view.setUint32(0, status, true);
-  let at = 4;
-  for (const output of given) {
-    view.setUint32(at, output.length, true);
-    body.set(output, at + 4);
-    at += 4 + output.length;
-  }
-  return frame(REQUEST.REPLY, body);
+export function encodeReply(reply: ServiceReply): Uint8Array {
+  const bytes = new Uint8Array(5 + replyLength(reply));
+  new DataView(bytes.buffer).setUint32(0, bytes.length - 4, true);
+  bytes[4] = REQUEST.REPLY;
+  encodeReplyInto(reply, bytes.subarray(5));
+  return bytes;
 }
 
 function frame(type: number, body: Uint8Array): Uint8Array {
@@ -168,26 +160,4 @@ export function decodeAnswer(body: Uint8Array): MonitorAnswer {
     default:
       throw new TrustvisorError('protocol', `read the monitor: expected an answer of type 1 to 6, got ${body[0]}`);
   }
-}
-
-/** A slot is an octet (0 a number, 1 bytes, 2 an output, which carries nothing) and what belongs to it. */
-function decodeCall(content: Uint8Array): ServiceCall {
-  const name = NAMES[(content[0] ?? 0) - 1];
-  if (name === undefined) throw new TrustvisorError('protocol', `read the monitor: no service ${content[0]}`);
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  const values: number[] = [];
-  const inputs: Uint8Array[] = [];
-  let at = 1;
-  for (const _slot of SERVICE_SLOTS[name]) {
-    const kind = content[at++];
-    if (kind === 2) continue;
-    const number = view.getUint32(at, true);
-    at += 4;
-    if (kind === 0) values.push(number);
-    else {
-      inputs.push(content.slice(at, at + number));
-      at += number;
-    }
-  }
-  return { name, values, inputs };
 }

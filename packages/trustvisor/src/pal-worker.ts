@@ -11,15 +11,25 @@ import {
 import { type Lent, localService, writeBufferHeader } from './engine.js';
 import { type PalFault, TrustvisorError } from './error.js';
 import { decodeLaneCall, encodeLaneFailed, encodeLaneReturn, type LaneCall, LaneFrames } from './lane.js';
+import { decodeReply, encodeCall } from './service-codec.js';
 import { callService, type ServiceCall, type ServiceReply } from './service-plan.js';
 import { readFully, writeFully } from './shared-memory.js';
 import { type PalExports, palExports, type WasmModule, WebAssembly } from './web-assembly.js';
-import type { FromWorker, MarshalledCall, ParameterLayout, ToWorker, WorkerStart } from './worker-messages.js';
+import {
+  type FromWorker,
+  MAILBOX,
+  type MarshalledCall,
+  type ParameterLayout,
+  type ToWorker,
+  type WorkerStart,
+} from './worker-messages.js';
 
 const HEADER = PAL_BUFFER_HEADER;
 const NOTHING = new Uint8Array(0);
 const port = parentPort as MessagePort; // this file is only ever started as a worker
 const start = workerData as WorkerStart; // made by wasm-engine.ts
+const words = new Int32Array(start.mailbox);
+const mailbox = new Uint8Array(start.mailbox, MAILBOX.CONTENT);
 
 let module: WasmModule | undefined;
 let current: PalExports | undefined;
@@ -86,7 +96,7 @@ function openLane(fd: number): void {
 function answerLane({ command, input }: LaneCall): Uint8Array {
   if (input.length > (start.layout?.inputCapacity ?? 0)) throw new Error('the input does not fit');
   prints = 0;
-  Atomics.store(start.signal, 1, 1);
+  Atomics.store(words, MAILBOX.BUSY, 1);
   try {
     const end = run({ kind: 'run', command, input, state: NOTHING, lent: [], call: undefined });
     if (end.kind === 'returned') return encodeLaneReturn(prints, end.returnCode, end.output);
@@ -94,7 +104,7 @@ function answerLane({ command, input }: LaneCall): Uint8Array {
     if (message?.kind !== 'lane-reply') throw new Error('the fault was not answered');
     return encodeLaneFailed(prints, message.failure);
   } finally {
-    Atomics.store(start.signal, 1, 0);
+    Atomics.store(words, MAILBOX.BUSY, 0);
   }
 }
 
@@ -240,17 +250,24 @@ function perform(call: ServiceCall): ServiceReply {
 }
 
 function ask(call: ServiceCall): ServiceReply {
-  const message = askAside({ kind: 'service', call });
-  if (message?.kind === 'service-reply') return message.reply;
+  const length = encodeCall(call, mailbox);
+  words[MAILBOX.LENGTH] = length ?? 0;
+  const message = askAside({ kind: 'service', call: length === undefined ? call : undefined });
+  if (message === undefined) return decodeReply(mailbox.subarray(0, words[MAILBOX.LENGTH]));
+  if (message.kind === 'service-reply') return message.reply;
   throw new ServiceFault(`${call.name} was not answered`);
 }
 
-/** Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. */
+/**
+ * Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. `undefined` where the answer is in the
+ * mailbox.
+ */
 function askAside(question: FromWorker): ToWorker | undefined {
-  Atomics.store(start.signal, 0, 0);
+  Atomics.store(words, MAILBOX.ANSWERED, 0);
   send(question);
   // The wake-up for the answer before this one may come late, when that answer has long been taken.
-  while (Atomics.load(start.signal, 0) === 0) Atomics.wait(start.signal, 0, 0);
+  while (Atomics.load(words, MAILBOX.ANSWERED) === 0) Atomics.wait(words, MAILBOX.ANSWERED, 0);
+  if (words[MAILBOX.LENGTH] !== 0) return undefined;
   return receiveMessageOnPort(port)?.message as ToWorker | undefined; // the control thread sends nothing else
 }
 

@@ -15,8 +15,9 @@ import { closeLane, type Lanes } from './lanes.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
 import { MAX_DATA } from './protocol.js';
 import type { Engines } from './registered-pal.js';
-import type { ServiceCall } from './service-plan.js';
-import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.js';
+import { decodeCall, encodeReplyInto, replyLength } from './service-codec.js';
+import type { ServiceCall, ServiceReply } from './service-plan.js';
+import { type FromWorker, MAILBOX, type ToWorker, type WorkerStart } from './worker-messages.js';
 
 const NOTHING = new Uint8Array(0);
 
@@ -25,7 +26,7 @@ export class WasmPal implements EnginePal {
   readonly inputCapacity: number;
   readonly #name: string;
   readonly #workerUrl: URL;
-  readonly #start: Omit<WorkerStart, 'signal' | 'lane'>;
+  readonly #start: Omit<WorkerStart, 'mailbox' | 'lane'>;
   readonly #lanes: Lanes | undefined;
   readonly #host: EngineHost;
   /** Where the entry takes parameters of its own, and how many bytes each has in WebAssembly. */
@@ -152,16 +153,18 @@ export class WasmPal implements EnginePal {
 /** A worker thread as a sequence of messages, with service calls answered on the side. */
 class Thread {
   readonly #worker: Worker;
-  readonly #signal = new Int32Array(new SharedArrayBuffer(8));
+  readonly #mailbox = new SharedArrayBuffer(MAILBOX.SIZE);
+  readonly #words = new Int32Array(this.#mailbox);
+  readonly #content = new Uint8Array(this.#mailbox, MAILBOX.CONTENT);
   readonly #host: EngineHost;
   #waiting: { resolve(message: FromWorker): void; reject(error: unknown): void } | undefined;
   #early: FromWorker | undefined;
   #ended: TrustvisorError | undefined;
 
-  constructor(url: URL, start: Omit<WorkerStart, 'signal'>, host: EngineHost) {
+  constructor(url: URL, start: Omit<WorkerStart, 'mailbox'>, host: EngineHost) {
     this.#host = host;
     this.#worker = new Worker(url, {
-      workerData: { ...start, signal: this.#signal },
+      workerData: { ...start, mailbox: this.#mailbox },
       env: {},
       execArgv: [],
       stdin: false,
@@ -203,7 +206,7 @@ class Thread {
   /** Asks the thread to overwrite the PAL's memory; one that does not answer at once is stopped as it is. */
   async wipeAndEnd(): Promise<void> {
     // One that the application keeps busy would not hear it.
-    if (this.#ended === undefined && Atomics.load(this.#signal, 1) === 0) {
+    if (this.#ended === undefined && Atomics.load(this.#words, MAILBOX.BUSY) === 0) {
       this.send({ kind: 'wipe' });
       const patience = setTimeout(() => this.end(), 200);
       await this.next().catch(() => undefined);
@@ -214,7 +217,7 @@ class Thread {
   }
 
   #receive(message: FromWorker): void {
-    if (message.kind === 'service') void this.#serve(message.call);
+    if (message.kind === 'service') void this.#serve(message.call ?? this.#callInMailbox());
     else if (message.kind === 'print') this.#host.print(message.text);
     else if (message.kind === 'lane-fault') void this.#explain(message);
     else this.#deliver(message);
@@ -227,11 +230,27 @@ class Thread {
     else waiting.resolve(message);
   }
 
+  #callInMailbox(): ServiceCall {
+    return decodeCall(this.#content.subarray(0, this.#words[MAILBOX.LENGTH]));
+  }
+
   /** Without a turn of the event loop where the answer is there at once. */
-  #serve(call: ServiceCall): void | Promise<void> {
+  #serve(call: ServiceCall): Promise<void> | undefined {
     const reply = this.#host.service(call);
-    if (!(reply instanceof Promise)) return this.#wake({ kind: 'service-reply', reply });
-    return reply.then((late) => this.#wake({ kind: 'service-reply', reply: late }));
+    if (reply instanceof Promise) return reply.then((late) => this.#reply(late));
+    this.#reply(reply);
+    return undefined;
+  }
+
+  #reply(reply: ServiceReply): void {
+    const length = replyLength(reply);
+    if (length > this.#content.length) {
+      this.#wake({ kind: 'service-reply', reply });
+      return;
+    }
+    encodeReplyInto(reply, this.#content);
+    this.#words[MAILBOX.LENGTH] = length;
+    this.#wake(undefined);
   }
 
   async #explain({
@@ -241,11 +260,14 @@ class Thread {
     this.#wake({ kind: 'lane-reply', failure: await this.#host.laneFailed({ kind: 'fault', fault, problem }) });
   }
 
-  #wake(message: ToWorker): void {
+  #wake(message: ToWorker | undefined): void {
     if (this.#ended !== undefined) return;
-    this.send(message);
-    Atomics.store(this.#signal, 0, 1);
-    Atomics.notify(this.#signal, 0);
+    if (message !== undefined) {
+      this.#words[MAILBOX.LENGTH] = 0;
+      this.send(message);
+    }
+    Atomics.store(this.#words, MAILBOX.ANSWERED, 1);
+    Atomics.notify(this.#words, MAILBOX.ANSWERED);
   }
 }
 

@@ -17,6 +17,12 @@ export interface ParameterLayout {
   readonly outputCapacity: number;
 }
 
+/**
+ * Memory of both threads, so that a service call costs no message of objects: i32 that is 1 when the answer is there; i32 that is 1 while
+ * a call by the lane runs; u32 length of the call or reply behind (service-codec.ts), 0 where a message carries it.
+ */
+export const MAILBOX = { ANSWERED: 0, BUSY: 1, LENGTH: 2, CONTENT: 16, SIZE: 16384 } as const;
+
 /** What a worker starts with. */
 export interface WorkerStart {
   readonly code: Uint8Array;
@@ -30,8 +36,8 @@ export interface WorkerStart {
   readonly arena: number | undefined;
   /** The descriptor of the lane by which the application calls, where there is one. */
   readonly lane: number | undefined;
-  /** Two i32: whether the reply to a service call waits, and whether a call by the lane runs. */
-  readonly signal: Int32Array;
+  /** Both threads have it; see {@link MAILBOX}. */
+  readonly mailbox: SharedArrayBuffer;
 }
 
 /** A call with parameters of its own. */
@@ -68,7 +74,8 @@ export type FromWorker =
       readonly written: readonly Uint8Array[];
     }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string }
-  | { readonly kind: 'service'; readonly call: ServiceCall }
+  /** Without `call` it is in the mailbox. */
+  | { readonly kind: 'service'; readonly call: ServiceCall | undefined }
   | { readonly kind: 'print'; readonly text: string }
   | { readonly kind: 'lane-fault'; readonly fault: PalFault; readonly problem: string }
   | { readonly kind: 'wiped' };
