@@ -30,9 +30,14 @@ async function textOf(stream: Readable | null): Promise<string> {
   return text;
 }
 
-/** Until the program inside has said something: what it set up before that, a trap for instance, is in force. */
-async function firstOutput(container: Container): Promise<void> {
-  await once(container.stdout as Readable, 'data');
+/** What the program inside says, and when it has said something: what it set up before that, a trap for instance, is in force. */
+function hear({ stdout }: Container): { readonly spoke: Promise<unknown>; readonly text: Promise<string> } {
+  const stream = stdout as Readable; // it is asked for
+  let text = '';
+  stream.on('data', (chunk) => {
+    text += chunk;
+  });
+  return { spoke: once(stream, 'data'), text: once(stream, 'end').then(() => text) };
 }
 
 function cgroupsOf(name: string): readonly string[] {
@@ -257,15 +262,15 @@ describe.skipIf(reason !== undefined)('a container', () => {
   it('stops when told to: in time with its own consent, else by force; also when it is frozen', async () => {
     const { options, store } = await prepare('trap "echo bye; exit 3" TERM; echo up; while true; do sleep 0.05; done');
     const polite = await startContainer(options);
-    const text = textOf(polite.stdout);
-    await firstOutput(polite);
+    const { spoke, text } = hear(polite);
+    await spoke;
     expect(await polite.stop()).toEqual({ code: 3, signal: null });
     expect(await text).toBe('up\nbye\n');
     const stubborn = await startContainer({
       ...options,
       command: ['/bin/sh', '-c', 'trap "" TERM; echo deaf; while true; do sleep 1; done'],
     });
-    await firstOutput(stubborn);
+    await hear(stubborn).spoke;
     expect(await stubborn.stop({ grace: 100 })).toEqual({ code: null, signal: 'SIGKILL' });
     const frozen = await startContainer(options);
     await frozen.freeze();
