@@ -35,8 +35,8 @@ export const PAGE = 4096;
 /** All shared memory of one Trustvisor, and what one call may be lent, in bytes. */
 export const MAX_ARENA = 256 * 1024 * 1024;
 
-/** How many lanes (lane.ts) an isolate starts with. */
-export const LANES = 16;
+/** How many lanes (lane.ts) an isolate starts with: one for each PAL that can be registered at the same time. */
+export const LANES = 100;
 
 /** How many ranges of memory one call may be lent. */
 export const MAX_LENT = 16;

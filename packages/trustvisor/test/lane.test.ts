@@ -25,7 +25,7 @@ import {
   encodeLaneReturn,
   LaneFrames,
 } from '../src/lane.js';
-import { ENGINE, LANES, MESSAGE, NO_PCR, OPEN_FLAGS, PROTOCOL_VERSION } from '../src/protocol.js';
+import { ENGINE, MESSAGE, NO_PCR, OPEN_FLAGS, PROTOCOL_VERSION } from '../src/protocol.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 
 const NONE = new Uint8Array(0);
@@ -175,16 +175,6 @@ for (const engine of ['wasm', 'kvm'] as const) {
       const last = codeOf(other.invoke(PAL.loop, NONE));
       await trustvisor.close();
       expect(['aborted', 'closed']).toContain(await last);
-    });
-
-    it('are there for more PALs than there are lanes', async () => {
-      for (let i = 0; i <= LANES; i++) {
-        await pal.unregister();
-        pal = await trustvisor.register(image);
-        expect([await count(), await count()]).toEqual([1, 2]);
-      }
-      expect(await codeOf(pal.invoke(PAL.loop, NONE, { timeLimit: 50 }))).toBe('timeout');
-      expect(await count()).toBe(1);
     });
 
     it('are ended by an application that breaks the frames, which its PAL survives', async () => {
