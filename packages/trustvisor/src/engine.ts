@@ -25,8 +25,8 @@ export interface EngineHost {
   readonly service: (call: ServiceCall) => ServiceReply | Promise<ServiceReply>;
   /** Passes on what the PAL prints. */
   readonly print: (text: string) => void;
-  /** Tells the application which lane (lane.ts) leads to the PAL from now on. */
-  readonly lane: (lane: number, inputCapacity: number) => void;
+  /** Tells the application which lane (lane.ts) leads to the PAL from now on: `undefined` for none. */
+  readonly lane: (lane: number | undefined, inputCapacity: number) => void;
   /** A call that came by the lane did not return: puts back what else belongs to the PAL, and gives the failure for the caller. */
   readonly laneFailed: (end: LaneFailure) => Promise<Uint8Array>;
 }

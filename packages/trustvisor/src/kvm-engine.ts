@@ -222,7 +222,11 @@ export class KvmPal implements EnginePal {
   }
 
   #drop(monitor: Monitor, error?: TrustvisorError): void {
-    if (this.#monitor === monitor) this.#monitor = undefined;
+    if (this.#monitor === monitor) {
+      this.#monitor = undefined;
+      // The end of its lane comes when the process has died: the application must know it before the next call.
+      this.#host.lane(undefined, 0);
+    }
     void monitor.end(error);
   }
 

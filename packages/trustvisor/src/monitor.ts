@@ -34,6 +34,7 @@ import {
   MAX_TIME_LIMIT,
   MESSAGE,
   type Message,
+  NO_LANE,
   NO_PCR,
   OPEN_FLAGS,
   PROTOCOL_VERSION,
@@ -170,7 +171,7 @@ class Monitor {
     const print = (text: string) => {
       if (this.#pals.has(id)) this.#channel.notify({ type: MESSAGE.PRINT, body: { pal: id, text } });
     };
-    const lane = (number: number, inputCapacity: number) =>
+    const lane = (number: number = NO_LANE, inputCapacity: number) =>
       this.#channel.notify({ type: MESSAGE.LANE, body: { pal: id, lane: number, inputCapacity } });
     const source = {
       image: parsed,

@@ -43,6 +43,12 @@ export class PalCalls {
     this.#lane = new Lane(stream, inputCapacity);
   }
 
+  /** What was at the other end of the lane is to end, or has ended. */
+  dropLane(): void {
+    this.#lane?.end();
+    this.#lane = undefined;
+  }
+
   /** To be told of each text that the PAL printed. */
   countPrint(): void {
     this.#prints++;

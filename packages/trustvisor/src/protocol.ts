@@ -37,6 +37,8 @@ export const MAX_ARENA = 256 * 1024 * 1024;
 
 /** How many lanes (lane.ts) an isolate starts with: one for each PAL that can be registered at the same time. */
 export const LANES = 100;
+/** In place of a lane's number: no lane leads to the PAL any more. */
+export const NO_LANE = 255;
 
 /** How many ranges of memory one call may be lent. */
 export const MAX_LENT = 16;

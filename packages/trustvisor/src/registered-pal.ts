@@ -219,6 +219,7 @@ export class RegisteredPal {
   }
 
   async #call(call: Call): Promise<CallResult> {
+    if (call.signal.aborted) throw new TrustvisorError('aborted', `run PAL ${this.image.name}: the caller gave it up`);
     const outcome = this.#history ? await this.#protectedRun(this.#history, call) : await this.#freeRun(call);
     if (outcome.kind === 'returned') return outcome;
     throw this.#faultError(outcome);
@@ -252,7 +253,6 @@ export class RegisteredPal {
   }
 
   async #protectedRun(history: History, call: Call): Promise<RunOutcome> {
-    if (call.signal?.aborted) throw new TrustvisorError('aborted', `run PAL ${this.image.name}: the caller gave it up`);
     await history.settle();
     await this.#rollForward(call);
     await history.accept(call.command, call.input);

@@ -398,6 +398,7 @@ class Client implements Trustvisor {
         const { pal, lane, inputCapacity } = message.body;
         const stream = this.#isolate?.lanes[lane];
         if (stream) this.#callsOf(pal).useLane(stream, inputCapacity);
+        else this.#calls.get(pal)?.dropLane();
         return undefined;
       }
       default:

@@ -145,7 +145,11 @@ export class WasmPal implements EnginePal {
   }
 
   #drop(thread: Thread, error?: TrustvisorError): void {
-    if (this.#thread === thread) this.#thread = undefined;
+    if (this.#thread === thread) {
+      this.#thread = undefined;
+      // The end of its lane comes when the thread has stopped: the application must know it before the next call.
+      this.#host.lane(undefined, 0);
+    }
     thread.end(error);
   }
 }

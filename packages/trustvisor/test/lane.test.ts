@@ -25,7 +25,7 @@ import {
   encodeLaneReturn,
   LaneFrames,
 } from '../src/lane.js';
-import { ENGINE, MESSAGE, NO_PCR, OPEN_FLAGS, PROTOCOL_VERSION } from '../src/protocol.js';
+import { ENGINE, MESSAGE, NO_LANE, NO_PCR, OPEN_FLAGS, PROTOCOL_VERSION } from '../src/protocol.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 
 const NONE = new Uint8Array(0);
@@ -157,6 +157,25 @@ for (const engine of ['wasm', 'kvm'] as const) {
       }
     });
 
+    it('go on after one that was lent memory, and so took the other way, was given up', async () => {
+      await using memory = Object.assign(await trustvisor.allocateShared(4096), {
+        [Symbol.asyncDispose]: async () => undefined,
+      });
+      const lend = [{ memory, offset: 0, length: 16, access: 'read' }] as const;
+      const fresh = await upcr3();
+      for (let i = 0; i < 5; i++) {
+        const before = await count();
+        await pal.invoke(PAL.extend, new Uint8Array(32).fill(9));
+        const extended = await upcr3();
+        expect(await codeOf(pal.invoke(PAL.loop, NONE, { lend, signal: AbortSignal.timeout(20) }))).toBe('aborted');
+        // One that was given up before it began has changed nothing.
+        expect([
+          [1, fresh],
+          [before + 1, extended],
+        ]).toContainEqual([await count(), await upcr3()]);
+      }
+    });
+
     it('say how the PAL ended', async () => {
       await expect(pal.invoke(PAL.trap, NONE)).rejects.toMatchObject({ code: 'fault', fault: 'unreachable' });
       await expect(pal.invoke(PAL.lie, NONE)).rejects.toMatchObject({ code: 'fault', fault: 'malformed-output' });
@@ -183,7 +202,7 @@ for (const engine of ['wasm', 'kvm'] as const) {
       const channel = new Channel(isolate.stream, {
         accepts: new Set([MESSAGE.LANE]),
         handle: async (message) => {
-          if (message.type === MESSAGE.LANE) lanes.push(message.body.lane);
+          if (message.type === MESSAGE.LANE && message.body.lane !== NO_LANE) lanes.push(message.body.lane);
           return undefined;
         },
         closed: () => undefined,
