@@ -22,6 +22,8 @@ import { AttestationError } from './error.js';
 export const GUESTOS_PCR = 11;
 /** PCR that statements of PALs and of the TrustVisor that runs them go to. */
 export const PAL_PCR = 12;
+/** The bank of which every quote must cover both. */
+export const QUOTED_BANK = 'sha256';
 
 /** "This GuestOS is about to be started." */
 export interface GuestOsStatement {

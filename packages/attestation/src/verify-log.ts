@@ -10,9 +10,9 @@ import {
 } from '@casemate/firmware';
 import { AttestationError } from './error.js';
 import type { Evidence } from './evidence.js';
-import { type Measurement, parseMeasurements } from './measurements.js';
+import { banksOf, type Measurement, parseMeasurements } from './measurements.js';
 import { equalBytes } from './octets.js';
-import { GUESTOS_PCR, PAL_PCR } from './statement.js';
+import { GUESTOS_PCR, PAL_PCR, QUOTED_BANK } from './statement.js';
 
 const OURS: ReadonlySet<number> = new Set([GUESTOS_PCR, PAL_PCR]);
 
@@ -36,6 +36,9 @@ export function verifyLogs(evidence: Pick<Evidence, 'eventLog' | 'firmwareLog' |
       return { ok: false, problem: `the firmware's log has an event in PCR ${foreign.pcrIndex}, which is ours` };
     const from = firmware ? replayEventLog(firmware) : {};
     const { log, measurements } = parseMeasurements(evidence.eventLog);
+    // A log of other banks would replay to PCRs that the quote does not cover, and could then say anything.
+    if (!banksOf(log).includes(QUOTED_BANK))
+      return { ok: false, problem: `our log has no digests for the quoted bank ${QUOTED_BANK}` };
     return compare(evidence.quote.pcrs, replayEventLog(log, { from }), measurements);
   } catch (error) {
     if (error instanceof AttestationError || error instanceof FirmwareError)

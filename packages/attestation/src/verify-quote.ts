@@ -83,19 +83,25 @@ function judge(attest: QuoteAttest, pcrs: PcrBanks, hashAlg: number, qualifyingD
   return { ok: true, claims };
 }
 
-/** The given values in the order in which the TPM hashed them; a text where they are not exactly the selected ones. */
+/**
+ * The given values in the order in which the TPM hashed them; a text where they are not exactly the selected ones. A TPM signs a
+ * selection that names a PCR twice, and a digest does not say where one value ends; so each is counted once and has its bank's length.
+ */
 function selectedValues(attest: QuoteAttest, pcrs: PcrBanks): readonly Uint8Array[] | string {
   const selected = attest.attested.pcrSelect.flatMap(({ hash, pcrSelect }) =>
-    selectedIndexes(pcrSelect).map((index) => ({ bank: bankById(hash)?.name, index })),
+    selectedIndexes(pcrSelect).map((index) => ({ bank: bankById(hash), index })),
   );
-  const values: Uint8Array[] = [];
+  const values = new Map<string, Uint8Array>();
   for (const { bank, index } of selected) {
-    const value = bank && pcrs[bank]?.[index];
-    if (!value) return `PCR ${index} of ${bank ?? 'an unknown bank'} was quoted, but its value is not given`;
-    values.push(value);
+    const what = `PCR ${index} of ${bank?.name ?? 'an unknown bank'}`;
+    const value = bank && pcrs[bank.name]?.[index];
+    if (!value) return `${what} was quoted, but its value is not given`;
+    if (values.has(what)) return `${what} was quoted twice`;
+    if (value.length !== bank.size) return `${what}: expected a value of ${bank.size} bytes, got ${value.length}`;
+    values.set(what, value);
   }
   const given = Object.values(pcrs).reduce((count, bank) => count + Object.keys(bank ?? {}).length, 0);
-  return given === values.length ? values : `expected the values of ${values.length} PCRs, got ${given}`;
+  return given === values.size ? [...values.values()] : `expected the values of ${values.size} PCRs, got ${given}`;
 }
 
 function selectedIndexes(pcrSelect: Uint8Array): readonly number[] {

@@ -7,7 +7,7 @@ import type { Claims, PalClaims, QuoteClaims } from './claims.js';
 import type { Evidence } from './evidence.js';
 import type { Measurement } from './measurements.js';
 import { equalBytes, hex } from './octets.js';
-import { GUESTOS_PCR, PAL_PCR } from './statement.js';
+import { GUESTOS_PCR, PAL_PCR, QUOTED_BANK } from './statement.js';
 import { verifyCertificates } from './verify-certificates.js';
 import { verifyGuestOses } from './verify-guest-os.js';
 import { verifyLogs } from './verify-log.js';
@@ -98,9 +98,12 @@ function checkQuote(
   const { quote, attestationKey, nonce } = evidence;
   const result = verifyQuote(quote, { key: attestationKey, qualifyingData: evidenceNonce(nonce, evidence), crypto });
   if (!result.ok) return { checks: [failed('quote', result.problem)], claims: undefined };
-  const missing = [GUESTOS_PCR, PAL_PCR].filter((index) => !quote.pcrs.sha256?.[index]);
+  const missing = [GUESTOS_PCR, PAL_PCR].filter((index) => !quote.pcrs[QUOTED_BANK]?.[index]);
   if (missing.length > 0) {
-    return { checks: [failed('quote', `it does not cover PCR ${missing.join(', ')} of sha256`)], claims: undefined };
+    return {
+      checks: [failed('quote', `it does not cover PCR ${missing.join(', ')} of ${QUOTED_BANK}`)],
+      claims: undefined,
+    };
   }
   const detail = `signed by the attestation key, clock ${result.claims.clock} ms, reset count ${result.claims.resetCount}`;
   return { checks: [passed('quote', detail)], claims: result.claims };

@@ -5,6 +5,7 @@ import { publicKeySpki, TPM_ST, TPMA_OBJECT, TpmtPublic, TpmtSignature } from '@
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { decode, encode } from '@casemate/wire';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { concatBytes } from '@noble/hashes/utils.js';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -16,10 +17,12 @@ import {
   type PalStatement,
   type Policy,
   parseEvidence,
+  type Statement,
   validateEvidence,
   verdict,
   verifyEvidence,
 } from '../src/index.js';
+import { emptyLog, measurementEvent } from '../src/measurements.js';
 import { fromBase64 } from '../src/octets.js';
 import {
   AK_ATTRIBUTES,
@@ -79,6 +82,10 @@ async function failedChecks(evidence: Evidence, given: Given = {}) {
   const details = all.filter(({ ok, because }) => !ok && !because).map(({ detail }) => detail);
   return { failed: failed.join(', '), details: details.join(' | ') };
 }
+
+/** The sha256 value of a PCR into which one statement was measured. */
+const pcrAfter = (statement: Statement) =>
+  sha256(concatBytes(new Uint8Array(32), measurementEvent(['sha256'], statement).digests[0]?.digest ?? NONCE));
 
 const flip = (bytes: Uint8Array, at: number) => bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
 
@@ -436,6 +443,42 @@ describe('attestations that a certified key signed, but no honest platform makes
     const { failed, details } = await failedChecks(await forge({ indexes: [0, 7, 11] }), given);
     expect(failed).toBe('quote');
     expect(details).toContain('it does not cover PCR 12 of sha256');
+  });
+
+  it('are refused by quote: that selects a PCR twice, which would leave room for a value that it does not cover', async () => {
+    const evidence = await forge({
+      indexes: [11, 12],
+      change: (attest) => {
+        if (attest.type !== TPM_ST.ATTEST_QUOTE) return attest;
+        const { pcrSelect } = attest.attested;
+        const values = [guestOs, pal].map(pcrAfter);
+        const pcrDigest = sha256(concatBytes(...values, ...values));
+        return { ...attest, attested: { pcrSelect: [...pcrSelect, ...pcrSelect], pcrDigest } };
+      },
+    });
+    const pcrs = { sha256: { ...evidence.quote.pcrs.sha256, 0: new Uint8Array(32), 7: new Uint8Array(32) } };
+    const { failed, details } = await failedChecks({ ...evidence, quote: { ...evidence.quote, pcrs } }, given);
+    expect(failed).toBe('quote');
+    expect(details).toContain('PCR 11 of sha256 was quoted twice');
+  });
+
+  it('are refused by quote: where the values are cut apart at another place than the digest was made of', async () => {
+    const evidence = await forge({ indexes: [0, 7, 11, 12] });
+    const { 0: first = NONCE, 7: second = NONCE, ...others } = evidence.quote.pcrs.sha256 ?? {};
+    const both = concatBytes(first, second);
+    const pcrs = { sha256: { 0: both.slice(0, 31), 7: both.slice(31), ...others } };
+    const { failed, details } = await failedChecks({ ...evidence, quote: { ...evidence.quote, pcrs } }, given);
+    expect(failed).toBe('quote, event-log');
+    expect(details).toContain('PCR 0 of sha256: expected a value of 32 bytes, got 31');
+  });
+
+  it('are refused by event-log: whose log names only a bank that the quote does not cover', async () => {
+    const nothing = await forge({ statements: [] });
+    const events = [guestOs, pal].map((statement) => measurementEvent(['sha1'], statement));
+    const eventLog = encodeEventLog({ ...emptyLog(['sha1']), events });
+    const { failed, details } = await failedChecks({ ...nothing, eventLog }, given);
+    expect(failed).toBe('event-log');
+    expect(details).toContain('our log has no digests for the quoted bank sha256');
   });
 
   it('are refused by event-log: a PCR that was extended without an event', async () => {
