@@ -3,7 +3,7 @@ import { type MeasurementLog, measure } from '@casemate/attestation';
 import type { Tpm } from '@casemate/tpm';
 import type { Pal, Trustvisor } from '@casemate/trustvisor';
 import { measurementUuid, openDevice } from '@casemate/tz';
-import { COUNTER_COMMAND } from './build-pal.js';
+import { COUNTER_COMMAND } from './counter-pal.js';
 
 /** Registers the PAL, whose state is judged by that, and measures it before its first call. */
 export async function registerCounter(

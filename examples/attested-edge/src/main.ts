@@ -21,8 +21,8 @@ import { Tpm, type TpmTransport, tpmSigner } from '@casemate/tpm';
 import { directoryStore, openTrustvisor, type Pal, type Trustvisor, TrustvisorError } from '@casemate/trustvisor';
 import writeFileAtomic from 'write-file-atomic';
 import { type Maker, openMaker } from './authorities.js';
-import { buildPal, COUNTER } from './build-pal.js';
 import { increment, registerCounter } from './counter.js';
+import { COUNTER, linkCounter } from './counter-pal.js';
 import { type Device, enrolDevice, openTpm } from './device.js';
 import { buildEdge, EDGE, follow, startEdge } from './guest-os.js';
 import { measuredConfigurations } from './measured.js';
@@ -77,7 +77,7 @@ async function runJob(options: Options, progress: Progress): Promise<number> {
   const maker = await makeAuthorities(progress, state);
   const store = await openGuestOsStore(state.guestOses);
   const guestOs = await buildImage(progress, options, store, maker, state);
-  const counterImage = await buildPal(COUNTER);
+  const counterImage = await linkCounter();
   const transport = await openTpm(options.tpm, state);
   await using tpm = new Tpm(transport);
   const device = await enrol(progress, tpm, maker, state);
@@ -87,7 +87,7 @@ async function runJob(options: Options, progress: Progress): Promise<number> {
   const platform = { options, state, maker, transport, tpm, log, findings };
 
   await runContainer(progress, platform, store, guestOs);
-  const image = options.tamper === 'pal' ? await buildPal(COUNTER, cheatingModule) : counterImage;
+  const image = options.tamper === 'pal' ? await linkCounter(cheatingModule) : counterImage;
   await using trustvisor = await openTrustvisor({
     tpm: transport,
     engine: options.engine,

@@ -7,7 +7,8 @@ import { openDevice } from '@casemate/tz';
 import { openUtpm } from '@casemate/utpm';
 import { directoryState } from '@casemate/utpm/node';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildPal, COUNTER, COUNTER_COMMAND } from '../src/build-pal.js';
+import { buildPal } from '../src/build-pal.js';
+import { COUNTER, COUNTER_COMMAND, COUNTER_MODULE, linkCounter } from '../src/counter-pal.js';
 
 describe('the counter PAL', () => {
   let image: Uint8Array;
@@ -19,6 +20,14 @@ describe('the counter PAL', () => {
     expect(await buildPal(COUNTER)).toEqual(image);
     expect(parsePalImage(image)).toMatchObject({ name: 'counter', version: '1.0.0' });
   });
+
+  const unbuilt = existsSync(COUNTER_MODULE) ? '' : 'the example is not built: npm run build';
+  it.skipIf(unbuilt !== '' && process.env.MUST_RUN !== '1')(
+    `is what the build of this example has compiled${unbuilt && ` (${unbuilt})`}`,
+    async () => {
+      expect(await linkCounter()).toEqual(image);
+    },
+  );
 
   it('counts up by one for each INCREMENT and tells the value at READ, on the null device', async () => {
     const lines: string[] = [];
