@@ -269,10 +269,11 @@ function namesProblem(path: readonly Certificate[], search: Search): PathProblem
 
 async function revocationProblem(path: readonly Certificate[], search: Search): Promise<PathProblem | undefined> {
   const { options } = search;
+  const anchor = path.at(-1);
   for (const [i, certificate] of path.entries()) {
     const issuer = path[i + 1];
-    if (issuer === undefined) break;
-    const answer = await currentStatus(certificate, issuer, search);
+    if (issuer === undefined || anchor === undefined) break;
+    const answer = await currentStatus(certificate, issuer, { ...search, anchors: [anchor] });
     // The list that would tell of its own signer cannot be used before the signer is.
     if (search.isForCrl && answer.status !== 'revoked') continue;
     if (answer.status === 'revoked') {
@@ -305,7 +306,8 @@ async function currentStatus(certificate: Certificate, issuer: Certificate, sear
 
 /**
  * RFC 5280 6.3.3 (f): a CA may sign its CRLs with another key than its certificates, an old or a new one or one for this alone.
- * Such a key counts where its certificate has a path to an anchor as well.
+ * Such a key counts where its certificate has a path to the same anchor, which is the only one of `search` here: under another anchor
+ * the same name may be another CA's.
  */
 async function crlSigners(issuer: Certificate, search: Search): Promise<readonly Certificate[]> {
   const signers = [issuer];
@@ -313,24 +315,28 @@ async function crlSigners(issuer: Certificate, search: Search): Promise<readonly
   const others = [...search.intermediates, ...search.anchors].filter(
     (each) => sameName(each.subject, issuer.subject) && !equalBytes(each.publicKey, issuer.publicKey),
   );
-  for (const each of others) {
-    const path = search.anchors.includes(each)
-      ? [each]
-      : await extend([each], { ...search, isForCrl: true, worst: undefined });
-    if (path !== undefined) signers.push(each);
-  }
+  for (const each of others) if (await isInForce(each, search)) signers.push(each);
   return signers;
 }
 
-/** The first OCSP answer that tells good or revoked; one that cannot be used is as if it were not there. */
+/** Whether the certificate of a CRL's signer is itself acceptable now. */
+async function isInForce(signer: Certificate, search: Search): Promise<boolean> {
+  if (search.anchors.includes(signer)) return true;
+  if (certificateProblem(signer, 'leaf', search.options.time) !== undefined) return false;
+  return (await extend([signer], { ...search, isForCrl: true, worst: undefined })) !== undefined;
+}
+
+/** What the OCSP answers tell; one that cannot be used is as if it were not there. An older `good` does not hide a `revoked`. */
 async function stapledStatus(
   certificate: Certificate,
   issuer: Certificate,
   { ocspResponses = [], time }: PathOptions,
 ): Promise<RevocationStatus | undefined> {
+  let found: RevocationStatus | undefined;
   for (const response of ocspResponses) {
     const answer = await ocspStatus(certificate, issuer, response, { time });
-    if (answer.status !== 'unusable') return answer;
+    if (answer.status === 'revoked') return answer;
+    if (answer.status === 'good') found = answer;
   }
-  return undefined;
+  return found;
 }

@@ -244,6 +244,44 @@ describe('a path with CRLs', () => {
     );
   });
 
+  it('does not believe a list of another CA that has the same name under another anchor', async () => {
+    const [own, other] = [hierarchy, await createHierarchy(hierarchy.template, { notBefore })].map((each) =>
+      each.get('device-ca'),
+    );
+    const foreign = await list([], { issuer: other?.issuer ?? issuer, number: 8n });
+    const [intermediates, anchors] = [
+      [own, other].flatMap((each) => (each ? [each.certificate] : [])),
+      [own, other].flatMap((each) => (each ? [each.root] : [])),
+    ];
+    const ask = async (...crls: readonly Uint8Array[]) => {
+      const options = { purpose: 'client-auth', time, crls } as const;
+      const result = await validatePath(await device(11n), intermediates, anchors, options);
+      return result.ok ? 'good' : result.problem.code;
+    };
+    expect(await ask(foreign)).toBe('revocation-unknown');
+    expect(await ask(await list([entry(11n)]), foreign)).toBe('revoked');
+  });
+
+  it('does not believe a list of another key of the issuer whose certificate has expired', async () => {
+    const authority = hierarchy.get('device-ca');
+    const signer = await generateKey('ecdsa-p256-sha256');
+    const subject = { countryName: 'DE', organizationName: 'Maker', commonName: 'Device CA' };
+    const notAfter = new Date('2026-02-01T00:00:00Z');
+    const certificate = await createCertificate({
+      ...{ profile: PROFILES.deviceCa, subject, publicKey: signer.publicKey, notBefore, notAfter },
+      issuer: hierarchy.get('general-root').issuer,
+    });
+    const old = await list([], { issuer: { certificate, signer }, number: 8n });
+    const options = { purpose: 'client-auth', time, crls: [await list([entry(11n)]), old] } as const;
+    const result = await validatePath(
+      await device(11n),
+      [authority.certificate, certificate],
+      [authority.root],
+      options,
+    );
+    expect(result).toMatchObject({ problem: { code: 'revoked' } });
+  });
+
   it('takes a list that was read before', async () => {
     const crl = parseCrl(await list([entry(11n)]));
     for (let i = 0; i < 3; i++) expect(await verdict(await device(11n), [crl])).toMatch(/^revoked/);
