@@ -2,6 +2,7 @@
 import { parseSignatureIdentifier } from './algorithm.js';
 import { equalBytes } from './bytes.js';
 import { asCertificate, type Certificate, type CertificateInput } from './certificate.js';
+import { certificateProblem } from './certificate-rules.js';
 import { PkiError } from './error.js';
 import { nameText } from './name.js';
 import { isOfIssuer, responderKeyHash } from './ocsp-request.js';
@@ -73,6 +74,8 @@ async function delegationProblem(signer: Certificate, ca: Certificate, time: Dat
   if (!isResponder || signer.basicConstraints?.ca === true) return `is of ${name}, no OCSP responder`;
   if (!equalBytes(signer.issuer.der, ca.subject.der)) return `is of ${name}, which another CA certified`;
   if (time < signer.notBefore || time > signer.notAfter) return `is of ${name}, whose certificate is not valid now`;
+  const problem = certificateProblem(signer, 'leaf', time);
+  if (problem !== undefined) return `is of ${name}, whose certificate is not acceptable: ${problem.message}`;
   if (!signer.extensions.some((each) => each.oid === OCSP.noCheck)) return `is of ${name}, which may be revoked itself`;
   const isIssued = await isSigned(ca, signer.signatureAlgorithm, signer.tbs, signer.signature);
   return isIssued ? undefined : `is of ${name}, whose certificate is not the CA's`;

@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { schemeOf, signatureIdentifier } from '../src/algorithm.js';
+import { bitString, integer, sequence, time as timeDer, tlv } from '../src/der.js';
+import { encodeExtension } from '../src/extension.js';
 import {
   answerOcsp,
   buildOcspRequest,
@@ -151,6 +154,20 @@ describe('an answer', () => {
     expect(await verdict(await answer(withKey(old.key, old.certificate)))).toMatch(/not valid now/);
   });
 
+  it('is not believed of a responder whose certificate has a critical extension that nobody knows', async () => {
+    const { signer } = hierarchy.get('device-ca');
+    const algorithm = signatureIdentifier(schemeOf(signer.algorithm).scheme);
+    const of = parseCertificate(delegate.certificate);
+    const unknown = { oid: '1.3.6.1.4.1.99999.1', critical: true, value: Uint8Array.of(5, 0) };
+    const tbs = sequence(
+      ...[tlv(0xa0, integer(2)), integer(77), algorithm, of.issuer.der],
+      sequence(timeDer(of.notBefore), timeDer(of.notAfter)),
+      ...[of.subject.der, of.publicKey, tlv(0xa3, sequence(...[...of.extensions, unknown].map(encodeExtension)))],
+    );
+    const certificate = sequence(tbs, algorithm, bitString(await signer.sign(tbs)));
+    expect(await verdict(await answer(delegated({ status: 'good' }, { certificate })))).toMatch(/critical extensions/);
+  });
+
   it('of a responder whose signer is another is not made', async () => {
     await expect(answer(responder({ status: 'good' }, { signer: delegate.key }))).rejects.toMatchObject({
       code: 'key-mismatch',
@@ -222,6 +239,13 @@ describe('a path with OCSP answers', () => {
     const clean = await createCrl({ issuer, number: 1n, revoked: [], thisUpdate: notBefore, nextUpdate });
     expect(await validate([await answer(responder({ status: 'good' }))], [crl])).toBe('revoked');
     expect(await validate([await answer(responder(REVOKED))], [clean])).toBe('revoked');
+  });
+
+  it('is not talked out of a revocation by an older answer, whichever comes first', async () => {
+    const earlier = await answer(responder({ status: 'good' }, { time: new Date(time.getTime() - 60_000) }));
+    const later = await answer(responder(REVOKED));
+    expect(await validate([earlier, later])).toBe('revoked');
+    expect(await validate([later, earlier])).toBe('revoked');
   });
 });
 
