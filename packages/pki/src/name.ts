@@ -113,6 +113,8 @@ function directoryString(tlv: Tlv, what: string): Omit<NameAttribute, 'type'> {
       return { value: Array.from(tlv.content, (octet) => String.fromCharCode(octet)).join('') };
     case TAG.BMP:
       return { value: decodeBmp(tlv.content, what) };
+    case TAG.UNIVERSAL:
+      return { value: decodeUniversal(tlv.content, what) };
     default:
       return { value: `#${toHex(tlv.bytes)}`, encoded: true };
   }
@@ -131,6 +133,19 @@ function decodeBmp(content: Uint8Array, what: string): string {
   let text = '';
   for (let i = 0; i < content.length; i += 2)
     text += String.fromCharCode(((content[i] ?? 0) << 8) | (content[i + 1] ?? 0));
+  return text;
+}
+
+/** Four bytes a character. A name in this form must not slip past a constraint on the same name in another. */
+function decodeUniversal(content: Uint8Array, what: string): string {
+  if (content.length % 4 !== 0) throw malformed(what, `expected a multiple of four bytes, got ${content.length}`);
+  const view = new DataView(content.buffer, content.byteOffset, content.length);
+  let text = '';
+  for (let i = 0; i < content.length; i += 4) {
+    const point = view.getUint32(i);
+    if (point > 0x10_ff_ff) throw malformed(what, `expected code points of Unicode, got 0x${point.toString(16)}`);
+    text += String.fromCodePoint(point);
+  }
   return text;
 }
 

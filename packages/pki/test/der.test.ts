@@ -97,6 +97,7 @@ describe('IP addresses', () => {
 describe('distinguished names', () => {
   it('are the same whatever the string type, case and white space, and differ where a value only imitates another', () => {
     expect(sameCommonName(['0c', 'Edge  Device '], ['13', 'edge device'])).toBe(true);
+    expect(sameCommonName(['0c', 'Évil \u{1f600}'], ['1c', 'évil \u{1f600}'])).toBe(true);
     expect(sameCommonName(['0c', '#0500'], ['05', ''])).toBe(false);
     expect(sameCommonName(['0c', 'a\u0000b'], ['0c', 'a'])).toBe(false);
   });
