@@ -5,11 +5,11 @@ import {
   createPrimary,
   ekTemplate,
   makeCredential,
-  nobleCrypto,
   Tpm,
   type TpmCrypto,
   type TpmTransport,
 } from '@casemate/tpm';
+import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { describe, expect } from 'vitest';
 import { openUtpm } from '../src/index-node.js';
 import { startSwtpm } from './raw.js';
@@ -34,13 +34,13 @@ async function opens(transport: TpmTransport, crypto: TpmCrypto): Promise<Uint8A
   return await activateCredential(tpm, { ek, ak, credential: makeCredential(ek.public, ak.name, secret, crypto) });
 }
 
-/** Ephemeral points with a leading zero byte in x, which is left out or not. */
+/** Ephemeral points with a leading zero byte in x, which is left out or not: one in 256, so OpenSSL draws them. */
 function shortPoints(isCut: boolean): TpmCrypto {
   return {
-    ...nobleCrypto,
+    ...nodeCrypto,
     ecdh(key) {
       for (;;) {
-        const point = nobleCrypto.ecdh(key);
+        const point = nodeCrypto.ecdh(key);
         if (point.x[0] === 0) return isCut ? { ...point, x: point.x.subarray(1) } : point;
       }
     },
