@@ -16,7 +16,7 @@ import {
 } from '@casemate/tpm';
 import { type Reader, WireError } from '@casemate/wire';
 import { blockSize, cfb } from './block-cipher.js';
-import { concat, EMPTY, isEqual, readU32, trimAuth, u32Bytes } from './bytes.js';
+import { codeBytes, concat, EMPTY, isEqual, readU32, trimAuth } from './bytes.js';
 import { timeOf } from './clock.js';
 import { responseCodeOf } from './decoding.js';
 import { assertNotLockedOut, registerFailure } from './dictionary-attack.js';
@@ -298,9 +298,11 @@ function isBoundTo(tpm: Tpm, incoming: Incoming, session: Session): boolean {
   const { bound } = session.policy;
   if (bound?.kind === 'cpHash') return isEqual(bound.digest, cpHash(tpm, incoming, session.authHash));
   if (bound?.kind === 'nameHash') return isEqual(bound.digest, nameHash(tpm, incoming, session.authHash));
-  // A template is compared where it is used, by the creation commands.
-  return true;
+  // The commands that have a template compare it themselves; no other one can satisfy such a policy.
+  return bound?.kind !== 'template' || CREATING.has(incoming.command.code);
 }
+
+const CREATING: ReadonlySet<number> = new Set([TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded]);
 
 function assertNvWritten(tpm: Tpm, target: number, isWritten: boolean): void {
   if (handleType(target) !== TPM_HT.NV_INDEX) refuse(TPM_RC.POLICY_FAIL);
@@ -335,7 +337,7 @@ function failAuthorization(tpm: Tpm, entry: Authorization): never {
 /** cpHash (Part 1, 16.7): the command code, the names of the handles, the parameters as they were received. */
 export function cpHash(tpm: Tpm, incoming: Incoming, alg: number): Uint8Array {
   const names = incoming.handles.map((handle) => entityName(tpm, handle));
-  return tpm.crypto.hash(alg, u32Bytes(incoming.command.code), ...names, receivedParameters(incoming));
+  return tpm.crypto.hash(alg, codeBytes(incoming.command.code), ...names, receivedParameters(incoming));
 }
 
 /** nameHash (Part 1, 16.9): the names of the handles. */

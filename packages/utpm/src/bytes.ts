@@ -33,6 +33,17 @@ export function u32Bytes(value: number): Uint8Array {
   return bytes;
 }
 
+/** The bytes of a command or response code, which are hashed again and again; not to be written to. */
+export function codeBytes(code: number): Uint8Array {
+  const known = codes.get(code);
+  if (known !== undefined) return known;
+  const bytes = u32Bytes(code);
+  codes.set(code, bytes);
+  return bytes;
+}
+
+const codes = new Map<number, Uint8Array>();
+
 /** `value` as a big-endian u64. */
 export function u64Bytes(value: bigint): Uint8Array {
   const bytes = new Uint8Array(8);

@@ -12,7 +12,7 @@ import {
   receivedParameters,
   responseHmac,
 } from './authorization.js';
-import { EMPTY, readU32, u32Bytes } from './bytes.js';
+import { codeBytes, EMPTY, readU32, u32Bytes } from './bytes.js';
 import { timeOf } from './clock.js';
 import { auditCommand } from './command-audit.js';
 import { isKnownTag, responseCodeOf } from './decoding.js';
@@ -34,6 +34,7 @@ const SMALLEST_AREA = 9;
 
 /** A command with what can be told about it before it is sent. */
 interface Entry extends Handler {
+  readonly keepsNothing: boolean;
   readonly decode: ParameterDecoder;
   /** The handles of the request, in order. */
   readonly handles: readonly HandleEntry[];
@@ -62,10 +63,14 @@ export function tableOf(handlers: readonly Handler[]): Handlers {
 }
 
 function entryOf(handler: Handler): Entry {
-  const { handles, responseHandles, code } = handler.command;
+  const { command, run, keepsNothing } = handler;
+  const { handles, responseHandles, code } = command;
+  // All of them with the same members in the same order.
   return {
-    ...handler,
-    decode: parameterDecoder(handler.command),
+    command,
+    run,
+    keepsNothing: keepsNothing === true,
+    decode: parameterDecoder(command),
     handles: handles.map(({ name, codec }) => ({ name, codec, accepted: -1 })),
     authorized: handles.filter(({ auth }) => auth !== 'none').length,
     // No command answers with more than one handle.
@@ -128,13 +133,28 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   checkAuthorizations(tpm, incoming, sessions ?? NO_AUTHORIZATIONS);
   if (!entry.isHarmless) noteActivity(tpm);
   const decrypting = sessions?.find(isDecrypting);
-  const request = entry.decode(decrypting ? new Reader(decryptFirst(tpm, incoming, decrypting)) : reader);
+  const request = entry.decode(parametersOf(tpm, entry, incoming, reader, decrypting));
   const response = respond(tpm, entry, incoming, request, sessions);
   if (tpm.volatile.spentSequence !== undefined) flushSpent(tpm, tpm.volatile.spentSequence);
   return response;
 }
 
 const NO_AUTHORIZATIONS: readonly Authorization[] = [];
+
+function parametersOf(
+  tpm: Tpm,
+  entry: Entry,
+  incoming: Incoming,
+  reader: Reader,
+  decrypting: Authorization | undefined,
+): Reader {
+  if (decrypting !== undefined) return new Reader(decryptFirst(tpm, incoming, decrypting));
+  // Memory that is shared with another thread could change between two looks at it.
+  if (!entry.keepsNothing || !(reader.bytes.buffer instanceof ArrayBuffer)) return reader;
+  const borrowing = new Reader(reader.bytes, { shared: true });
+  borrowing.move(reader.offset, reader.bytes.length);
+  return borrowing;
+}
 
 function flushSpent(tpm: Tpm, sequence: number): void {
   flushObject(tpm, sequence);
@@ -353,7 +373,7 @@ function responseAttributes(tpm: Tpm, entry: Authorization): number {
 
 /** rpHash (Part 1, 16.8): response code, command code, parameters as they are sent. */
 function rpHash(tpm: Tpm, alg: number, code: number, parameters: Uint8Array): Uint8Array {
-  return tpm.crypto.hash(alg, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
+  return tpm.crypto.hash(alg, codeBytes(TPM_RC.SUCCESS), codeBytes(code), parameters);
 }
 
 // Part 1, 17.8: what a session audits, and which session is the exclusive one.

@@ -13,8 +13,14 @@ export interface Invocation {
   cpHash(alg: number): Uint8Array;
 }
 
+/** What can be said of a handler. */
+interface HandlerOptions {
+  /** Has it let go of the bytes of its request when it returns? Then they need not be copied out of the command. */
+  readonly keepsNothing?: boolean;
+}
+
 /** A command with its handler, the types forgotten. */
-export interface Handler {
+export interface Handler extends HandlerOptions {
   /** The command's description. */
   readonly command: AnyCommand;
   /** Runs it; refuses by throwing `Refusal` before it has changed anything. */
@@ -26,8 +32,10 @@ export interface Handler {
 export function handler<C extends AnyCommand>(
   command: C,
   run: (tpm: Tpm, request: CommandRequest<C>, invocation: Invocation) => CommandResponse<C>,
+  options?: HandlerOptions,
 ): Handler {
   return {
+    ...options,
     command,
     // The dispatcher makes requests with the codecs of this same command, so they have its type.
     run: (tpm, request, invocation) => run(tpm, request as CommandRequest<C>, invocation) as Record<string, unknown>,

@@ -107,7 +107,10 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
 
 // What may be secret does not stay.
 function wipeJoined(joined: Uint8Array): void {
-  if (joined === STARTS[joined.length]) joined.fill(0);
+  const { length } = joined;
+  if (joined !== STARTS[length]) return;
+  if (length > 128) joined.fill(0);
+  else for (let i = 0; i < length; i++) joined[i] = 0; // fill() leaves compiled code
 }
 
 function aesCfb(
@@ -167,9 +170,12 @@ function random(length: number): Uint8Array {
     randomFillSync(POOL);
     used = 0;
   }
-  const drawn = POOL.slice(used, used + length);
-  POOL.fill(0, used, used + length);
-  used += length;
+  const drawn = new Uint8Array(length);
+  // Faster over so few bytes than slice() and fill().
+  for (let i = 0; i < length; i++) {
+    drawn[i] = POOL[used] ?? 0;
+    POOL[used++] = 0;
+  }
   return drawn;
 }
 

@@ -47,8 +47,19 @@ export function pcrDigest(
   selections: readonly PcrSelection[],
 ): { readonly pcrs: readonly PcrSelection[]; readonly digest: Uint8Array } {
   const pcrs = implemented(tpm, selections);
-  const { values } = readPcrs(tpm, pcrs, PCR_COUNT * pcrs.length);
-  return { pcrs, digest: tpm.crypto.hash(alg, ...values) };
+  return { pcrs, digest: tpm.crypto.hash(alg, ...valuesOf(tpm, pcrs)) };
+}
+
+function valuesOf(tpm: Tpm, selections: readonly PcrSelection[]): readonly Uint8Array[] {
+  const values: Uint8Array[] = [];
+  for (const { hash, pcrSelect } of selections) {
+    const registers = bankOf(tpm, hash)?.values ?? [];
+    for (let index = 0; index < registers.length; index++) {
+      const value = registers[index];
+      if (value !== undefined && isSelected(pcrSelect, index)) values.push(value);
+    }
+  }
+  return values;
 }
 
 /** Selections as they are hashed and sent: TPML_PCR_SELECTION. The bitmaps have the size of this TPM's. */

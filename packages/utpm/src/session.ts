@@ -66,7 +66,7 @@ export interface SavedContext {
 /** The policy of a session that starts or whose nonce has rolled. */
 export function emptyPolicy(authHash: number): PolicyState {
   return {
-    digest: zeroDigest(authHash),
+    digest: startOf(authHash),
     commandCode: 0,
     bound: undefined,
     locality: 0,
@@ -77,6 +77,17 @@ export function emptyPolicy(authHash: number): PolicyState {
     needsPresence: false,
     nvWritten: undefined,
   };
+}
+
+// A policy's digest is replaced and never written to, so that all policies can start from the same.
+const starts = new Map<number, Uint8Array>();
+
+function startOf(authHash: number): Uint8Array {
+  const known = starts.get(authHash);
+  if (known !== undefined) return known;
+  const start = zeroDigest(authHash);
+  starts.set(authHash, start);
+  return start;
 }
 
 /** The bytes that a binding is compared by: an entity's name and authorization value. */
@@ -90,7 +101,7 @@ export function bindingOf(name: Uint8Array, auth: Uint8Array): Uint8Array {
 
 /** Overwrites what is secret in a session that ends. */
 export function wipeSession(session: Session): void {
-  session.key.fill(0);
+  if (session.key.length > 0) session.key.fill(0);
   session.boundTo?.fill(0);
   session.nonceTpm = EMPTY;
 }

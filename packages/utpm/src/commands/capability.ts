@@ -91,9 +91,8 @@ function listOf(tpm: Tpm, capability: number, property: number, count: number): 
       // One answer tells properties of one group; the first group starts where the fixed properties do.
       const isFixed = property < VARIABLE_PROPERTIES;
       const isVariable = !isFixed && property < VARIABLE_PROPERTIES + PROPERTY_GROUP;
-      const all = isFixed ? fixedProperties(tpm) : isVariable ? variableProperties(tpm) : [];
-      const entries = all.map(([tag, value]) => ({ property: tag, value: value >>> 0 }));
-      const { data, moreData } = cut(entries, (entry) => entry.property, property, Math.min(count, MAX.properties));
+      const all = isFixed ? fixedProperties(tpm) : isVariable ? tagged(variableProperties(tpm)) : [];
+      const { data, moreData } = cut(all, (entry) => entry.property, property, Math.min(count, MAX.properties));
       return { moreData, capabilityData: { capability, data } };
     }
     case TPM_CAP.PCR_PROPERTIES: {
@@ -126,8 +125,14 @@ function cut<T>(
   from: number,
   count: number,
 ): { readonly data: readonly T[]; readonly moreData: boolean } {
-  const rest = list.filter((element) => key(element) >= from);
-  return { data: rest.slice(0, count), moreData: rest.length > count };
+  let start = 0;
+  for (const element of list) {
+    if (key(element) >= from) break;
+    start++;
+  }
+  const end = start + count;
+  const isAll = start === 0 && end >= list.length;
+  return { data: isAll ? list : list.slice(start, end), moreData: list.length > end };
 }
 
 const PROPERTY_GROUP = 0x100;
@@ -234,7 +239,27 @@ const POLICY_HANDLES = [TPM_RH.OWNER, TPM_RH.LOCKOUT, TPM_RH.ENDORSEMENT, TPM_RH
 
 type Property = readonly [tag: number, value: number];
 
-function fixedProperties(tpm: Tpm): Property[] {
+type TaggedProperties = readonly { readonly property: number; readonly value: number }[];
+
+/** What was told last, by the commands of a TPM: it changes with the size of its command buffer alone. */
+const toldProperties = new WeakMap<
+  Tpm['commands'],
+  { readonly commandSize: number; readonly list: TaggedProperties }
+>();
+
+function fixedProperties(tpm: Tpm): TaggedProperties {
+  const told = toldProperties.get(tpm.commands);
+  if (told?.commandSize === tpm.commandSize) return told.list;
+  const list = tagged(listFixedProperties(tpm));
+  toldProperties.set(tpm.commands, { commandSize: tpm.commandSize, list });
+  return list;
+}
+
+function tagged(properties: readonly Property[]): TaggedProperties {
+  return properties.map(([property, value]) => ({ property, value: value >>> 0 }));
+}
+
+function listFixedProperties(tpm: Tpm): Property[] {
   const total = tpm.commands.size;
   return [
     [TPM_PT.FAMILY_INDICATOR, letters('2.0\0')],

@@ -187,7 +187,7 @@ export const unseal = /* @__PURE__ */ handler(Unseal, (tpm, { itemHandle }) => {
   const { decrypt, sign, restricted } = TPMA_OBJECT;
   if (has(area, decrypt) || has(area, sign) || has(area, restricted)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
   if (sensitive?.sensitiveType !== TPM_ALG.KEYEDHASH) return refuseHandle(TPM_RC.TYPE, 1);
-  return { outData: sensitive.sensitive.slice() };
+  return { outData: sensitive.sensitive };
 });
 
 /** TPM2_ObjectChangeAuth (12.8): the loaded object keeps its old value; the new one is in the blob that is returned. */

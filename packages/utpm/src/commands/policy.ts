@@ -31,7 +31,7 @@ import {
 } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
 import { clockInfo } from '../attest.js';
-import { concat, EMPTY, isEqual, readU64, u16Bytes, u32Bytes, u64Bytes } from '../bytes.js';
+import { codeBytes, concat, EMPTY, isEqual, readU64, u16Bytes, u32Bytes, u64Bytes } from '../bytes.js';
 import { timeOf } from '../clock.js';
 import { compare } from '../comparison.js';
 import { decodeOrRefuse } from '../decoding.js';
@@ -57,7 +57,7 @@ function change(session: Session, changes: Partial<PolicyState>): void {
 
 /** policyDigest := H(policyDigest || command code || parts). */
 function extend(tpm: Tpm, session: Session, code: number, ...parts: readonly Uint8Array[]): Uint8Array {
-  return tpm.crypto.hash(session.authHash, session.policy.digest, u32Bytes(code), ...parts);
+  return tpm.crypto.hash(session.authHash, session.policy.digest, codeBytes(code), ...parts);
 }
 
 /** policyDigest := H(H(policyDigest || command code || name) || policyRef): PolicyUpdate of Part 3, 23.2.3. */

@@ -30,7 +30,8 @@ const MIN_NONCE = 16;
 export const startAuthSession = /* @__PURE__ */ handler(StartAuthSession, (tpm, request) => {
   const { tpmKey, bind, nonceCaller, encryptedSalt, sessionType, authHash } = request;
   if (!isHash(authHash)) refuseParameter(TPM_RC.HASH, 5);
-  const cipher = blameParameter(4, () => cipherOf(tpm, request.symmetric));
+  const { symmetric } = request;
+  const cipher = symmetric.algorithm === TPM_ALG.NULL ? NO_CIPHER : blameParameter(4, () => cipherOf(tpm, symmetric));
   if (nonceCaller.length < MIN_NONCE || nonceCaller.length > digestSize(authHash)) refuseParameter(TPM_RC.SIZE, 1);
   const salt = saltOf(tpm, tpmKey, encryptedSalt);
   const auth = bindAuth(tpm, bind);
@@ -59,8 +60,9 @@ export const startAuthSession = /* @__PURE__ */ handler(StartAuthSession, (tpm, 
   return { sessionHandle: handle, nonceTPM: nonceTpm };
 });
 
+const NO_CIPHER: SessionCipher = { kind: 'none' };
+
 function cipherOf(tpm: Tpm, { algorithm, keyBits = 0, mode }: Symmetric): SessionCipher {
-  if (algorithm === TPM_ALG.NULL) return { kind: 'none' };
   if (algorithm === TPM_ALG.XOR) return isHash(keyBits) ? { kind: 'xor', hash: keyBits } : refuse(TPM_RC.HASH);
   assertSymmetric(tpm.crypto, { algorithm, keyBits });
   return mode === TPM_ALG.CFB ? { kind: 'block', algorithm, bits: keyBits } : refuse(TPM_RC.MODE);

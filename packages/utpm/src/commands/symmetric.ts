@@ -1,5 +1,16 @@
 /** Symmetric primitives: encryption, hashing and MACs in one command. Part 3, clause 15. */
-import { EncryptDecrypt, EncryptDecrypt2, Hash, Mac, TPM_ALG, TPM_RC, TPM_RH, TPMA_OBJECT } from '@casemate/tpm';
+import {
+  type CommandRequest,
+  type CommandResponse,
+  EncryptDecrypt,
+  EncryptDecrypt2,
+  Hash,
+  Mac,
+  TPM_ALG,
+  TPM_RC,
+  TPM_RH,
+  TPMA_OBJECT,
+} from '@casemate/tpm';
 import { blockSize, CIPHER_MODES, runCipher } from '../block-cipher.js';
 import { objectAt } from '../entity.js';
 import { isGenerated } from '../generated.js';
@@ -64,14 +75,16 @@ function cipherOf(
 }
 
 /** TPM2_Hash (15.4). The ticket lets a restricted key sign the digest, so data that look like the TPM's own get none. */
-export const hash = /* @__PURE__ */ handler(Hash, (tpm, { data, hashAlg, hierarchy }) => {
+export const hash = /* @__PURE__ */ handler(Hash, digestOf, { keepsNothing: true });
+
+function digestOf(tpm: Tpm, { data, hashAlg, hierarchy }: CommandRequest<typeof Hash>): CommandResponse<typeof Hash> {
   if (data.length > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 1);
   if (!isHash(hashAlg)) refuseParameter(TPM_RC.HASH, 2);
   const outHash = tpm.crypto.hash(hashAlg, data);
   // All of the data are here, so that few bytes are known not to start an attestation.
   const isSafe = hierarchy !== TPM_RH.NULL && (data.length < 4 || !isGenerated(data));
   return { outHash, validation: isSafe ? hashcheckTicket(tpm, hierarchy, hashAlg, outHash) : nullTicket() };
-});
+}
 
 /** TPM2_MAC (15.6), which TPM2_HMAC (15.5) became with the same code. */
 export const mac = /* @__PURE__ */ handler(Mac, (tpm, { handle, buffer, inScheme }) => {
