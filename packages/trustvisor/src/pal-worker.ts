@@ -252,19 +252,23 @@ function perform(call: ServiceCall): ServiceReply {
 function ask(call: ServiceCall): ServiceReply {
   const length = encodeCall(call, mailbox);
   words[MAILBOX.LENGTH] = length ?? 0;
-  const message = askAside({ kind: 'service', call: length === undefined ? call : undefined });
+  const message = askAside(length === undefined ? { kind: 'service', call } : undefined);
   if (message === undefined) return decodeReply(mailbox.subarray(0, words[MAILBOX.LENGTH]));
   if (message.kind === 'service-reply') return message.reply;
   throw new ServiceFault(`${call.name} was not answered`);
 }
 
 /**
- * Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. `undefined` where the answer is in the
- * mailbox.
+ * Asks the control thread and sleeps until it has answered: WebAssembly imports are synchronous. `undefined` where the question or the
+ * answer is in the mailbox.
  */
-function askAside(question: FromWorker): ToWorker | undefined {
+function askAside(question: FromWorker | undefined): ToWorker | undefined {
   Atomics.store(words, MAILBOX.ANSWERED, 0);
-  send(question);
+  if (question !== undefined) send(question);
+  else {
+    Atomics.store(words, MAILBOX.ASKED, 1);
+    Atomics.notify(words, MAILBOX.ASKED);
+  }
   // The wake-up for the answer before this one may come late, when that answer has long been taken.
   while (Atomics.load(words, MAILBOX.ANSWERED) === 0) Atomics.wait(words, MAILBOX.ANSWERED, 0);
   if (words[MAILBOX.LENGTH] !== 0) return undefined;

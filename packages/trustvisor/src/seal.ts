@@ -225,19 +225,25 @@ export function sealBlob<T extends Sealed>(
   }
 }
 
-/** Opens what {@link sealBlob} made. Throws {@link TrustvisorError} with code `sealed-state` where it is damaged or forged. */
+/**
+ * Opens what {@link sealBlob} made; `content` are the bytes that `blob` was parsed from, where the caller has them. Throws
+ * {@link TrustvisorError} with code `sealed-state` where it is damaged or forged.
+ */
 export function openBlob<T extends Sealed>(
   codec: Codec<T>,
   key: Uint8Array | BlobSecret,
   blob: T,
-  extra: Uint8Array = NOTHING,
+  {
+    extra = NOTHING,
+    content = encode(codec, blob),
+  }: { readonly extra?: Uint8Array; readonly content?: Uint8Array } = {},
 ): Uint8Array {
   const split = blob.sealed.length - TAG;
   if (split < 0) throw forged(codec.name, `expected at least ${TAG} sealed bytes, got ${blob.sealed.length}`);
   const blobKey = blobKeyOf(key, blob.salt);
   try {
     const decipher = createDecipheriv('aes-256-gcm', blobKey, IV, { authTagLength: TAG });
-    decipher.setAAD(join(encode(codec, { ...blob, sealed: NOTHING }), extra));
+    decipher.setAAD(join(content.subarray(0, content.length - blob.sealed.length), extra));
     decipher.setAuthTag(blob.sealed.subarray(split));
     const { buffer, byteOffset, length } = decipher.update(blob.sealed.subarray(0, split));
     decipher.final();

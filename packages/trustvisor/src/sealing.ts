@@ -71,7 +71,7 @@ export function seal({ micro, keys }: Sealer, random: Random, data: Uint8Array, 
 export function unseal({ micro, keys }: Sealer, content: Uint8Array): ServiceReply {
   const blob = parseBlob(DataBlob, content);
   if (!equal(micro.pcrDigest(blob.mask), blob.release)) return statusOnly(PAL_STATUS.REFUSED);
-  const data = openBlob(DataBlob, policyKey(keys, blob.mask, blob.release), blob);
+  const data = openBlob(DataBlob, policyKey(keys, blob.mask, blob.release), blob, { content });
   return success(data, blob.creation);
 }
 
@@ -108,7 +108,7 @@ export function unsealData(
 ): ServiceReply {
   const blob = parseBlob(PolicyBlob, given.blob);
   if (!mayOpen(sealer, blob)) return statusOnly(PAL_STATUS.REFUSED);
-  const data = openBlob(PolicyBlob, blobKey(sealer, blob), blob, given.extra);
+  const data = openBlob(PolicyBlob, blobKey(sealer, blob), blob, { content: given.blob, extra: given.extra });
   return success(data, encode(SealedInfo, blob));
 }
 

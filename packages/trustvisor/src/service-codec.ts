@@ -73,14 +73,14 @@ export function encodeReplyInto({ status, outputs }: ServiceReply, target: Uint8
   }
 }
 
-/** Reads a reply; its outputs are copies. Throws a RangeError where it ends early. */
+/** Reads a reply; its outputs are parts of `content`. Throws a RangeError where it ends early. */
 export function decodeReply(content: Uint8Array): ServiceReply {
   const view = viewOf(content);
   const status = view.getUint32(0, true) as PalStatus; // this side's own
   const outputs: Uint8Array[] = [];
   for (let at = 4; at < content.length; ) {
     const length = view.getUint32(at, true);
-    outputs.push(new Uint8Array(content.subarray(at + 4, at + 4 + length)));
+    outputs.push(content.subarray(at + 4, at + 4 + length));
     at += 4 + length;
   }
   return { status, outputs };

@@ -177,6 +177,7 @@ class Thread {
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => this.end(asTrustvisorError(error)));
     this.#worker.on('exit', () => this.end());
+    this.#listen();
   }
 
   /** Why it ended, if it has. */
@@ -204,6 +205,7 @@ class Thread {
     this.#ended = error;
     this.#waiting?.reject(error);
     this.#waiting = undefined;
+    Atomics.notify(this.#words, MAILBOX.ASKED); // nothing waits for it any more
     void this.#worker.terminate();
   }
 
@@ -221,7 +223,7 @@ class Thread {
   }
 
   #receive(message: FromWorker): void {
-    if (message.kind === 'service') void this.#serve(message.call ?? this.#callInMailbox());
+    if (message.kind === 'service') void this.#serve(message.call);
     else if (message.kind === 'print') this.#host.print(message.text);
     else if (message.kind === 'lane-fault') void this.#explain(message);
     else this.#deliver(message);
@@ -234,8 +236,15 @@ class Thread {
     else waiting.resolve(message);
   }
 
-  #callInMailbox(): ServiceCall {
-    return decodeCall(this.#content.subarray(0, this.#words[MAILBOX.LENGTH]));
+  /** Serves the calls in the mailbox, of which no message tells: that would take as long again as the rest of a short call. */
+  #listen(): void {
+    if (this.#ended !== undefined) return;
+    if (Atomics.exchange(this.#words, MAILBOX.ASKED, 0) === 1) {
+      void this.#serve(decodeCall(this.#content.subarray(0, this.#words[MAILBOX.LENGTH])));
+    }
+    const asked = Atomics.waitAsync(this.#words, MAILBOX.ASKED, 0);
+    if (asked.async) void asked.value.then(() => this.#listen());
+    else setImmediate(() => this.#listen()); // not at once: a PAL that calls without end must not keep the event loop
   }
 
   /** Without a turn of the event loop where the answer is there at once. */

@@ -18,10 +18,11 @@ export interface ParameterLayout {
 }
 
 /**
- * Memory of both threads, so that a service call costs no message of objects: i32 that is 1 when the answer is there; i32 that is 1 while
- * a call by the lane runs; u32 length of the call or reply behind (service-codec.ts), 0 where a message carries it.
+ * Memory of both threads, so that a service call costs no message: i32 that is 1 when the answer is there; i32 that is 1 while a call by
+ * the lane runs; u32 length of the call or reply behind (service-codec.ts), 0 where a message carries it; i32 that is 1 when a call is
+ * there.
  */
-export const MAILBOX = { ANSWERED: 0, BUSY: 1, LENGTH: 2, CONTENT: 16, SIZE: 16384 } as const;
+export const MAILBOX = { ANSWERED: 0, BUSY: 1, LENGTH: 2, ASKED: 3, CONTENT: 16, SIZE: 16384 } as const;
 
 /** What a worker starts with. */
 export interface WorkerStart {
@@ -74,8 +75,8 @@ export type FromWorker =
       readonly written: readonly Uint8Array[];
     }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string }
-  /** Without `call` it is in the mailbox. */
-  | { readonly kind: 'service'; readonly call: ServiceCall | undefined }
+  /** One that does not fit the mailbox. */
+  | { readonly kind: 'service'; readonly call: ServiceCall }
   | { readonly kind: 'print'; readonly text: string }
   | { readonly kind: 'lane-fault'; readonly fault: PalFault; readonly problem: string }
   | { readonly kind: 'wiped' };
