@@ -15,6 +15,7 @@ import {
 } from './property.js';
 import { CASEMATE_PROPERTY, TZ_NAMESPACE, TZ_PROPERTY, type TzState } from './return-code.js';
 import { endSession, Session, type SessionLink } from './session.js';
+import { runAll } from './steps.js';
 import { TimeLimit } from './time-limit.js';
 import type { Uuid } from './uuid.js';
 
@@ -149,12 +150,15 @@ export class Device implements AsyncDisposable {
     await this.#connection.close();
   }
 
-  /** Closes every session, the service manager and the device; does nothing when it is closed. */
+  /** Closes every session, the service manager and the device, whatever fails, and then throws that; does nothing when it is closed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state !== 'OPEN') return;
-    for (const session of [...this.#open.values()]) await session[Symbol.asyncDispose]();
+    if (this.#state === 'OPEN') await runAll(this.#closing());
+  }
+
+  *#closing(): Iterable<() => unknown> {
+    for (const session of [...this.#open.values()]) yield () => session[Symbol.asyncDispose]();
     this.#open.clear();
-    await this.close();
+    yield () => this.close();
   }
 
   #newLink(service: Uuid): SessionLink {

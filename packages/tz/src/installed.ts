@@ -68,10 +68,10 @@ export class InstalledServices {
   /** Opens a session: policy, open message, answer. */
   async openSession(uuid: Uuid, login: Login, input: Uint8Array, call: CallOptions): Promise<ServiceChannel> {
     const entry = this.#find(uuid);
-    const credentials = await admitClient(this.#policy, uuid, login);
-    const message = encodeOpen(credentials, input, entry.service.capacity);
     entry.sessions++; // so that nobody removes the service meanwhile
     try {
+      const credentials = await admitClient(this.#policy, uuid, login);
+      const message = encodeOpen(credentials, input, entry.service.capacity);
       const reply = acceptMissingHandler(await entry.service.run(TZ_COMMAND.OPEN, message, call));
       if (reply.returnCode === 0) return channel(entry, reply);
       entry.sessions--;
@@ -106,7 +106,8 @@ export class InstalledServices {
     return mergeProperties(entry.service.properties, await entry.own);
   }
 
-  async #download(credentials: Credentials, image: Uint8Array, signal: AbortSignal): Promise<Uuid> {
+  async #download(credentials: Credentials, given: Uint8Array, signal: AbortSignal): Promise<Uuid> {
+    const image = new Uint8Array(given); // a copy: what is checked is what is installed, whatever the client does meanwhile
     await assertMayManage(this.#policy, 'download', credentials);
     const { uuid, service } = await this.#installer.install(image, signal);
     try {
@@ -120,14 +121,20 @@ export class InstalledServices {
   }
 
   async #remove(credentials: Credentials, uuid: Uuid): Promise<void> {
-    const entry = this.#find(uuid);
+    this.#find(uuid);
     await assertMayManage(this.#policy, 'remove', credentials);
+    const entry = this.#find(uuid); // it may have been removed meanwhile
     if (entry.sessions > 0) {
       const problem = `remove service ${uuid}: expected no sessions, got ${entry.sessions}`;
       throw new TzError('TZ_ERROR_BUSY', 'device', problem);
     }
-    await entry.service.uninstall();
-    this.#entries.delete(uuid);
+    this.#entries.delete(uuid); // at once: nobody finds it while it goes
+    try {
+      await entry.service.uninstall();
+    } catch (error) {
+      if (!this.#entries.has(uuid)) this.#entries.set(uuid, entry);
+      throw error;
+    }
   }
 
   #find(uuid: Uuid): Entry {

@@ -6,6 +6,7 @@ import { encodeBuffer, type TzValue } from './marshal.js';
 import { Operation, type OperationTarget, type TzArgument } from './operation.js';
 import { TZ_COMMAND, type TzMemoryFlags, type TzState } from './return-code.js';
 import { isMemoryFlags, SharedMemory } from './shared-memory.js';
+import { runAll } from './steps.js';
 import type { TimeLimit } from './time-limit.js';
 
 /** What a device and its session both see; made by `Device.prepareOpen`. */
@@ -149,11 +150,15 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Cancels and releases every operation, releases shared memory, then closes the session if it is open. */
+  /** Cancels and releases every operation, releases shared memory, then closes the session if it is open; whatever fails, and then throws that. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const operation of [...this.#link.operations]) await operation[Symbol.asyncDispose]();
-    for (const memory of [...this.#link.memories]) memory.release();
-    if (this.#link.state === 'OPEN') await this.close();
+    await runAll(this.#closing());
+  }
+
+  *#closing(): Iterable<() => unknown> {
+    for (const operation of [...this.#link.operations]) yield () => operation[Symbol.asyncDispose]();
+    for (const memory of [...this.#link.memories]) yield () => memory.release();
+    if (this.#link.state === 'OPEN') yield () => this.close();
   }
 
   /** The device's shared memory, if the call is legal. */

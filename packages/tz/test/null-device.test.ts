@@ -1,10 +1,20 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { nullDriver, openDevice, uuid } from '../src/index.js';
+import { nullDriver, openDevice, TZ_COMMAND, uuid } from '../src/index.js';
 import { conformance } from './conformance/conformance.js';
 import { openSubject } from './conformance/subject.js';
 import { buildPal, probe } from './probe-service.js';
 
 const SERVICE = uuid('6f9619ff-8b86-d011-b42d-00c04fc964ff');
+
+/** A promise that the test settles. */
+function deferred<T>() {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
 let image: Uint8Array;
 beforeAll(async () => {
   image = await buildPal('probe.pal.ts');
@@ -52,6 +62,52 @@ describe('the null device', () => {
     const session = await device.openSession(SERVICE);
     await expect(session.close()).rejects.toMatchObject({ code: 'TZ_ERROR_GENERIC', origin: 'service' });
     expect([session.state, device.sessionCount]).toEqual(['UNDEFINED', 0]);
+  });
+
+  it('is closed by await using with all its sessions, also where a service fails at their close', async () => {
+    const closed: number[] = [];
+    const failing = (command: number) => {
+      if (command === TZ_COMMAND.CLOSE) throw new Error(`will not ${closed.push(1)}`);
+      return 0;
+    };
+    const connection = { ended: 0 };
+    const inner = nullDriver({ services: { [SERVICE]: failing } });
+    const open = async () => {
+      const opened = await inner.open();
+      const close = () => {
+        connection.ended++;
+        return opened.close();
+      };
+      return { ...opened, close };
+    };
+    const device = await openDevice({ driver: { name: 'counted', open } });
+    const sessions = [await device.openSession(SERVICE), await device.openSession(SERVICE)];
+    await expect(device[Symbol.asyncDispose]()).rejects.toMatchObject({ code: 'TZ_ERROR_GENERIC', origin: 'service' });
+    expect(closed.length).toBe(2);
+    expect(sessions.map(({ state }) => state)).toEqual(['UNDEFINED', 'UNDEFINED']);
+    expect([device.state, connection.ended]).toEqual(['UNDEFINED', 1]);
+  });
+
+  it('removes no service while a session is being opened with it', async () => {
+    const asked = deferred<void>();
+    const decision = deferred<boolean>();
+    await using device = await openDevice({
+      name: 'null',
+      admit: () => {
+        asked.resolve();
+        return decision.promise;
+      },
+    });
+    await using manager = await device.openManager();
+    const service = await manager.downloadService(image);
+    const opening = device.openSession(service);
+    await asked.promise;
+    await expect(manager.removeService(service)).rejects.toMatchObject({ code: 'TZ_ERROR_BUSY' });
+    decision.resolve(true);
+    await (await opening).close();
+    const removals = await Promise.allSettled([manager.removeService(service), manager.removeService(service)]);
+    expect(removals.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    await expect(device.openSession(service)).rejects.toMatchObject({ code: 'TZ_ERROR_ACCESS_DENIED' });
   });
 
   it('prints what a PAL prints', async () => {

@@ -1,7 +1,7 @@
 /** Who may do what, and whose services are accepted; on the device `null`, whose policy is that of the others. */
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { signPal } from '@casemate/pal-linker';
+import { measurePal, signPal } from '@casemate/pal-linker';
 import { openSigningKey } from '@casemate/pal-linker/node';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -10,6 +10,7 @@ import {
   type Credentials,
   type DevicePolicy,
   type DownloadedImage,
+  measurementUuid,
   openDevice,
   TZ_LOGIN,
   TZ_NAMESPACE,
@@ -169,6 +170,18 @@ describe('a service', () => {
     await expect(download({ accept }, await signPal(image, signer(), { securityVersion: 9 }))).rejects.toThrow(DENIED);
     await expect(download({ accept }, image)).rejects.toThrow(DENIED);
     await expect(download({ accept: { signers: [] } }, await signPal(image, vendor))).rejects.toThrow(DENIED);
+  });
+
+  it('is the one that was checked, though the client changes its bytes while that is done', async () => {
+    const other = await buildPal('probe.pal.ts', { version: '2' });
+    const given = image.slice();
+    const accept = async ({ version }: DownloadedImage) => {
+      given.set(other);
+      return version === '1';
+    };
+    await using device = await open({ accept });
+    const service = await (await device.openManager()).downloadService(given);
+    expect(service).toBe(measurementUuid(measurePal(image)));
   });
 
   it('is accepted by a function that sees its name, version and signature', async () => {
