@@ -1,5 +1,6 @@
 /** A process into a running sandbox, as operations: the namespaces are joined, and all of the confinement is put on once more. */
 import { bad } from './error.js';
+import { checkIdNumbers } from './id-maps.js';
 import type { Operation } from './operations.js';
 import type { Plan } from './plan.js';
 import type { ExecSpec, TerminalSize } from './sandbox.js';
@@ -11,10 +12,18 @@ import type { ExecSpec, TerminalSize } from './sandbox.js';
 export function planExec(plan: Plan, spec: ExecSpec): Plan {
   if (!spec.command[0].startsWith('/')) throw bad(`expected an absolute path as command, got "${spec.command[0]}"`);
   if (spec.cwd !== undefined && !spec.cwd.startsWith('/')) throw bad(`expected an absolute cwd, got "${spec.cwd}"`);
+  if (spec.user) checkUser(plan, spec.user);
   const kinds = joinedKinds(plan);
   const join = { op: 'join', flags: kinds, named: JOIN_BY.target, pid: 0, path: '' } as const;
   const kept = plan.operations.filter(({ op }) => !MADE_ONCE.has(op)).map((operation) => adapt(operation, spec));
   return { operations: [{ op: 'namespaces', flags: 0 }, ...(kinds ? [join] : []), ...kept] };
+}
+
+function checkUser({ operations }: Plan, user: NonNullable<ExecSpec['user']>): void {
+  checkIdNumbers(user);
+  if (user.groups?.length && !operations.some(({ op }) => op === 'groups')) {
+    throw bad('expected no groups where the id map of the sandbox has a single id, got some');
+  }
 }
 
 /** The same plan for a command on a terminal of its own. */

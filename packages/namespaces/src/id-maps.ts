@@ -1,7 +1,7 @@
 /** How ids inside a sandbox map to ids outside: user_namespaces(7), newuidmap(1). */
 import type { Caller, SubordinateRange } from './caller.js';
 import { NamespaceError } from './error.js';
-import type { IdMapping, IdRange } from './spec.js';
+import type { IdMapping, IdRange, SandboxSpec } from './spec.js';
 
 /** The maps of a sandbox and how they are written. */
 export interface IdMaps {
@@ -157,6 +157,15 @@ function checkOverlap(ranges: readonly IdRange[], side: 'inside' | 'outside'): v
       throw refuse(`expected id ranges that do not overlap ${side}, got ${next[side]} twice`);
     }
   }
+}
+
+/**
+ * Checks the numbers of who a command is to be. The kernel takes 4294967295, which is -1, for "as it is": a command would stay whoever
+ * the launcher is. Throws `bad-spec`.
+ */
+export function checkIdNumbers({ uid, gid, groups = [] }: NonNullable<SandboxSpec['user']>): void {
+  const stray = [uid, gid, ...groups].find((id) => !Number.isInteger(id) || id < 0 || id >= MAX_ID);
+  if (stray !== undefined) throw refuse(`expected user and group ids 0 … ${MAX_ID - 1}, got ${stray}`);
 }
 
 function refuse(problem: string, remedy?: string): NamespaceError {

@@ -3,7 +3,7 @@ import type { Caller } from './caller.js';
 import { planConfinement, planOutsideConfinement } from './confinement.js';
 import { bad } from './error.js';
 import { JOIN_BY } from './exec-plan.js';
-import { type IdMaps, planIds } from './id-maps.js';
+import { checkIdNumbers, type IdMaps, planIds } from './id-maps.js';
 import { planMounts } from './mounts.js';
 import { type NetworkPlan, planNetwork } from './network.js';
 import { type Operation, shared } from './operations.js';
@@ -170,6 +170,7 @@ function refuseZeroBytes(spec: SandboxSpec): void {
 
 function checkUser(spec: SandboxSpec, ids: IdMaps | undefined): void {
   const { uid, gid, groups = [] } = spec.user ?? { uid: 0, gid: 0 };
+  checkIdNumbers({ uid, gid, groups });
   if (!ids) return;
   if (ids.denySetgroups && groups.length > 0) {
     throw bad('expected no groups where the id map has a single id, got some: use ids of type subordinate');

@@ -392,6 +392,25 @@ describe('the plan of another process', () => {
     expect(names.at(-1)).toBe('exec');
   });
 
+  it('is not for a user of whom the kernel would make whoever the launcher is', () => {
+    for (const user of [
+      { uid: 0xffff_ffff, gid: 0 },
+      { uid: 0, gid: 0xffff_ffff },
+      { uid: 0.5, gid: 0 },
+    ]) {
+      expect(() => planExec(plan, { command: ['/bin/b'], user })).toThrow(/^plan ids: expected .* got /);
+    }
+  });
+
+  it('does not drop groups without a word where the id map forbids them', () => {
+    const user = { uid: 0, gid: 0, groups: [7] };
+    const single = planSandbox({ command: ['/bin/a'], ids: { type: 'single' } }, caller);
+    expect(() => planExec(single, { command: ['/bin/b'], user })).toThrow(/expected no groups .* got some/);
+    const shifted = planSandbox({ command: ['/bin/a'] }, { uid: 0, gid: 0, allIds: true, shiftedBase: 1_000_000 });
+    const { operations } = planExec(shifted, { command: ['/bin/b'], user });
+    expect(operations.find(({ op }) => op === 'groups')).toMatchObject({ groups: [7] });
+  });
+
   it('has a terminal before the filter, whatever its size', () => {
     const names = withTerminal(plan, { columns: 80, rows: 24 }).operations.map((o) => o.op);
     expect(names.indexOf('terminal')).toBeGreaterThan(names.indexOf('init'));

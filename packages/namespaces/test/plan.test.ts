@@ -180,6 +180,18 @@ describe('a description is refused', () => {
     ['with a relative source', { command, mounts: [{ type: 'bind', source: 'etc', target: '/etc' }] }],
     ['with a user that the id map lacks', { command, user: { uid: 5, gid: 0 } }],
     ['with a group that the id map lacks', { command, user: { uid: 0, gid: 5 } }],
+    [
+      'with the user id that means "as it is" to the kernel',
+      { command, user: { uid: 0xffff_ffff, gid: 0 }, namespaces: { user: false } },
+    ],
+    [
+      'with the group id that means "as it is" to the kernel',
+      { command, user: { uid: 0, gid: 0xffff_ffff }, namespaces: { user: false } },
+    ],
+    [
+      'with a supplementary group below zero',
+      { command, user: { uid: 0, gid: 0, groups: [-1] }, namespaces: { user: false } },
+    ],
     ['with groups where setgroups is given up', { command, user: { uid: 0, gid: 0, groups: [0] } }],
     ['with shifted ids for an ordinary user', { command, ids: { type: 'shifted' } }],
     ['with subordinate ids where there are none', { command, ids: { type: 'subordinate' } }],
