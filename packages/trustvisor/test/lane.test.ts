@@ -1,14 +1,11 @@
 /** The short way of a call: between the application and its PAL, without the isolate. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { parsePalImage } from '@casemate/pal-linker';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Channel, type Outgoing } from '../src/channel.js';
 import { planLayout } from '../src/engine.js';
 import { TrustvisorError } from '../src/error.js';
@@ -27,6 +24,7 @@ import {
 } from '../src/lane.js';
 import { ENGINE, MESSAGE, NO_LANE, NO_PCR, OPEN_FLAGS, PROTOCOL_VERSION } from '../src/protocol.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
+import { sanitizedMonitor } from './sanitized-monitor.js';
 
 const NONE = new Uint8Array(0);
 const PAL = { echo: 0, print: 1, extend: 2, read: 3, loop: 4, trap: 5, lie: 6, lent: 7 } as const;
@@ -268,16 +266,10 @@ describe.skipIf(noKvm !== '')(`a PAL in a machine${noKvm && ` (skipped: ${noKvm}
   });
 
   describe('whose monitor has sanitizers', () => {
-    let place: string;
     let program: string;
     beforeAll(() => {
-      place = mkdtempSync(join(tmpdir(), 'trustvisor-lane-'));
-      program = join(place, 'monitor');
-      const build = fileURLToPath(new URL('../native/build.mjs', import.meta.url));
-      const { status, stderr } = spawnSync(process.execPath, [build, '--sanitize', program], { encoding: 'utf8' });
-      if (status !== 0) throw new Error(stderr);
+      program = sanitizedMonitor();
     }, 60_000);
-    afterAll(() => rmSync(place, { recursive: true, force: true }));
 
     it('takes any frames from the application without a finding', async () => {
       const image = parsePalImage(buildProgram('kvm', ['lane.c']));

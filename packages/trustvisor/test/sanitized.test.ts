@@ -1,33 +1,24 @@
 /** The monitor under AddressSanitizer and UBSan: it runs everything that the test PAL does, and what no isolate would send it. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { KvmPal } from '../src/kvm-engine.js';
 import { Lanes } from '../src/lanes.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
+import { sanitizedMonitor } from './sanitized-monitor.js';
 
 const missing = whyNoPrograms('kvm');
 const NONE = new Uint8Array(0);
 const runs = Number(process.env.TRUSTVISOR_FUZZ_RUNS ?? 60);
 
 describe.skipIf(missing !== '')(`the monitor under sanitizers${missing && ` (skipped: ${missing})`}`, () => {
-  let place: string;
   let program: string;
   beforeAll(() => {
-    place = mkdtempSync(join(tmpdir(), 'trustvisor-sanitized-'));
-    program = join(place, 'monitor');
-    const build = fileURLToPath(new URL('../native/build.mjs', import.meta.url));
-    const { status, stderr } = spawnSync(process.execPath, [build, '--sanitize', program], { encoding: 'utf8' });
-    if (status !== 0) throw new Error(stderr);
+    program = sanitizedMonitor();
   }, 60_000);
-  afterAll(() => rmSync(place, { recursive: true, force: true }));
 
   it('runs the test PAL: services, wrong pointers, faults of each kind, and fresh memory after each', async () => {
     const reply = { status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(600).fill(1), new Uint8Array(40).fill(2)] };
