@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
+import { WireError } from '@casemate/wire';
 import { NamespaceError } from './error.js';
 import { type CommandName, EVENT, EventReader, encodeRequest, type LauncherEvent, type Request } from './protocol.js';
 
@@ -79,21 +80,23 @@ export class ServerProcess implements LauncherServer {
     return this.#isAlive;
   }
 
-  /** Sends a request; what comes of it goes to `listener`. */
+  /** Sends a request; what comes of it goes to `listener`. Throws {@link NamespaceError} `bad-spec` for one that cannot be written. */
   request(request: Exclude<Request, { readonly verb: 'command' }>, listener: Listener): Served {
     const id = this.#next++;
+    const bytes = requestBytes(id, request); // before anybody waits for what comes of it
     this.#listeners.set(id, listener);
     if (this.#listeners.size === 1) this.#control.ref();
-    this.#write(id, request);
+    this.#write(bytes);
     return {
       id,
-      tell: (command, argument, body) => this.#write(id, { verb: 'command', command, argument, ...(body && { body }) }),
+      tell: (command, argument, body) =>
+        this.#write(encodeRequest(id, { verb: 'command', command, argument, ...(body && { body }) })),
     };
   }
 
   /** Whether it is to make the namespaces of the next sandbox before that is asked for, as it does if nobody says otherwise. */
   keepSpare(isWanted: boolean): void {
-    this.#write(0, { verb: 'spare', isWanted });
+    this.#write(encodeRequest(0, { verb: 'spare', isWanted }));
   }
 
   /** {@inheritDoc LauncherServer.close} */
@@ -110,8 +113,8 @@ export class ServerProcess implements LauncherServer {
     return this.close();
   }
 
-  #write(id: number, request: Request): void {
-    if (!this.#control.writableEnded && !this.#control.destroyed) this.#control.write(encodeRequest(id, request));
+  #write(bytes: Uint8Array): void {
+    if (!this.#control.writableEnded && !this.#control.destroyed) this.#control.write(bytes);
   }
 
   // The socket closes when the last process that holds its other end is gone: the server and all of its watchers.
@@ -221,6 +224,15 @@ function launcherPath(): string {
     return packaged;
   } catch (cause) {
     throw missing(`expected it beside the package for ${process.platform}-${process.arch}, got none`, cause);
+  }
+}
+
+function requestBytes(id: number, request: Request): Uint8Array {
+  try {
+    return encodeRequest(id, request);
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause;
+    throw new NamespaceError('bad-spec', `send request: ${cause.message}`, { cause });
   }
 }
 

@@ -1,5 +1,5 @@
 /** What passes between the launcher server and us: requests in, events out (native/server.c and native/watch.c have the other half). */
-import { decode, encode, oneOf, rest, sizedBytes, struct, u32le } from '@casemate/wire';
+import { decode, encode, oneOf, rest, sizedBytes, struct, u32le, WireError } from '@casemate/wire';
 import { cText, type Operation, PlanBytes, planPieces } from './operations.js';
 
 /** The kinds of events. */
@@ -66,7 +66,7 @@ export interface LauncherEvent {
   readonly data: Uint8Array;
 }
 
-/** The bytes of a request: their length, the verb, the number of the sandbox, what the verb needs. */
+/** The bytes of a request: their length, the verb, the number of the sandbox, what the verb needs. Throws `WireError`. */
 export function encodeRequest(id: number, request: Request): Uint8Array {
   switch (request.verb) {
     case 'probe':
@@ -133,9 +133,13 @@ export class EventReader {
 }
 
 const decoder = new TextDecoder();
+const MAX_REQUEST = 4 << 20; // MAX_PLAN of native/launcher.h: the server ends, with every sandbox, at a larger one
 
 function frame(verb: number, id: number, parts: readonly Uint8Array[]): Uint8Array {
   const size = parts.reduce((sum, part) => sum + part.length, 0);
+  if (size > MAX_REQUEST) {
+    throw new WireError('bad-input', 'encode request', `expected at most ${MAX_REQUEST} bytes, got ${size}`, 0);
+  }
   const bytes = new Uint8Array(12 + size);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, 8 + size, true);

@@ -85,10 +85,15 @@ async function launch(plan: StartablePlan, targets: Targets): Promise<LaunchedPr
 async function launchPrivately(plan: StartablePlan, [stdin, stdout, stderr]: Targets): Promise<LaunchedProcess> {
   const own = (target: Target): 'inherit' | number => (typeof target === 'number' ? target : 'inherit');
   const server = await startPrivateServer([own(stdin), own(stdout), own(stderr)]);
-  const sandbox = new LaunchedProcess(server, plan, [stdin, stdout, stderr].map(streamName));
-  void sandbox.gone.then(() => server.close());
-  await sandbox.running;
-  return sandbox;
+  try {
+    const sandbox = new LaunchedProcess(server, plan, [stdin, stdout, stderr].map(streamName));
+    void sandbox.gone.then(() => server.close());
+    await sandbox.running;
+    return sandbox;
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
 }
 
 function streamName(target: Target): StreamName {

@@ -402,6 +402,24 @@ describe.each(launchers)('%s', (_, launcher) => {
       });
     });
 
+    itRuns('a description that is too large, and neither other sandboxes nor the program hear of it', async () => {
+      await using other = await startSandbox({ root, command: ['/bin/cat'] });
+      const content = new Uint8Array(1 << 20);
+      const mounts = Array.from({ length: 5 }, (__, i) => ({ type: 'file', target: `/tmp/${i}`, content }) as const);
+      const long = 'x'.repeat(1 << 17);
+      for (const spec of [
+        { root, mounts, command: ['/bin/true'] },
+        { root, command: ['/bin/echo', long] },
+        { root, env: { LONG: long }, command: ['/bin/true'] },
+      ] satisfies SandboxSpec[]) {
+        await expect(startSandbox(spec)).rejects.toMatchObject({ name: 'NamespaceError', code: 'bad-spec' });
+        await expect(startSandbox(spec, { stdio: { stdin: 0 } })).rejects.toMatchObject({ code: 'bad-spec' });
+      }
+      await expect(other.exec({ command: ['/bin/echo', 'a\0b'] })).rejects.toMatchObject({ code: 'bad-spec' });
+      other.stdin?.end('still there');
+      expect(await outcome(other)).toMatchObject({ stdout: 'still there', exit: { code: 0, signal: null } });
+    });
+
     itRuns('a broken request, and is there for the next one unless its frame is broken', async () => {
       const good = encodeRequest(1, {
         verb: 'start',
