@@ -298,9 +298,11 @@ function isBoundTo(tpm: Tpm, incoming: Incoming, session: Session): boolean {
   const { bound } = session.policy;
   if (bound?.kind === 'cpHash') return isEqual(bound.digest, cpHash(tpm, incoming, session.authHash));
   if (bound?.kind === 'nameHash') return isEqual(bound.digest, nameHash(tpm, incoming, session.authHash));
-  // A template is compared where it is used, by the creation commands.
-  return true;
+  // The commands that have a template compare it themselves; no other one can satisfy such a policy.
+  return bound?.kind !== 'template' || CREATING.has(incoming.command.code);
 }
+
+const CREATING: ReadonlySet<number> = new Set([TPM_CC.Create, TPM_CC.CreatePrimary, TPM_CC.CreateLoaded]);
 
 function assertNvWritten(tpm: Tpm, target: number, isWritten: boolean): void {
   if (handleType(target) !== TPM_HT.NV_INDEX) refuse(TPM_RC.POLICY_FAIL);
