@@ -226,8 +226,9 @@ export function isAuthValueAvailable(tpm: Tpm, handle: number, commandCode: numb
     }
     case TPM_HT.NV_INDEX: {
       const { attributes } = nvAt(tpm, handle);
-      const bit = NV_WRITES.has(commandCode) ? TPMA_NV.AUTHWRITE : TPMA_NV.AUTHREAD;
-      return (attributes & bit) !== 0;
+      if (NV_WRITES.has(commandCode)) return (attributes & TPMA_NV.AUTHWRITE) !== 0;
+      // A PIN is there to be given, whether or not the index may be read by it.
+      return isPinIndex(attributes) || (attributes & TPMA_NV.AUTHREAD) !== 0;
     }
     default:
       return true;
