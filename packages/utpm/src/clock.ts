@@ -23,19 +23,20 @@ export function adjustClockRate(tpm: Tpm, step: number): void {
 
 /** Milliseconds that the TPM has been powered in its life, as far as it knows. */
 export function clockOf(tpm: Tpm): bigint {
-  return timeOf(tpm) + BigInt(tpm.volatile.clockOffset);
+  return BigInt.asUintN(64, timeOf(tpm) + tpm.volatile.clockOffset);
 }
 
 /**
  * Clock for a command that tells it or depends on it. What was told must not be told again after a crash, so permanent state keeps up:
- * within one update interval, which a start after a crash then skips. Crossing into a new interval also makes Clock safe again.
+ * within one update interval, which a start after a crash then skips. Crossing into a new interval also makes Clock safe again. After a
+ * TPM2_Shutdown the next start skips nothing, so that all that is told then is kept.
  */
 export function useClock(tpm: Tpm): { readonly clock: bigint; readonly safe: boolean } {
   const clock = clockOf(tpm);
   if (clock / IMPLEMENTATION.CLOCK_UPDATE !== tpm.permanent.clock / IMPLEMENTATION.CLOCK_UPDATE) {
     tpm.volatile.isClockSafe = true;
     storeClock(tpm, clock);
-  }
+  } else if (isShutDown(tpm) && clock !== tpm.permanent.clock) storeClock(tpm, clock);
   return { clock, safe: tpm.volatile.isClockSafe };
 }
 
@@ -48,15 +49,20 @@ export function storeClock(tpm: Tpm, clock: bigint): void {
 
 /** Sets Clock to a later time (TPM2_ClockSet). */
 export function setClock(tpm: Tpm, clock: bigint): void {
-  tpm.volatile.clockOffset = Number(clock - timeOf(tpm));
+  tpm.volatile.clockOffset = BigInt.asUintN(64, clock - timeOf(tpm));
   storeClock(tpm, clock);
+}
+
+/** Has TPM2_Shutdown run, and nothing since that a shutdown would have to keep? */
+export function isShutDown({ permanent: { orderly } }: Tpm): boolean {
+  return orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
 }
 
 /** Clock at power-on: as it was stored, or after a crash at the end of the interval that was begun, and then not safe. */
 export function startClock(tpm: Tpm): void {
-  const { clock, orderly } = tpm.permanent;
-  const isOrderly = orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
+  const { clock } = tpm.permanent;
+  const isOrderly = isShutDown(tpm);
   const start = isOrderly ? clock : clock | (IMPLEMENTATION.CLOCK_UPDATE - 1n);
-  tpm.volatile.clockOffset = Number(start);
+  tpm.volatile.clockOffset = start;
   tpm.volatile.isClockSafe = isOrderly ? tpm.permanent.isClockSafe : false;
 }

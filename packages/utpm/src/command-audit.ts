@@ -1,6 +1,8 @@
 /** Command audit: Part 1, clause 17.7 (the digest of audited commands) and Part 3, clause 21. */
 import { EMPTY, u32Bytes } from './bytes.js';
+import { isShutDown } from './clock.js';
 import { zeroDigest } from './implementation.js';
+import { ORDERLY } from './permanent.js';
 import { markDirty, type Tpm } from './tpm.js';
 
 /** What was known of an audited command before it ran. */
@@ -16,6 +18,11 @@ export function auditCommand(tpm: Tpm, { alg, cpHash }: AuditedCommand, rpHash: 
   const { audit } = tpm.permanent;
   // The command that changes the algorithm is in no digest: the old one has ended and the new one is not begun.
   if (audit.alg !== alg) return;
+  // The digest that a TPM2_Shutdown has saved lacks this command.
+  if (isShutDown(tpm)) {
+    tpm.permanent.orderly = ORDERLY.NONE;
+    markDirty(tpm);
+  }
   if (tpm.volatile.auditDigest.length === 0) {
     tpm.permanent.audit = { ...audit, counter: audit.counter + 1n };
     markDirty(tpm);

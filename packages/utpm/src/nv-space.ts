@@ -1,4 +1,4 @@
-/** How much room NV indexes take: libtpms' accounting, so that a definition is refused where swtpm refuses it. */
+/** How much room NV indexes take, by libtpms' accounting, so that a definition is refused where swtpm refuses it; and what is in it at first. */
 import { TPMA_NV } from '@casemate/tpm';
 import type { Tpm } from './tpm.js';
 
@@ -20,4 +20,9 @@ export function orderlySpace(tpm: Tpm): number {
 /** Is there room for another index with these attributes and this size? */
 export function hasOrderlyRoom(tpm: Tpm, attributes: number, dataSize: number): boolean {
   return (attributes & TPMA_NV.ORDERLY) === 0 || orderlySpace(tpm) >= ORDERLY.header + dataSize;
+}
+
+/** What an index holds that has not been written: ones, where a partial write leaves them, but for an index that is kept in memory. */
+export function unwrittenData(attributes: number, dataSize: number): Uint8Array {
+  return new Uint8Array(dataSize).fill((attributes & TPMA_NV.ORDERLY) !== 0 ? 0 : 0xff);
 }

@@ -82,12 +82,16 @@ export const CommitState = struct('commits', {
 });
 export type CommitState = Infer<typeof CommitState>;
 
-const SavedExtras = struct('further saved state', { commits: CommitState, pcrAuth: secret });
+/** An octet that is 0 where what was stored earlier ends before it. */
+export const u8IfAny: Codec<number> = { ...u8, read: (r) => (r.remaining === 0 ? 0 : u8.read(r)) };
+
+const SavedExtras = struct('further saved state', { commits: CommitState, pcrAuth: secret, startLocality: u8IfAny });
 type SavedExtras = Infer<typeof SavedExtras>;
 
 const NO_EXTRAS: SavedExtras = {
   commits: { nonce: new Uint8Array(0), counter: 0n, open: new Uint8Array(16) },
   pcrAuth: new Uint8Array(0),
+  startLocality: 0,
 };
 
 // State that 0.1.0 saved ends where this begins.

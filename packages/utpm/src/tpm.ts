@@ -66,6 +66,8 @@ export interface Volatile {
   wasOrderly: boolean;
   /** What an H-CRTM measured before TPM2_Startup, or undefined. */
   hcrtm: Uint8Array | undefined;
+  /** From which locality TPM2_Startup came, 0 or 3; 4 where an H-CRTM had measured before it. */
+  startLocality: number;
   restartCount: number;
   clearCount: number;
   nullSeed: Uint8Array;
@@ -105,8 +107,8 @@ export interface Volatile {
   isPresent?: boolean | undefined;
   /** `now()` when the TPM was powered on. */
   poweredOn: number;
-  /** Milliseconds by which the clock leads `now()`. */
-  clockOffset: number;
+  /** Milliseconds by which Clock leads Time, modulo 2^64: after TPM2_Clear it is behind. */
+  clockOffset: bigint;
   isClockSafe: boolean;
   /** Changes when the time of policy tickets must not carry over (Part 1, 36.7). */
   timeEpoch: bigint;
@@ -138,6 +140,7 @@ export function powerOnState(crypto: UtpmCrypto, now: number, permanent: Permane
     isStarted: false,
     wasOrderly: false,
     hcrtm: undefined,
+    startLocality: 0,
     restartCount: 0,
     clearCount: 0,
     nullSeed: EMPTY,
@@ -156,7 +159,7 @@ export function powerOnState(crypto: UtpmCrypto, now: number, permanent: Permane
     exclusiveAudit: 0,
     auditDigest: EMPTY,
     poweredOn: now,
-    clockOffset: 0,
+    clockOffset: 0n,
     isClockSafe: permanent.isClockSafe,
     timeEpoch: new DataView(crypto.random(8).buffer).getBigUint64(0),
     selfHealTime: 0,

@@ -2,7 +2,7 @@
 import { Startup, TPM_CC, TPM_RC, TPM_SU } from '@casemate/tpm';
 import { encode } from '@casemate/wire';
 import { concat, isEqual, u16Bytes, u32Bytes } from './bytes.js';
-import { clockOf, startClock } from './clock.js';
+import { clockOf, isShutDown, startClock } from './clock.js';
 import { measureLaunch } from './commands/integrity.js';
 import { shutDown } from './commands/startup.js';
 import type { UtpmCrypto } from './crypto.js';
@@ -11,7 +11,7 @@ import { execute, type Handlers, tableOf } from './execute.js';
 import type { Handler } from './handler.js';
 import { IMPLEMENTATION } from './implementation.js';
 import type { Utpm, UtpmOptions, UtpmProfile, UtpmSeeds, UtpmSendOptions, UtpmSnapshot } from './options.js';
-import { decodePermanent, encodePermanent, ORDERLY } from './permanent.js';
+import { decodePermanent, encodePermanent } from './permanent.js';
 import { memoryState, type UtpmState } from './state.js';
 import { fromStored, manufacture, type Permanent, powerOnState, type Tpm, toStored } from './tpm.js';
 import { decodeVolatile, encodeVolatile } from './volatile.js';
@@ -153,7 +153,7 @@ class EmbeddedTpm implements DirectTpm {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#enqueue(async () => {
-      // A caller who closes has ended in order, which is what TPM2_Shutdown is there to say.
+      // A caller who closes has ended in order, which is what TPM2_Shutdown is there to say; to say it again would undo a TPM2_Shutdown(STATE).
       const { isStarted, hasFailed } = this.#tpm.volatile;
       if (isStarted && !hasFailed && !isShutDown(this.#tpm)) shutDown(this.#tpm, TPM_SU.CLEAR);
       if (this.#tpm.volatile.isDirty) await this.store();
@@ -238,11 +238,6 @@ class EmbeddedTpm implements DirectTpm {
   #assertOpen(): void {
     if (this.#isClosed) throw new UtpmError('closed', 'send a command: expected an open TPM, got a closed one');
   }
-}
-
-// No command has changed anything since TPM2_Shutdown; to shut down again would undo a TPM2_Shutdown(STATE).
-function isShutDown(tpm: Tpm): boolean {
-  return tpm.permanent.orderly === ORDERLY.CLEAR || tpm.permanent.orderly === ORDERLY.STATE;
 }
 
 function orAbort(answer: Promise<Uint8Array>, signal: AbortSignal): Promise<Uint8Array> {

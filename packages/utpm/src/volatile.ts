@@ -5,7 +5,7 @@ import { RATE, timeOf } from './clock.js';
 import { decodeObject, decodeSession, encodeObject, encodeSession } from './context.js';
 import { digestSize, isHash } from './implementation.js';
 import { PCR_COUNT, type PcrBank } from './pcr-bank.js';
-import { AuthPolicy, CommitState } from './permanent.js';
+import { AuthPolicy, CommitState, u8IfAny } from './permanent.js';
 import { damaged, decodeStored, encodeStored, magicOf, type StoredForm } from './stored-form.js';
 import type { Tpm, Volatile } from './tpm.js';
 
@@ -21,6 +21,7 @@ const Extras = struct('further volatile state', {
   pcrAuth: digest,
   isReallocated: u8,
   clockRate: u32,
+  startLocality: u8IfAny,
 });
 type Extras = Infer<typeof Extras>;
 
@@ -29,6 +30,7 @@ const NO_EXTRAS: Extras = {
   pcrAuth: EMPTY,
   isReallocated: 0,
   clockRate: RATE.nominal,
+  startLocality: 0,
 };
 
 // What 0.1.0 stored ends where this begins.
@@ -104,7 +106,7 @@ export function encodeVolatile(tpm: Tpm): Uint8Array {
     exclusiveAudit: volatile.exclusiveAudit,
     auditDigest: volatile.auditDigest,
     time: timeOf(tpm),
-    clockOffset: BigInt(volatile.clockOffset),
+    clockOffset: volatile.clockOffset,
     timeEpoch: volatile.timeEpoch,
     selfHealTime: BigInt(Math.trunc(volatile.selfHealTime)),
     lockoutTime: BigInt(Math.trunc(volatile.lockoutTime)),
@@ -114,6 +116,7 @@ export function encodeVolatile(tpm: Tpm): Uint8Array {
       pcrAuth: volatile.pcrAuth ?? EMPTY,
       isReallocated: Number(volatile.isReallocated === true),
       clockRate: volatile.clockRate ?? RATE.nominal,
+      startLocality: volatile.startLocality,
     },
   });
 }
@@ -174,11 +177,12 @@ function restored(base: Pick<Tpm, 'crypto' | 'now'>, stored: State): Volatile {
     auditDigest: stored.auditDigest,
     // At this rate that much Time has passed.
     poweredOn: base.now() - (Number(stored.time) * stored.extras.clockRate) / RATE.nominal,
-    clockOffset: Number(stored.clockOffset),
+    clockOffset: stored.clockOffset,
     timeEpoch: stored.timeEpoch,
     selfHealTime: Number(stored.selfHealTime),
     lockoutTime: Number(stored.lockoutTime),
     hcrtm: (stored.flags & FLAG.hasHcrtm) !== 0 ? stored.hcrtm : undefined,
+    startLocality: stored.extras.startLocality,
     commits: stored.extras.commits,
     pcrAuth: stored.extras.pcrAuth,
     isReallocated: stored.extras.isReallocated !== 0,

@@ -35,6 +35,7 @@ import {
   newHierarchy,
   type Tpm,
 } from '../tpm.js';
+import { removeIndex } from './nv.js';
 
 /** TPM2_CreatePrimary (24.1). */
 export const createPrimary = /* @__PURE__ */ handler(CreatePrimary, (tpm, request, invocation) => {
@@ -106,11 +107,12 @@ function setPolicy(tpm: Tpm, handle: number, policy: AuthPolicy): void {
   markDirty(tpm);
 }
 
-/** TPM2_ChangePPS (24.4). */
+/** TPM2_ChangePPS (24.4): the policies that the platform has set end with its seed. */
 export const changePps = /* @__PURE__ */ handler(ChangePps, (tpm) => {
   tpm.permanent.platform.seed.fill(0);
   tpm.permanent.platform = newHierarchy(tpm.crypto);
   tpm.volatile.platformPolicy = NO_POLICY;
+  tpm.permanent.pcrPolicy = NO_POLICY;
   flushHierarchy(tpm, TPM_RH.PLATFORM);
   removePersistentOf(tpm, TPM_RH.PLATFORM);
   markDirty(tpm);
@@ -151,8 +153,8 @@ export const clear = /* @__PURE__ */ handler(Clear, (tpm) => {
   volatile.enables.owner = true;
   volatile.enables.endorsement = true;
   permanent.resetCount = 0;
+  // clearCount goes on: from zero it would make contexts valid again that a TPM Restart has ended.
   volatile.restartCount = 0;
-  volatile.clearCount = 0;
   volatile.pcrAuth = undefined;
   // Policies that PCRs have satisfied so far were satisfied for the owner before.
   volatile.pcrCounter = (volatile.pcrCounter + 1) >>> 0;
@@ -161,16 +163,14 @@ export const clear = /* @__PURE__ */ handler(Clear, (tpm) => {
 });
 
 function removeOwnerNv(tpm: Tpm): void {
-  for (const [handle, index] of tpm.permanent.nv) {
-    if ((index.attributes & TPMA_NV.PLATFORMCREATE) !== 0) continue;
-    index.data.fill(0);
-    tpm.permanent.nv.delete(handle);
+  for (const index of [...tpm.permanent.nv.values()]) {
+    if ((index.attributes & TPMA_NV.PLATFORMCREATE) === 0) removeIndex(tpm, index);
   }
 }
 
 // Clock starts again with the new owner (Part 1, 36.3.1). Time goes on, and what is timed by it; tickets end with the proofs.
 function resetClock(tpm: Tpm): void {
-  tpm.volatile.clockOffset = -Number(timeOf(tpm));
+  tpm.volatile.clockOffset = BigInt.asUintN(64, -timeOf(tpm));
   tpm.volatile.isClockSafe = true;
   tpm.permanent.clock = 0n;
   tpm.permanent.isClockSafe = true;

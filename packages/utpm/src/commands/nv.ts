@@ -27,7 +27,7 @@ import { isPinIndex, isPolicySize, nvAt, nvKind, nvName, nvPublic } from '../ent
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION, isHash, zeroDigest } from '../implementation.js';
 import { assertNvAccess, assertNvReadable, assertNvWritable, isNvSet } from '../nv-access.js';
-import { hasOrderlyRoom } from '../nv-space.js';
+import { hasOrderlyRoom, unwrittenData } from '../nv-space.js';
 import type { NvIndexState } from '../permanent.js';
 import { refuse, refuseHandle, refuseParameter } from '../refusal.js';
 import { markDirty, type Tpm } from '../tpm.js';
@@ -61,8 +61,7 @@ export const nvDefineSpace = /* @__PURE__ */ handler(NvDefineSpace, (tpm, { auth
   if ((attributes & TPMA_NV.WRITEALL) !== 0 && dataSize > IMPLEMENTATION.MAX_BUFFER) refuseParameter(TPM_RC.SIZE, 2);
   if (tpm.permanent.nv.has(nvIndex)) refuse(TPM_RC.NV_DEFINED);
   assertNvSpace(tpm, attributes, dataSize);
-  // What is not written yet reads as ones where a partial write leaves it, but for an index that is kept in memory.
-  const data = new Uint8Array(dataSize).fill((attributes & TPMA_NV.ORDERLY) !== 0 ? 0 : 0xff);
+  const data = unwrittenData(attributes, dataSize);
   store(tpm, { nvIndex, nameAlg, attributes, authPolicy, dataSize, auth: trimmed, data });
   return {};
 });
@@ -115,12 +114,12 @@ export const nvUndefineSpace = /* @__PURE__ */ handler(NvUndefineSpace, (tpm, { 
   const index = nvAt(tpm, nvIndex);
   if (isNvSet(index, TPMA_NV.POLICY_DELETE)) refuseHandle(TPM_RC.ATTRIBUTES, 2);
   if (authHandle === TPM_RH.OWNER && isNvSet(index, TPMA_NV.PLATFORMCREATE)) refuse(TPM_RC.NV_AUTHORIZATION);
-  remove(tpm, index);
+  removeIndex(tpm, index);
   return {};
 });
 
-// A counter that is defined later must not repeat a value of one that is gone (Part 1, 37.2.4.2).
-function remove(tpm: Tpm, index: NvIndexState): void {
+/** Removes an index. A counter that is defined later must not repeat a value of one that is gone (Part 1, 37.2.4.2). */
+export function removeIndex(tpm: Tpm, index: NvIndexState): void {
   if (nvKind(index.attributes) === TPM_NT.COUNTER && isNvSet(index, TPMA_NV.WRITTEN)) {
     const value = readU64(index.data, 0);
     if (value > tpm.permanent.maxCounter) tpm.permanent.maxCounter = value;
@@ -134,7 +133,7 @@ function remove(tpm: Tpm, index: NvIndexState): void {
 export const nvUndefineSpaceSpecial = /* @__PURE__ */ handler(NvUndefineSpaceSpecial, (tpm, { nvIndex }) => {
   const index = nvAt(tpm, nvIndex);
   if (!isNvSet(index, TPMA_NV.POLICY_DELETE)) refuseHandle(TPM_RC.ATTRIBUTES, 1);
-  remove(tpm, index);
+  removeIndex(tpm, index);
   return {};
 });
 

@@ -6,6 +6,7 @@ import { startLockout } from '../dictionary-attack.js';
 import { nvKind } from '../entity.js';
 import { handler } from '../handler.js';
 import { digestSize, IMPLEMENTATION } from '../implementation.js';
+import { unwrittenData } from '../nv-space.js';
 import { PCR_ATTRIBUTES } from '../pcr-bank.js';
 import { ORDERLY, type SavedState } from '../permanent.js';
 import { refuse, refuseParameter } from '../refusal.js';
@@ -19,8 +20,10 @@ export const startup = /* @__PURE__ */ handler(Startup, (tpm, { startupType }, {
   const saved = tpm.permanent.orderly === ORDERLY.STATE ? tpm.permanent.saved : undefined;
   if (startupType === TPM_SU.STATE && saved === undefined) refuseParameter(TPM_RC.VALUE, 1);
   const kind = kindOf(startupType, saved);
+  const from = startLocality(tpm, locality);
+  if (kind === 'resume') assertSameStart(saved, from);
   startLockout(tpm, kind === 'reset');
-  startPcrs(tpm, kind, saved, locality);
+  startPcrs(tpm, kind, saved, from);
   startHierarchies(tpm, kind, saved);
   startCounters(tpm, kind, saved);
   if (kind !== 'resume') clearNvLocks(tpm, saved === undefined && tpm.permanent.orderly !== ORDERLY.CLEAR);
@@ -38,19 +41,32 @@ function kindOf(startupType: number, saved: SavedState | undefined): Kind {
   return startupType === TPM_SU.STATE ? 'resume' : 'restart';
 }
 
-function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, locality: number): void {
+// The locality that PCR 0 tells (Part 1, 34.3).
+function startLocality({ volatile: { hcrtm } }: Tpm, locality: number): number {
+  return hcrtm === undefined ? locality : 4;
+}
+
+// PCR 0 is kept over a resumption, and must not tell another start than this one.
+function assertSameStart(saved: SavedState | undefined, from: number): void {
+  if (from !== saved?.extras.startLocality) refuse(TPM_RC.LOCALITY);
+}
+
+function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, from: number): void {
   const { hcrtm } = tpm.volatile;
-  tpm.volatile.banks = resetBanks(tpm.permanent, hcrtm === undefined ? locality : 4, digestSize);
-  tpm.volatile.pcrCounter = pcrCounterAfter(kind === 'resume' ? saved : undefined);
+  tpm.volatile.startLocality = from;
+  tpm.volatile.banks = resetBanks(tpm.permanent, from, digestSize);
+  tpm.volatile.pcrCounter = pcrCounterAfter(kind, saved);
   if (kind === 'resume') restorePcrs(tpm, saved);
   if (hcrtm !== undefined) measureHcrtm(tpm, hcrtm);
   tpm.volatile.hcrtm = undefined;
 }
 
-// The start itself changes registers, and each counts that is not kept (Part 1, 17.9).
-function pcrCounterAfter(resumed: SavedState | undefined): number {
-  const changed = PCR_ATTRIBUTES.filter(({ noIncrement, stateSaved }) => !noIncrement && !(resumed && stateSaved));
-  return ((resumed?.pcrCounter ?? 0) + changed.length) >>> 0;
+// The start itself changes registers, and each counts that is not kept (Part 1, 17.9). The count goes on over all but a TPM Reset, because
+// saved sessions do: one that had seen other values must not find the same count again.
+function pcrCounterAfter(kind: Kind, saved: SavedState | undefined): number {
+  const isKept = kind === 'resume';
+  const changed = PCR_ATTRIBUTES.filter(({ noIncrement, stateSaved }) => !noIncrement && !(isKept && stateSaved));
+  return ((saved?.pcrCounter ?? 0) + changed.length) >>> 0;
 }
 
 function restorePcrs(tpm: Tpm, saved: SavedState | undefined): void {
@@ -109,9 +125,12 @@ function clearNvLocks(tpm: Tpm, wasInterrupted: boolean): void {
     attributes &= ~TPMA_NV.READLOCKED;
     if ((attributes & TPMA_NV.WRITEDEFINE) === 0 || (attributes & TPMA_NV.WRITTEN) === 0)
       attributes &= ~TPMA_NV.WRITELOCKED;
-    const isLost = wasInterrupted && (attributes & TPMA_NV.ORDERLY) !== 0 && nvKind(attributes) !== TPM_NT.COUNTER;
-    if (isLost || (attributes & TPMA_NV.CLEAR_STCLEAR) !== 0) attributes &= ~TPMA_NV.WRITTEN;
-    tpm.permanent.nv.set(handle, { ...index, attributes: attributes >>> 0 });
+    const isInMemory = (attributes & TPMA_NV.ORDERLY) !== 0 && nvKind(attributes) !== TPM_NT.COUNTER;
+    const isLost = (wasInterrupted && isInMemory) || (attributes & TPMA_NV.CLEAR_STCLEAR) !== 0;
+    if (isLost) attributes &= ~TPMA_NV.WRITTEN;
+    // What is lost must not show again behind a partial write.
+    const data = isLost ? unwrittenData(attributes, index.dataSize) : index.data;
+    tpm.permanent.nv.set(handle, { ...index, attributes: attributes >>> 0, data });
   }
 }
 
@@ -151,6 +170,7 @@ function saveState(tpm: Tpm): SavedState {
     extras: {
       commits: volatile.commits ?? { nonce: EMPTY, counter: 0n, open: new Uint8Array(16) },
       pcrAuth: volatile.pcrAuth ?? EMPTY,
+      startLocality: volatile.startLocality,
     },
   };
 }
