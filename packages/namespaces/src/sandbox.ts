@@ -50,7 +50,7 @@ export interface ExecSpec {
 export interface StartOptions {
   /** Standard streams. Default: each a `pipe`. */
   readonly stdio?: StdioTargets | StdioTerminal;
-  /** Ends the sandbox when it is aborted. */
+  /** Ends the sandbox when it is aborted; a start that is still under way then rejects with the reason. */
   readonly signal?: AbortSignal;
 }
 

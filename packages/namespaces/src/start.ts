@@ -35,13 +35,20 @@ import { TerminalStream } from './terminal.js';
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<Sandbox> {
   options.signal?.throwIfAborted();
   const plan = startable(spec, await readCallerFor(spec.ids));
-  const sandbox = await launch(withStdio(plan, options), targetsOf(options));
-  endWhenAborted(sandbox, options);
-  return sandbox;
+  return endWhenAborted(await launch(withStdio(plan, options), targetsOf(options)), options);
 }
 
-function endWhenAborted(process: SandboxProcess, { signal }: StartOptions): void {
-  signal?.addEventListener('abort', () => void process.stop({ grace: 0 }).catch(() => undefined), { once: true });
+// The signal may have fired while the sandbox was being made, and it may live on for thousands of sandboxes.
+async function endWhenAborted<P extends LaunchedProcess>(process: P, { signal }: StartOptions): Promise<P> {
+  if (!signal) return process;
+  const stop = (): void => void process.stop({ grace: 0 }).catch(() => undefined);
+  if (signal.aborted) {
+    await process.stop({ grace: 0 }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
+  signal.addEventListener('abort', stop, { once: true });
+  void process.gone.then(() => signal.removeEventListener('abort', stop));
+  return process;
 }
 
 type Targets = readonly [Target, Target, Target];
@@ -160,8 +167,7 @@ class LaunchedProcess implements Sandbox {
     const plan = withStdio({ ...this.#plan, ...planExec(this.#plan, spec) }, options);
     const beside = new LaunchedProcess(this.#server, plan, targets.map(streamName), this.#served.id);
     await beside.running;
-    endWhenAborted(beside, options);
-    return beside;
+    return endWhenAborted(beside, options);
   }
 
   wait(): Promise<SandboxExit> {

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { createCgroup } from '@casemate/cgroups';
@@ -475,6 +476,25 @@ describe.each(launchers)('%s', (_, launcher) => {
       abort.abort();
       expect(await sandbox.wait()).toEqual({ code: null, signal: 'SIGKILL' });
       await expect(startSandbox({ root, command: ['/bin/true'] }, { signal: abort.signal })).rejects.toThrow();
+    });
+
+    itRuns('when its abort signal fires while it is being made', async () => {
+      const abort = new AbortController();
+      const starting = startSandbox({ root, command: ['/bin/sleep', '100'] }, { signal: abort.signal });
+      abort.abort(new Error('enough'));
+      await expect(starting).rejects.toThrow('enough');
+      await using sandbox = await startSandbox({ root, command: ['/bin/sleep', '100'] });
+      const again = new AbortController();
+      const beside = sandbox.exec({ command: ['/bin/sleep', '100'] }, { signal: again.signal });
+      again.abort(new Error('enough'));
+      await expect(beside).rejects.toThrow('enough');
+    });
+
+    itRuns('without a trace at an abort signal that outlives it', async () => {
+      const { signal } = new AbortController();
+      const sandbox = await startSandbox({ root, command: ['/bin/true'] }, { signal });
+      await sandbox.wait();
+      await eventually(() => getEventListeners(signal, 'abort').length === 0);
     });
 
     itRuns('with all that it started, without a pid namespace too', async () => {
