@@ -81,6 +81,19 @@ describe('the engine wasm', () => {
     expect(await run(looping, ROGUE.echo, text('again'))).toMatchObject({ output: text('again') });
   });
 
+  it('stops a PAL that calls services without end when its time is up, while another PAL goes on', async () => {
+    const asking = new WasmPal(parsePalImage(rogue()), ENGINES, {
+      service: () => ({ status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(32)] }),
+      print: () => undefined,
+      ...WITHOUT_LANES,
+    });
+    open.push(asking);
+    const end = run(asking, ROGUE.askForever, NONE, 300).catch((error) => error);
+    expect(await run(load(rogue()), ROGUE.echo, text('still here'))).toMatchObject({ output: text('still here') });
+    expect(await end).toMatchObject({ name: 'TrustvisorError', code: 'timeout' });
+    expect(await run(asking, ROGUE.echo, text('again'))).toMatchObject({ output: text('again') });
+  });
+
   it('stops a run that its caller gives up', async () => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 100);

@@ -71,6 +71,7 @@ export const ROGUE = {
   exhaust: 9,
   count: 10,
   print: 11,
+  askForever: 12,
 } as const;
 
 /** A PAL that misbehaves on command. */
@@ -89,6 +90,7 @@ export function rogue(options: Partial<LinkPalOptions> = {}): Uint8Array {
       '(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (call $end (i32.const 0) (memory.size))',
       '(global.set $n (i32.add (global.get $n) (i32.const 1))) (call $end (i32.const 0) (global.get $n))',
       '(drop (call $print (call $in) (call $in_length))) (call $end (i32.const 0) (i32.const 0))',
+      '(loop $l (br_if $l (i32.eqz (call $pcr_read (i32.const 1) (i32.const 1024)))))',
     ],
     options,
     '(global $n (mut i32) (i32.const 0)) (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))',
