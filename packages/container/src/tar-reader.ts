@@ -63,7 +63,7 @@ async function readEntries(source: ByteSource, visit: EntryVisitor): Promise<voi
     const header = decodeHeader(block);
     if (header.type === TAR_TYPE.pax) pending = { ...pending, pax: parsePax(await extension(source, header)) };
     else if (header.type === TAR_TYPE.paxGlobal)
-      global = new Map([...global, ...parsePax(await extension(source, header))]);
+      global = new Map([...global, ...onlyUsed(parsePax(await extension(source, header)))]);
     else if (header.type === TAR_TYPE.gnuLongName)
       pending = { ...pending, path: longName(await extension(source, header)) };
     else if (header.type === TAR_TYPE.gnuLongLink)
@@ -115,9 +115,18 @@ async function readEntry(source: ByteSource, entry: ArchiveEntry, visit: EntryVi
   await source.skip((BLOCK - (entry.size % BLOCK)) % BLOCK);
 }
 
+/** Before each entry there may be any number of global headers with any records; what is kept of them all must not grow with that. */
+function onlyUsed(records: PaxRecords): PaxRecords {
+  return new Map([...records].filter(([key]) => USED.has(key)));
+}
+
+const USED: ReadonlySet<string> = new Set<PaxKey>(['path', 'linkpath', 'size', 'uid', 'gid', 'mtime']);
+
+type PaxKey = 'path' | 'linkpath' | 'size' | 'uid' | 'gid' | 'mtime';
+
 function describe(header: TarHeader, from: Pending & { readonly global: PaxRecords }, offset: number): ArchiveEntry {
-  const record = (key: string) => from.pax.get(key) ?? from.global.get(key);
-  const number = (key: string, fallback: number) => numberIn(key, record(key)) ?? fallback;
+  const record = (key: PaxKey) => from.pax.get(key) ?? from.global.get(key);
+  const number = (key: PaxKey, fallback: number) => numberIn(key, record(key)) ?? fallback;
   const prefix = prefixOf(header);
   const type = typeOf(header);
   return {

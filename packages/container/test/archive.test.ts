@@ -22,6 +22,7 @@ import { removeTree } from '../src/remove-tree.js';
 import { arrange, type RootfsOptions } from '../src/rootfs.js';
 import { openArchive } from '../src/rootfs-archive.js';
 import { openDirectory } from '../src/rootfs-directory.js';
+import { encodeHeader, TAR_TYPE } from '../src/tar-header.js';
 import { encodePax, parsePax } from '../src/tar-pax.js';
 import { type ArchiveEntry, readArchive } from '../src/tar-reader.js';
 import { END_OF_ARCHIVE, encodeEntryHeader, type ImageEntry, padding } from '../src/tar-writer.js';
@@ -195,6 +196,23 @@ describe('an archive of another program', () => {
         if (result instanceof Error) expect(result).toMatchObject({ code: 'archive' });
       }),
     );
+  });
+
+  it('with any number of global headers takes no longer for each of them', async () => {
+    const records = (i: number) => encodePax(new Map([[`key${1_000_000 + i}`, 'value']]));
+    const size = records(0).length;
+    const rest = { mode: 0o644, uid: 0, gid: 0, mtime: 0, linkName: '', type: TAR_TYPE.paxGlobal };
+    const header = encodeHeader({ ...rest, name: 'global', size });
+    async function* headers() {
+      for (let i = 0; i < 6000; i++) yield Buffer.concat([header, records(i), padding(size)]);
+      yield archive([entry('a')]);
+    }
+    const before = process.cpuUsage();
+    const paths: string[] = [];
+    await readArchive(headers(), async ({ path }) => void paths.push(path));
+    // Less than half a second; where all records were kept until the end, more than five.
+    expect(process.cpuUsage(before).user).toBeLessThan(3e6);
+    expect(paths).toEqual(['a']);
   });
 
   it('has pax records that encode and parse to the same', () => {
