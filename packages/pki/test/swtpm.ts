@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Tpm } from '@casemate/tpm';
+import { Tpm, type TpmTransport } from '@casemate/tpm';
 import { connectSwtpm } from '@casemate/tpm/swtpm';
 import { decodePem } from '../src/index.js';
 
@@ -77,8 +77,7 @@ async function startSwtpm(state: string): Promise<RunningTpm> {
   const child = spawn('swtpm', ['socket', '--tpm2', '--tpmstate', `dir=${state}`, ...sockets, ...flags], {
     stdio: 'ignore',
   });
-  await appears(path, child);
-  const tpm = new Tpm(await connectSwtpm({ path }));
+  const tpm = new Tpm(await connected(path, child));
   return {
     tpm,
     async [Symbol.asyncDispose]() {
@@ -90,10 +89,12 @@ async function startSwtpm(state: string): Promise<RunningTpm> {
   };
 }
 
-async function appears(path: string, child: ChildProcess): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    if (existsSync(path)) return;
+/** The socket is there a moment before swtpm listens on it. */
+async function connected(path: string, child: ChildProcess): Promise<TpmTransport> {
+  for (let i = 0; i < 400; i++) {
     if (child.exitCode !== null) throw new Error(`swtpm ended with ${child.exitCode}`);
+    const transport = existsSync(path) ? await connectSwtpm({ path }).catch(() => undefined) : undefined;
+    if (transport !== undefined) return transport;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   throw new Error(`swtpm did not open ${path}`);
