@@ -16,6 +16,7 @@ import {
   verifyAttestSignature,
 } from '@casemate/tpm';
 import { WireError } from '@casemate/wire';
+import { sha256 } from '@noble/hashes/sha2.js';
 import type { AlternativeNames } from './alternative-name.js';
 import { equalBytes, randomBytes, toHex } from './bytes.js';
 import { type CheckedCsr, checkCsr } from './csr.js';
@@ -107,10 +108,10 @@ export async function challengeEnrolment(request: Uint8Array, policy: EnrolmentP
   await assertAuthorized(checked, policy);
   const [id, secret] = [randomBytes(16), randomBytes(32)];
   const { credentialBlob, encryptedSecret } = makeCredential(checked.ek, nameOf(checked.ak), secret);
-  const expectedProof = enrolmentProof(secret, id, request);
+  const proofDigest = sha256(enrolmentProof(secret, id, request));
   secret.fill(0);
   const expires = new Date(now.getTime() + (policy.lifetime ?? 300) * 1000);
-  const state = { magic: 0x43_4d_45_34, expectedProof, expires: BigInt(expires.getTime()), request } as const;
+  const state = { magic: 0x43_4d_45_34, proofDigest, expires: BigInt(expires.getTime()), request } as const;
   await policy.challenges.put(toHex(id), encodeMessage(EnrolmentState, state), expires);
   return encodeMessage(EnrolmentChallenge, { magic: 0x43_4d_45_32, id, credentialBlob, encryptedSecret });
 }
@@ -136,7 +137,7 @@ export async function verifyEnrolment(answer: Uint8Array, policy: EnrolmentPolic
   if (BigInt(now.getTime()) > state.expires) {
     throw new PkiError('replayed', 'complete enrolment: expected an answer in time, got a late one');
   }
-  if (!equalBytes(proof, state.expectedProof)) {
+  if (!equalBytes(sha256(proof), state.proofDigest)) {
     throw new PkiError('bad-signature', 'complete enrolment: expected proof of the activated credential, got another');
   }
   const checked = await checkRequest(state.request, policy);

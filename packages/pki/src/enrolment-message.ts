@@ -66,10 +66,11 @@ export const EnrolmentResult = struct('EnrolmentResult', {
 /** The value type of {@link EnrolmentResult}. */
 export type EnrolmentResult = Infer<typeof EnrolmentResult>;
 
-/** What the authority keeps between challenge and answer; the secret itself is not in it. */
+/** What the authority keeps between challenge and answer; nothing in it helps to answer, so that who reads the store is no device. */
 export const EnrolmentState = struct('EnrolmentState', {
   magic: constant('magic', u32, 0x43_4d_45_34),
-  expectedProof: fixed('expectedProof', 32),
+  /** SHA-256 of the proof that is expected. */
+  proofDigest: fixed('proofDigest', 32),
   /** Milliseconds since 1970. */
   expires: u64,
   request: sizedBytes('request', u32, { max: 65_536, min: 1 }),
