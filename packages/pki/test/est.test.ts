@@ -349,14 +349,22 @@ describe.skipIf(skipped)(`EST with curl and OpenSSL${skipped === undefined ? '' 
     expect(await enrol(() => buildCsr(key, names))).toBe(403);
   });
 
-  it('enrols a key in a TPM by the answer to a challenge, once and for that request alone', async () => {
-    const tpm = new Tpm(await openUtpm({ startup: true }));
+  async function keysIn(tpm: Tpm) {
     const srk = await createPrimary(tpm, { template: srkTemplate('ecc-p256') });
     const ak = await loadKey(tpm, srk, await createKey(tpm, srk, { template: akTemplate('ecc-p256') }));
     const deviceKey = await loadKey(tpm, srk, await createKey(tpm, srk, { template: signingKeyTemplate('ecc-p256') }));
     await srk.flush();
-    const ek = await createPrimary(tpm, { hierarchy: 'endorsement', template: ekTemplate('ecc-p256') });
-    const keys = { ek, ak, deviceKey };
+    return {
+      ek: await createPrimary(tpm, { hierarchy: 'endorsement', template: ekTemplate('ecc-p256') }),
+      ak,
+      deviceKey,
+    };
+  }
+
+  it('enrols a key in a TPM by the answer to a challenge, once and for that request alone', async () => {
+    const tpm = new Tpm(await openUtpm({ startup: true }));
+    const keys = await keysIn(tpm);
+    const { ek, deviceKey } = keys;
     const enrol = async (csrOf: (request: Uint8Array) => Uint8Array | Promise<Uint8Array>) => {
       const request = await buildEnrolmentRequest(tpm, { ...keys, ...names });
       const challenge = (await fixture.postTo(server.url)('/tpm/challenge', 'application/octet-stream', request)).body;
@@ -377,6 +385,23 @@ describe.skipIf(skipped)(`EST with curl and OpenSSL${skipped === undefined ? '' 
     const software = await generateKey('ecdsa-p256-sha256');
     expect((await curl('simpleenroll', ...(await enrol(() => buildCsr(software, names))))).status).toBe(401);
     await tpm.close();
+  });
+
+  it('gives the names that a TPM got here to no other TPM', async () => {
+    const own = { ...names, subjectAltName: { uri: ['urn:uuid:00000000-0000-4000-8000-000000000099'] } };
+    const enrol = async () => {
+      await using tpm = new Tpm(await openUtpm({ startup: true }));
+      const keys = await keysIn(tpm);
+      const request = await buildEnrolmentRequest(tpm, { ...keys, ...own });
+      const asked = await fixture.postTo(server.url)('/tpm/challenge', 'application/octet-stream', request);
+      if (asked.status !== 200) return asked.status;
+      const answer = await answerChallenge(tpm, { ...keys, request, challenge: asked.body });
+      writeFileSync(file('tpm.b64'), Buffer.from(decodeMessage(EnrolmentRequest, request).csr).toString('base64'));
+      const header = `Authorization: TPM ${Buffer.from(answer).toString('base64')}`;
+      return (await curl('simpleenroll', '--header', header, ...post(file('tpm.b64')))).status;
+    };
+    expect(await enrol()).toBe(200);
+    expect(await enrol()).toBe(403);
   });
 
   it('issues what validates for its purpose', async () => {

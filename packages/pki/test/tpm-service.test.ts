@@ -16,7 +16,15 @@ import {
 import { openUtpm } from '@casemate/utpm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verifyAuditLog } from '../src/audit.js';
-import { csrDigest, decodeMessage, EnrolmentRequest, encodeMessage } from '../src/enrolment-message.js';
+import {
+  csrDigest,
+  decodeMessage,
+  EnrolmentAnswer,
+  EnrolmentChallenge,
+  EnrolmentRequest,
+  EnrolmentState,
+  encodeMessage,
+} from '../src/enrolment-message.js';
 import {
   answerChallenge,
   buildCsr,
@@ -169,6 +177,32 @@ describe.each(makers)('TPM enrolment over HTTPS with %s', (kind, skipped) => {
     await enrol({ ...device, ...own });
     await enrol({ ...device, ...own });
     await expect(enrol({ ...other, ...own })).rejects.toMatchObject({ code: 'not-allowed' });
+  });
+
+  it.skipIf(skipped)('gives a name to one TPM in whatever spelling, and a wildcard to none', async () => {
+    const own = names();
+    const [uri = ''] = own.subjectAltName.uri;
+    const withDns = (name: string) => ({ subjectAltName: { ...names().subjectAltName, dns: [name] } });
+    await enrol({ ...device, ...own, ...withDns('edge.maker.example') });
+    await enrol({ ...device, ...own });
+    const taken = [
+      withDns('EDGE.maker.example'),
+      withDns('*.maker.example'),
+      { subjectAltName: { uri: [uri.replace('urn:uuid:', 'UUID:')] } },
+    ];
+    for (const each of taken) {
+      await expect(enrol({ ...other, ...names(), ...each })).rejects.toMatchObject({ code: 'not-allowed' });
+    }
+  });
+
+  it.skipIf(skipped)('keeps nothing in its store that answers a challenge', async () => {
+    const { ek, ekCertificate } = device;
+    const request = await buildEnrolmentRequest(other.tpm, { ...other, ek, ekCertificate, ...names() });
+    const { id } = decodeMessage(EnrolmentChallenge, await enrolment.challenge(request));
+    const kept = await fixture.store.document('tpm-challenge', Buffer.from(id).toString('hex'));
+    const { proofDigest } = decodeMessage(EnrolmentState, Buffer.from(kept?.body ?? '', 'base64'));
+    const answer = encodeMessage(EnrolmentAnswer, { magic: 0x43_4d_45_33, id, proof: proofDigest });
+    await expect(enrolment.complete(answer)).rejects.toMatchObject({ code: 'bad-signature' });
   });
 
   it.skipIf(skipped)('refuses an AK from another TPM', async () => {

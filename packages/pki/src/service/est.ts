@@ -11,6 +11,7 @@ import { generateKey } from '../key.js';
 import { ALGORITHM } from '../oid.js';
 import type { CertificateProfile } from '../profile.js';
 import type { CertificateAuthority, Issued } from './authority.js';
+import type { Change } from './authority-store.js';
 import { type HttpRequest, type HttpResponse, type HttpRoute, mediaType, notAllowed, plain } from './http.js';
 import { refusalOf } from './server.js';
 import type { TpmEnrolment } from './tpm-enrolment.js';
@@ -139,8 +140,20 @@ async function issue(
   const verdict = await service.authorize(identity, checked);
   if (typeof verdict === 'object') return plain(202, 'come again', { 'retry-after': String(verdict.retryAfter) });
   if (!verdict) return plain(403, 'this identity may not have these names');
-  const issued = await authority.issue({ authority: name, profile, csr, owner: ownerOf(identity), ...binding });
+  const input = { authority: name, profile, csr, owner: ownerOf(identity), ...binding };
+  const issued = await issueTo(identity, checked, service, (also) => authority.issue({ ...input, also: () => also }));
   return base64Response(CERTS, certsOnly([issued.certificate]));
+}
+
+/** What a TPM is given over EST is its own from then on, as if it had enrolled without EST. */
+function issueTo(
+  identity: EstIdentity,
+  { subject, subjectAltName }: CheckedCsr,
+  { tpm }: EstService,
+  commit: (also: readonly Change[]) => Promise<Issued>,
+): Promise<Issued> {
+  if (identity.kind !== 'tpm' || tpm === undefined) return commit([]);
+  return tpm.claim({ ekDigest: identity.ekDigest, subject, subjectAltName }, commit);
 }
 
 function ownerOf(identity: EstIdentity): string {
@@ -196,7 +209,8 @@ async function serverkeygen(
   if (verdict !== true) return plain(403, 'this identity may not have these names');
   const key = await generateKey(serverKeys);
   const own = await buildCsr(key, { subject: checked.subject, subjectAltName: checked.subjectAltName });
-  const issued = await authority.issue({ authority: name, profile, csr: own, owner: ownerOf(identity) });
+  const input = { authority: name, profile, csr: own, owner: ownerOf(identity) };
+  const issued = await issueTo(identity, checked, service, (also) => authority.issue({ ...input, also: () => also }));
   const pkcs8 = await key.unsafeExportKey();
   try {
     return multipart(pkcs8, issued);

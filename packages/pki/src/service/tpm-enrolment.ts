@@ -17,7 +17,7 @@ import {
 import { EnrolmentResult, encodeMessage } from '../enrolment-message.js';
 import { PkiError } from '../error.js';
 import type { CertificateAuthority } from './authority.js';
-import type { AuthorityStore, Change, StoredDocument } from './authority-store.js';
+import type { AuthorityStore, CertificateRecord, Change, StoredDocument } from './authority-store.js';
 
 /** Options of {@link openTpmEnrolment}. */
 export interface TpmEnrolmentOptions {
@@ -55,6 +55,12 @@ export interface TpmEnrolment {
   complete(answer: Uint8Array): Promise<Uint8Array>;
   /** Takes a device's answer as proof that the key of a request is in a TPM that is believed, and issues nothing. */
   verify(answer: Uint8Array): Promise<VerifiedEnrolment>;
+  /**
+   * Has `commit` write down, in the commit that issues to a verified device, that the names are its own from now on. `commit` is
+   * called again where somebody was faster. Throws {@link PkiError} `not-allowed` for a revoked EK and for names of another TPM, and
+   * what `commit` throws.
+   */
+  claim<T>(candidate: EnrolmentCandidate, commit: (changes: readonly Change[]) => Promise<T>): Promise<T>;
   /** What is known of an endorsement key. */
   endorsementKey(ekDigest: string): Promise<EkRecord | undefined>;
   /** Revokes an endorsement key and every certificate in force that was issued to its TPM; gives their number. */
@@ -79,6 +85,7 @@ export function openTpmEnrolment(options: TpmEnrolmentOptions): TpmEnrolment {
       return encodeResult(options, enrolled);
     },
     verify: (answer) => verifyEnrolment(answer, policy),
+    claim: (candidate, commit) => claim(options, candidate, commit),
     async endorsementKey(digest) {
       const kept = await authority.store.document(KEY, digest);
       return kept === undefined ? undefined : recordOf(kept);
@@ -128,16 +135,23 @@ async function isAuthorized(
     const owner = (await store.document(NAME, name))?.owner;
     if (owner !== undefined && owner !== candidate.ekDigest) return false;
   }
-  return (await authorize?.(candidate)) ?? true;
+  // A wildcard stands for the names of others as well: somebody has to say that this TPM may have it.
+  return (await authorize?.(candidate)) ?? candidate.subjectAltName.dns?.some((each) => each.startsWith('*.')) !== true;
 }
 
-/** The names that belong to one device: the serial number in its subject and every alternative name. */
+/** The names that belong to one device: the serial number in its subject and every alternative name, each name in one spelling. */
 function namesOf({ subject, subjectAltName }: EnrolmentCandidate): readonly string[] {
   const alternative = Object.entries<AlternativeNames[keyof AlternativeNames]>({ ...subjectAltName });
-  return [
-    ...(subject.serialNumber === undefined ? [] : [`serial:${subject.serialNumber}`]),
+  const names = [
+    ...(subject.serialNumber === undefined ? [] : [`serial:${subject.serialNumber.trim().replace(/ +/g, ' ')}`]),
     ...alternative.flatMap(([type, values]) => (values ?? []).map((value) => `${type}:${value}`)),
   ];
+  return [...new Set(names.map(oneSpelling))];
+}
+
+/** Case makes another name only where somebody may have made it so; and `UUID:` is trust|me's word for `urn:uuid:`. */
+function oneSpelling(name: string): string {
+  return name.startsWith('permanentIdentifier:') ? name : name.toLowerCase().replace(/^uri:uuid:/, 'uri:urn:uuid:');
 }
 
 async function record(options: TpmEnrolmentOptions, enrolled: Enrolment): Promise<void> {
@@ -147,13 +161,19 @@ async function record(options: TpmEnrolmentOptions, enrolled: Enrolment): Promis
     { ...attestation, owner, certificate: enrolled.akCertificate },
     { ...device, owner, certificate: enrolled.deviceCertificate },
   ];
+  await claim(options, enrolled, (changes) =>
+    authority.record(certificates, { event: 'enrol', ek: enrolled.ekDigest }, changes),
+  );
+}
+
+async function claim<T>(
+  options: TpmEnrolmentOptions,
+  candidate: EnrolmentCandidate,
+  commit: (changes: readonly Change[]) => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await authority.record(
-        certificates,
-        { event: 'enrol', ek: enrolled.ekDigest },
-        await claims(options, enrolled),
-      );
+      return await commit(await claims(options, candidate));
     } catch (error) {
       // The same TPM enrols twice at once: what it has is read again.
       const isRace = error instanceof PkiError && (error.code === 'conflict' || error.code === 'exists');
@@ -204,13 +224,32 @@ async function revokeKey({ authority }: TpmEnrolmentOptions, digest: string, req
     authority.auditChange({ event: 'revoke', ek: digest, requester }),
   ]);
   let count = 0;
-  for (const { issuer, serial } of await store.certificates({ owner: `ek:${digest}`, limit: 10_000 })) {
-    const revoked = await store.revocation(issuer, serial);
-    if (revoked !== undefined && !revoked.released) continue;
-    await authority.revoke({ authority: issuer, serial, reason: 'privilegeWithdrawn', requester });
-    count += 1;
+  for await (const { issuer, serial } of everyCertificate(store, `ek:${digest}`)) {
+    if (await isRevoked(store, issuer, serial)) continue;
+    try {
+      await authority.revoke({ authority: issuer, serial, reason: 'privilegeWithdrawn', requester });
+      count += 1;
+    } catch (error) {
+      // Somebody else revoked it meanwhile: the others must not be left over for that.
+      if (!(await isRevoked(store, issuer, serial))) throw error;
+    }
   }
   return count;
+}
+
+async function isRevoked(store: AuthorityStore, issuer: string, serial: string): Promise<boolean> {
+  const kept = await store.revocation(issuer, serial);
+  return kept !== undefined && !kept.released;
+}
+
+/** A store gives no more than so many at once, and a device may have any number. */
+async function* everyCertificate(store: AuthorityStore, owner: string): AsyncGenerator<CertificateRecord> {
+  for (let page = await store.certificates({ owner }); ; ) {
+    yield* page;
+    const after = page.at(-1);
+    if (after === undefined) return;
+    page = await store.certificates({ owner, after });
+  }
 }
 
 function encodeResult({ authority, attestation, device }: TpmEnrolmentOptions, enrolled: Enrolment): Uint8Array {
