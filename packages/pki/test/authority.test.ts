@@ -1,7 +1,23 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildCsr, buildOcspRequest, generateKey, ocspStatus, parseCertificate, parseCrl } from '../src/index.js';
-import { ocspRoute, publicationRoute, serialText } from '../src/service.js';
-import { type Fixture, openFixture } from './service-fixture.js';
+import {
+  buildCsr,
+  buildOcspRequest,
+  generateKey,
+  issueFromCsr,
+  ocspStatus,
+  PROFILES,
+  parseCertificate,
+  parseCrl,
+} from '../src/index.js';
+import {
+  type AuthorityStore,
+  ocspRoute,
+  openAuthority,
+  openTpmEnrolment,
+  publicationRoute,
+  serialText,
+} from '../src/service.js';
+import { AUDIT_ORIGIN, type Fixture, openFixture } from './service-fixture.js';
 
 const names = {
   subject: { commonName: 'edge' },
@@ -71,6 +87,70 @@ describe('an authority at work', () => {
     const input = { authority: 'device-ca', profile: 'device', csr, owner: 'test', notAfter };
     await expect(fixture.authority.issue(input)).rejects.toMatchObject({ code: 'not-allowed' });
     expect(serialText(5n)).toHaveLength(40);
+  });
+
+  it('renews under the profile of before alone, and one from elsewhere for no more uses than it has', async () => {
+    const own = fixture.authority.get('device-ca');
+    const wider = { ...PROFILES.device, name: 'wider', extendedKeyUsage: ['clientAuth', 'serverAuth', 'OCSPSigning'] };
+    const authority = openAuthority({
+      store: fixture.store,
+      authorities: [{ ...own, profiles: [PROFILES.device, wider] }],
+      audit: { origin: AUDIT_ORIGIN, signer: fixture.auditKey },
+    });
+    const csr = await buildCsr(await generateKey('ecdsa-p256-sha256'), names);
+    const input = { authority: 'device-ca', csr, owner: 'test' };
+    const renewed = (previous: Uint8Array, profile: string) =>
+      authority.renew({ ...input, profile, previous }).then(
+        () => 'renewed',
+        (error) => error.code,
+      );
+    const { certificate } = await authority.issue({ ...input, profile: 'device' });
+    expect(await renewed(certificate, 'device')).toBe('renewed');
+    expect(await renewed(certificate, 'wider')).toBe('not-allowed');
+    const imported = await issueFromCsr(csr, { profile: PROFILES.device, issuer: own.issuer });
+    const record = { ...input, profile: 'imported', certificate: imported };
+    await authority.record([record], { event: 'import' });
+    expect(await renewed(imported, 'device')).toBe('renewed');
+    expect(await renewed(imported, 'wider')).toBe('not-allowed');
+  });
+
+  it('gives nobody a renewal of a certificate that is revoked meanwhile, and revokes it as well', async () => {
+    const csr = await buildCsr(await generateKey('ecdsa-p256-sha256'), names);
+    const { certificate, serial } = await issued();
+    const owner = 'meanwhile';
+    const authorize = () => revoke(serial, 'keyCompromise');
+    const input = { authority: 'device-ca', profile: 'device', csr, owner, previous: certificate, authorize };
+    await expect(fixture.authority.renew(input)).rejects.toMatchObject({ code: 'not-allowed' });
+    const [made] = await fixture.store.certificates({ owner });
+    expect(await fixture.store.revocation('device-ca', made?.serial ?? '')).toMatchObject({ reason: 'keyCompromise' });
+  });
+
+  it('revokes all that a TPM has, whatever a store gives at once and whoever else revokes', async () => {
+    const digest = 'ab'.repeat(32);
+    const csr = await buildCsr(await generateKey('ecdsa-p256-sha256'), names);
+    const input = { authority: 'device-ca', profile: 'device', csr, owner: `ek:${digest}` };
+    for (let i = 0; i < 3; i++) await fixture.authority.issue(input);
+    const [faster] = await fixture.store.certificates({ owner: input.owner });
+    const store: AuthorityStore = {
+      ...fixture.store,
+      certificates: (query) => fixture.store.certificates({ ...query, limit: 1 }),
+      async revocation(issuer, serial) {
+        const found = await fixture.store.revocation(issuer, serial);
+        if (found === undefined && serial === faster?.serial) await revoke(serial, 'keyCompromise');
+        return found;
+      },
+    };
+    const audit = { origin: AUDIT_ORIGIN, signer: fixture.auditKey };
+    const enrolment = openTpmEnrolment({
+      authority: openAuthority({ store, audit, authorities: [...fixture.authority.authorities.values()] }),
+      trust: {},
+      attestation: { authority: 'attestation-ca', profile: 'attestation-key' },
+      device: { authority: 'device-ca', profile: 'device' },
+    });
+    expect(await enrolment.revokeEndorsementKey(digest, 'test')).toBe(2);
+    for (const { serial } of await fixture.store.certificates({ owner: input.owner })) {
+      expect(await fixture.store.revocation('device-ca', serial)).toMatchObject({ released: false });
+    }
   });
 
   it('keeps its lists current by maintenance', async () => {

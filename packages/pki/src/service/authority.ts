@@ -18,9 +18,16 @@ import { createCertificate, type Issuer } from '../issue.js';
 import type { Signer } from '../key.js';
 import { buildName, nameText } from '../name.js';
 import { answerOcsp, type CertificateStatus } from '../ocsp-response.js';
+import { extendedKeyUsageOid, OCSP } from '../oid.js';
 import { type PathResult, validatePath } from '../path.js';
 import { assertProfile, type CertificateProfile } from '../profile.js';
-import { type AuthorityStore, type Change, type CrlRecord, serialText } from './authority-store.js';
+import {
+  type AuthorityStore,
+  type CertificateRecord,
+  type Change,
+  type CrlRecord,
+  serialText,
+} from './authority-store.js';
 
 /** When an authority publishes its lists. Times are milliseconds. */
 export interface CrlSchedule {
@@ -148,8 +155,8 @@ export interface CertificateAuthority {
    */
   issue(input: IssueInput): Promise<Issued>;
   /**
-   * {@link issue} for a certificate that there is already. Throws {@link PkiError} `not-allowed` where it is not in force or has
-   * other names.
+   * {@link issue} for a certificate that there is already. Throws {@link PkiError} `not-allowed` where it is not in force, also where
+   * it is revoked meanwhile, or has other names or another profile.
    */
   renew(input: RenewInput): Promise<Issued>;
   /** Records certificates that were made elsewhere (as TPM enrolment makes them) with audit entries and further changes. */
@@ -234,9 +241,21 @@ class Engine implements CertificateAuthority {
   async renew(input: RenewInput): Promise<Issued> {
     const previous = asCertificate(input.previous);
     await this.#assertRenewable(previous, input);
-    return this.#issue(input, 'renew', { previous: serialText(previous.serialNumber) }, (checked) =>
+    const serial = serialText(previous.serialNumber);
+    const issued = await this.#issue(input, 'renew', { previous: serial }, (checked) =>
       assertSameNames(previous, checked),
     );
+    await this.#assertStillInForce(previous, issued, input.authority);
+    return issued;
+  }
+
+  /** Whoever revoked the old certificate while the new one was made could not know of it: it goes the same way, and to nobody. */
+  async #assertStillInForce(previous: Certificate, { serial }: Issued, authority: string): Promise<void> {
+    const status = await this.statusOf(authority, previous.serialNumber);
+    if (status.status !== 'revoked') return;
+    const { reason = 'unspecified' } = status;
+    if (reason !== 'removeFromCRL') await this.revoke({ authority, serial, reason, requester: 'renewal' });
+    throw new PkiError('not-allowed', 'renew certificate: expected one in force, got one that was revoked meanwhile');
   }
 
   async #issue(
@@ -286,6 +305,7 @@ class Engine implements CertificateAuthority {
         `renew certificate: expected one of ${input.authority}, got ${serial}, which is not`,
       );
     }
+    this.#assertSameProfile(previous, kept, input);
     const status = await this.statusOf(input.authority, previous.serialNumber);
     if (status.status !== 'good' || previous.notAfter < this.now()) {
       throw new PkiError(
@@ -293,6 +313,19 @@ class Engine implements CertificateAuthority {
         `renew certificate: expected ${serial} to be in force, got it revoked or expired`,
       );
     }
+  }
+
+  /** A certificate that came from elsewhere, under a profile that nobody knows here, is renewed where the profile gives no more. */
+  #assertSameProfile(previous: Certificate, kept: CertificateRecord, input: RenewInput): void {
+    const { profiles } = this.get(input.authority);
+    const wanted = this.profile(input.authority, input.profile);
+    if (kept.profile === wanted.name) return;
+    const isKnown = profiles.some((each) => each.name === kept.profile);
+    if (!isKnown && givesNoMore(wanted, previous)) return;
+    throw new PkiError(
+      'not-allowed',
+      `renew certificate: expected one of profile ${wanted.name}, got one of ${kept.profile}`,
+    );
   }
 
   async record(
@@ -496,6 +529,21 @@ function opened(entry: AuthorityEntry): AuthorityEntry {
   const ocsp = entry.ocsp && { ...entry.ocsp, certificate: asCertificate(entry.ocsp.certificate) };
   const issuer = { ...entry.issuer, certificate: asCertificate(entry.issuer.certificate) };
   return { ...entry, issuer, ...(ocsp && { ocsp }) };
+}
+
+/** Whether a profile gives a certificate no use that `previous` has not. */
+function givesNoMore(profile: CertificateProfile, previous: Certificate): boolean {
+  const { keyUsage, extendedKeyUsage, basicConstraints, certificatePolicies = [], extensions } = previous;
+  const usages = profile.extendedKeyUsage?.map(extendedKeyUsageOid);
+  const isWithinUsages = extendedKeyUsage === undefined || usages?.every((each) => extendedKeyUsage.includes(each));
+  return (
+    profile.ca === undefined &&
+    basicConstraints?.ca !== true &&
+    (keyUsage === undefined || profile.keyUsage.every((each) => keyUsage.has(each))) &&
+    isWithinUsages === true &&
+    (profile.policies ?? []).every((each) => certificatePolicies.includes(each)) &&
+    (profile.ocspNoCheck !== true || extensions.some((each) => each.oid === OCSP.noCheck))
+  );
 }
 
 /** RFC 7030 4.2.2: the names are those of the certificate that is renewed, or there is no renewal. */
