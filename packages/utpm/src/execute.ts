@@ -118,13 +118,13 @@ function failure(code: number): Uint8Array {
 }
 
 function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number): Uint8Array {
-  const reader = new Reader(bytes);
-  const code = readHeader(reader, bytes.length);
+  const code = commandCode(bytes);
   if (tpm.volatile.hasFailed && !IN_FAILURE.has(code)) refuse(TPM_RC.FAILURE);
   const entry = handlers.get(code) ?? refuse(TPM_RC.COMMAND_CODE);
   if (tpm.volatile.isStarted === (code === TPM_CC.Startup)) refuse(TPM_RC.INITIALIZE);
   if (tpm.volatile.isStarted) selfHeal(tpm);
   const { command, authorized } = entry;
+  const reader = readerOf(entry, bytes);
   const handles = readHandles(tpm, entry, reader);
   const sessions = hasSessions(bytes)
     ? parseAuthorizations(tpm, command, handles, authorized, readAreaSize(entry, reader), reader)
@@ -133,7 +133,7 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
   checkAuthorizations(tpm, incoming, sessions ?? NO_AUTHORIZATIONS);
   if (!entry.isHarmless) noteActivity(tpm);
   const decrypting = sessions?.find(isDecrypting);
-  const request = entry.decode(parametersOf(tpm, entry, incoming, reader, decrypting));
+  const request = entry.decode(decrypting ? new Reader(decryptFirst(tpm, incoming, decrypting)) : reader);
   const response = respond(tpm, entry, incoming, request, sessions);
   if (tpm.volatile.spentSequence !== undefined) flushSpent(tpm, tpm.volatile.spentSequence);
   return response;
@@ -141,20 +141,16 @@ function run(tpm: Tpm, handlers: Handlers, bytes: Uint8Array, locality: number):
 
 const NO_AUTHORIZATIONS: readonly Authorization[] = [];
 
-function parametersOf(
-  tpm: Tpm,
-  entry: Entry,
-  incoming: Incoming,
-  reader: Reader,
-  decrypting: Authorization | undefined,
-): Reader {
-  if (decrypting !== undefined) return new Reader(decryptFirst(tpm, incoming, decrypting));
-  // Memory that is shared with another thread could change between two looks at it.
-  if (!entry.keepsNothing || !(reader.bytes.buffer instanceof ArrayBuffer)) return reader;
-  const borrowing = new Reader(reader.bytes, { shared: true });
-  borrowing.move(reader.offset, reader.bytes.length);
-  return borrowing;
+/** A reader of what stands behind the header. */
+function readerOf({ keepsNothing }: Entry, bytes: Uint8Array): Reader {
+  // Short copies are cheap. Memory that is shared with another thread could change between two looks at it.
+  const isBorrowed = keepsNothing && bytes.length > 64 && bytes.buffer instanceof ArrayBuffer;
+  const reader = isBorrowed ? new Reader(bytes, BORROWED) : new Reader(bytes);
+  reader.move(HEADER, bytes.length);
+  return reader;
 }
+
+const BORROWED = { shared: true } as const;
 
 function flushSpent(tpm: Tpm, sequence: number): void {
   flushObject(tpm, sequence);
@@ -162,13 +158,14 @@ function flushSpent(tpm: Tpm, sequence: number): void {
 }
 
 /** The command code; refuses a header that does not fit the command. */
-function readHeader(reader: Reader, length: number): number {
+function commandCode(bytes: Uint8Array): number {
+  const { length } = bytes;
   if (length < HEADER) refuse(length < 2 ? TPM_RC.INSUFFICIENT : TPM_RC.COMMAND_SIZE);
-  const tag = reader.u16('tag');
+  const tag = readU32(bytes, 0) >>> 16;
   if (tag !== TPM_ST.NO_SESSIONS && tag !== TPM_ST.SESSIONS) refuse(isKnownTag(tag) ? TPM_RC.BAD_TAG : TPM_RC.VALUE);
-  const size = reader.u32('commandSize');
+  const size = readU32(bytes, 2);
   if (size !== length || size > IMPLEMENTATION.MAX_COMMAND_SIZE) refuse(TPM_RC.COMMAND_SIZE);
-  return reader.u32('commandCode');
+  return readU32(bytes, 6);
 }
 
 /** Is there an authorization area in a command whose header is in order? */

@@ -47,7 +47,23 @@ export function pcrDigest(
   selections: readonly PcrSelection[],
 ): { readonly pcrs: readonly PcrSelection[]; readonly digest: Uint8Array } {
   const pcrs = implemented(tpm, selections);
-  return { pcrs, digest: tpm.crypto.hash(alg, ...valuesOf(tpm, pcrs)) };
+  const values = valuesOf(tpm, pcrs);
+  const { banks } = tpm.volatile;
+  const last = digests.get(banks);
+  if (last?.alg === alg && isSame(last.values, values)) return { pcrs, digest: last.digest };
+  const digest = tpm.crypto.hash(alg, ...values);
+  digests.set(banks, { alg, values, digest });
+  return { pcrs, digest };
+}
+
+// What was digested last: registers are looked at much more often than they change, and then their values are replaced.
+const digests = new WeakMap<
+  readonly PcrBank[],
+  { readonly alg: number; readonly values: readonly Uint8Array[]; readonly digest: Uint8Array }
+>();
+
+function isSame(some: readonly Uint8Array[], others: readonly Uint8Array[]): boolean {
+  return some.length === others.length && some.every((value, i) => value === others[i]);
 }
 
 function valuesOf(tpm: Tpm, selections: readonly PcrSelection[]): readonly Uint8Array[] {
