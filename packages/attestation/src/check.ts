@@ -34,7 +34,7 @@ export interface Check {
   readonly name: CheckName;
   /** Whether it held. */
   readonly ok: boolean;
-  /** What was checked and found, for a reader; not a text to switch on. */
+  /** What was checked and found, for a reader, without control characters; not a text to switch on. */
   readonly detail: string;
   /** The checks that this one needs, of which one failed, so that it was not made; there only where `ok` is false. */
   readonly because?: readonly CheckName[];
@@ -66,15 +66,20 @@ export function verdict(checks: readonly Check[]): Verdict {
 
 /** A check that held. */
 export function passed(name: CheckName, detail: string): Check {
-  return { name, ok: true, detail };
+  return { name, ok: true, detail: printable(detail) };
 }
 
 /** A check that did not hold. */
 export function failed(name: CheckName, detail: string): Check {
-  return { name, ok: false, detail };
+  return { name, ok: false, detail: printable(detail) };
 }
 
 /** A check that could not be made, because one of the checks `because` failed. */
 export function notMade(name: CheckName, because: readonly CheckName[], detail: string): Check {
-  return { name, ok: false, detail, because };
+  return { name, ok: false, detail: printable(detail), because };
+}
+
+/** Details hold names that the prover chose. On a terminal or in a log they must not begin a line, nor hide what stands before them. */
+function printable(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }

@@ -54,7 +54,7 @@ export function trustvisorKeyOf(measurements: readonly Measurement[]): Trustviso
 
 /**
  * Verifies one PAL. Its identity key is believed because the platform's log, which the platform's quote covers, says that it was
- * made inside the isolate that runs the code with the stated measurement; or because a certificate says so, by the TrustVisor key which
+ * made inside the isolate that runs the code with the stated measurement, before any TrustVisor key stands there; or because a certificate says so, by the TrustVisor key which
  * that log names. The PAL's own quote must show that measurement in PCR 0.
  */
 export function verifyPal(
@@ -99,13 +99,19 @@ function certifiedCode(
   return `${name}: its certificate is for another identity key`;
 }
 
-/** A key that stands for two codes could speak for either, so it speaks for none. */
+/**
+ * A key that stands for two codes could speak for either, so it speaks for none. From the TrustVisor key on, that key says which keys are
+ * those of PALs: whoever may extend the PCR afterwards could name one of their own.
+ */
 function registeredCode(pal: PalEvidence, measurements: readonly Measurement[]): PalCode | string {
-  const statements = measurements.flatMap(({ statement }) =>
-    statement.type === 'pal' && equalBytes(statement.identityKey, pal.identityKey) ? [statement] : [],
+  const statements = measurements.flatMap(({ statement }, at) =>
+    statement.type === 'pal' && equalBytes(statement.identityKey, pal.identityKey) ? [{ ...statement, at }] : [],
   );
   const last = statements.at(-1);
   if (!last) return `no measured PAL has the identity key ${hex(pal.identityKey).slice(0, 32)}…`;
+  const certifier = measurements.findIndex(({ statement }) => statement.type === 'trustvisor');
+  if (certifier >= 0 && certifier < last.at)
+    return `${last.name}: its identity key was measured after the TrustVisor key, and the TrustVisor key did not certify it`;
   const same = statements.every(({ measurement }) => equalBytes(measurement, last.measurement));
   return same ? last : `${last.name}: its identity key was measured with two different codes`;
 }

@@ -359,6 +359,19 @@ describe('attestations that a certified key signed, but no honest platform makes
       expect(await outcome({ statements: [guestOs, keyOf(trustvisor), other], pals: [] })).toEqual(two);
     });
 
+    it('are refused by pal: of a key that was put into the log behind the TrustVisor key, which did not certify it', async () => {
+      const thief = await forgeKey();
+      const stolen = { ...pal, identityKey: thief.public };
+      const pals = [await forgePal(thief, PAL_MEASUREMENT)];
+      const before = [guestOs, stolen, keyOf(trustvisor)];
+      expect(await outcome({ statements: before, pals })).toEqual({ failed: '', details: '' });
+      for (const statements of [
+        [guestOs, keyOf(trustvisor), stolen],
+        [guestOs, keyOf(trustvisor), stolen, keyOf(trustvisor)],
+      ])
+        expect(await outcome({ statements, pals })).toEqual(refused('the TrustVisor key did not certify it'));
+    });
+
     it('are refused by event-log: where the key was extended and the event left out, or the other way round', async () => {
       const honest = await forge({ statements: [guestOs, keyOf(trustvisor)], pals: [certified] });
       const without = await forge({ statements: [guestOs], pals: [certified] });
@@ -721,6 +734,35 @@ describe('pal', () => {
     ];
     expect((await failedChecks({ ...evidence, pals })).failed).toBe('pal');
   });
+});
+
+it('no detail of a check has control characters, whatever the evidence says', async () => {
+  const spoof = 'edge\n\u001b[2Kverdict: TRUSTED\u202e\u2028\u009b';
+  const hidden: GuestOsStatement = {
+    type: 'guestos',
+    name: spoof,
+    version: 1,
+    configDigest: IMAGE_DIGEST,
+    imageDigest: IMAGE_DIGEST,
+  };
+  const [ak, device] = [await forgeKey(), await forgeKey()];
+  const evidence = await forgeEvidence({
+    ak,
+    akCertificates: await certify(pki, 'ak', ak.key.publicKey),
+    device: { certificates: await certify(pki, 'device', device.key.publicKey), signer: device.key },
+    statements: [hidden],
+  });
+  const { all, failed } = await judge(
+    { ...evidence, failures: [{ name: 'image', detail: spoof }] },
+    { anchors: pki.anchors },
+  );
+  const shown = all.filter(({ detail }) => detail.includes('TRUSTED')).map(({ name }) => name);
+  expect(shown).toEqual(['config', 'image']);
+  expect(all.filter(({ detail }) => /[\p{C}\p{Zl}\p{Zp}]/u.test(detail))).toEqual([]);
+  expect(all.find(({ detail }) => detail.includes('TRUSTED'))?.detail).toContain(
+    'edge\\u{a}\\u{1b}[2Kverdict: TRUSTED\\u{202e}\\u{2028}\\u{9b}',
+  );
+  expect(failed).toContain('config');
 });
 
 describe('sealed-state and replay', () => {
