@@ -69,13 +69,13 @@ export function assertSuccess(response: Uint8Array, what: string): void {
   }
 }
 
-/** TPMS_ATTEST and TPMT_SIGNATURE out of the response to TPM2_Quote: header, size, TPM2B_ATTEST, signature. */
+/** TPMS_ATTEST and TPMT_SIGNATURE, as parts of the response to TPM2_Quote: header, size, TPM2B_ATTEST, signature. */
 export function parseQuote(response: Uint8Array): { readonly quoted: Uint8Array; readonly signature: Uint8Array } {
   assertSuccess(response, 'quote');
   const end = 14 + u32At(response, 10);
   const split = 16 + (u32At(response, 12) & 0xffff);
   if (split > end || end > response.length) throw new TrustvisorError('tpm', 'quote: the response is cut off');
-  return { quoted: response.slice(16, split), signature: response.slice(split, end) };
+  return { quoted: response.subarray(16, split), signature: response.subarray(split, end) };
 }
 
 function u32At(bytes: Uint8Array, at: number): number {
