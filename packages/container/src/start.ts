@@ -157,7 +157,7 @@ async function limit(
   runLog: RunLog,
   undo: (() => Promise<void>)[],
 ): Promise<Cgroup> {
-  const { memoryMax, pidsMax, cpuMax } = { ...config.limits, ...options.limits };
+  const { memoryMax, pidsMax, cpuMax } = limitsOf(options, config);
   const cgroup = await createLimited(
     config,
     { memoryMax, pidsMax, cpuMax },
@@ -169,6 +169,15 @@ async function limit(
     runLog.append({ event: 'insecure-missing-limit', limit: name, reason });
   }
   return cgroup;
+}
+
+/** One by one: a limit that is `undefined` in the options would otherwise take the place of the signed one, and none would be set. */
+function limitsOf({ limits }: StartContainerOptions, { limits: signed }: GuestOsConfig): GuestOsLimits {
+  return {
+    memoryMax: limits?.memoryMax ?? signed.memoryMax,
+    pidsMax: limits?.pidsMax ?? signed.pidsMax,
+    cpuMax: limits?.cpuMax ?? signed.cpuMax,
+  };
 }
 
 async function createLimited(config: GuestOsConfig, limits: GuestOsLimits, insecure: boolean): Promise<Cgroup> {
@@ -225,8 +234,7 @@ async function run(
 
 /** The sandbox of a GuestOS: every namespace, its own ids, a root that keeps changes in memory, and no capability that was not granted. */
 function sandboxOf(options: StartContainerOptions, config: GuestOsConfig, root: string, cgroup: Cgroup): SandboxSpec {
-  const memoryMax = options.limits?.memoryMax ?? config.limits.memoryMax;
-  const size = options.changesMax ?? Math.floor(memoryMax / 8);
+  const size = options.changesMax ?? Math.floor(limitsOf(options, config).memoryMax / 8);
   return {
     command: options.command ?? [config.init.path, ...config.init.args],
     init: options.command !== undefined,

@@ -247,6 +247,16 @@ describe.skipIf(reason !== undefined)('a container', () => {
     await expect(startContainer(options)).rejects.toMatchObject({ code: 'not-allowed' });
   });
 
+  it('keeps the signed limits where the caller names others, or one that is undefined', async () => {
+    const { options } = await prepare('true');
+    // What a program in JavaScript passes on, or in TypeScript without exactOptionalPropertyTypes.
+    const limits = { memoryMax: undefined, pidsMax: undefined, cpuMax: 500 } as unknown as { cpuMax: number };
+    await output(await startContainer({ ...options, limits }));
+    expect(options.runLog?.records).toContainEqual(
+      expect.objectContaining({ event: 'limits', memoryMax: 64 << 20, pidsMax: 64, cpuMax: 500 }),
+    );
+  });
+
   it('has its limits: memory and processes', async () => {
     const { options } = await prepare('dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; echo "dd $?"');
     // The control: the same command with enough memory.
