@@ -254,9 +254,13 @@ function respond(
     const size = encodeResponse(entry, result, sessions !== undefined);
     const start = answer.offset - size;
     const encoded = (): Uint8Array => answered(start, size);
+    const hasOnlyPasswords = authorizations.every(isPassword);
+    // What is audited is what is sent: parameters that a session encrypts count in their encrypted form.
+    if (!hasOnlyPasswords) encryptFirst(tpm, authorizations, encoded);
     updateAudit(tpm, entry, audited, auditCpHash, encoded);
     if (auditedCommand) auditCommand(tpm, auditedCommand, (hash) => rpHash(tpm, hash, code, encoded()));
-    if (sessions) addAuthorizations(tpm, code, sessions, encoded);
+    if (hasOnlyPasswords) acknowledgePasswords(authorizations.length);
+    else addAuthorizations(tpm, code, authorizations, encoded);
     answer.patchU32(2, answer.offset);
     return answer.cut();
   } catch (error) {
@@ -312,14 +316,6 @@ function addAuthorizations(
   authorizations: readonly Authorization[],
   encoded: () => Uint8Array,
 ): void {
-  if (authorizations.every(isPassword)) {
-    acknowledgePasswords(authorizations.length);
-    return;
-  }
-  for (const { session } of authorizations) {
-    if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
-  }
-  encryptFirst(tpm, authorizations, encoded);
   for (const entry of authorizations) writeAuthorization(tpm, code, entry, encoded);
   for (const { session, attributes } of authorizations) {
     if (session) rollSession(tpm, session, (attributes & TPMA_SESSION.continueSession) !== 0);
@@ -337,7 +333,11 @@ function acknowledgePasswords(count: number): void {
   }
 }
 
+// With the nonces that the response tells.
 function encryptFirst(tpm: Tpm, authorizations: readonly Authorization[], encoded: () => Uint8Array): void {
+  for (const { session } of authorizations) {
+    if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
+  }
   const entry = authorizations.find(isEncrypting);
   if (entry === undefined) return;
   const parameters = encoded();
