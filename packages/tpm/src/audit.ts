@@ -60,7 +60,10 @@ function entityIn(request: AuditedCommand['request'], name: string): Entity {
   throw new TpmError('usage', `hash command: expected a handle for ${name}, got ${typeof input}`);
 }
 
-/** The audit digest after these commands, from `start`, by default a digest of zeros as at the start of an audit. */
+/**
+ * The audit digest after these commands, from `start`, by default a digest of zeros as at the start of an audit. A TPM hashes
+ * parameters as they are sent, so that this holds for commands in which no session encrypts any.
+ */
 export function extendAudit(
   commands: readonly AuditedCommand[],
   options: AuditOptions & { readonly start?: Uint8Array } = {},

@@ -139,6 +139,7 @@ export function loseSessions(plan: CommandPlan): void {
 export function authAfterCommand(code: number, request: Readonly<Record<string, unknown>>, first: Entity | undefined) {
   const changed = code === TPM_CC.HierarchyChangeAuth || code === TPM_CC.NV_ChangeAuth;
   if (changed && request.newAuth instanceof Uint8Array) return request.newAuth;
+  if (code === TPM_CC.PCR_SetAuthValue && request.auth instanceof Uint8Array) return request.auth;
   if (code === TPM_CC.Clear && first?.handle === TPM_RH.LOCKOUT) return EMPTY;
   if (code === TPM_CC.NV_UndefineSpaceSpecial) return EMPTY;
   return undefined;

@@ -57,7 +57,8 @@ export class NvIndex implements Entity {
   /** How its own authorisation is given, where not by `authValue` as a password. */
   readonly auth: Authorization | undefined;
   readonly #hashes: Pick<TpmHashes, 'hash'>;
-  #public: TpmsNvPublic;
+  /** One for the index under whatever authorisation, so that its Name is the same under each. */
+  #state: { public: TpmsNvPublic };
 
   /** Made by {@link nvDefine} and {@link openNv}. */
   constructor(
@@ -72,27 +73,29 @@ export class NvIndex implements Entity {
     this.authValue = options.authValue;
     this.auth = options.auth;
     this.#hashes = options.hashes;
-    this.#public = publicArea;
+    this.#state = { public: publicArea };
   }
 
   /** Its public area, with the attributes as they are now. */
   get public(): TpmsNvPublic {
-    return this.#public;
+    return this.#state.public;
   }
 
   /** Its Name as it is now; the first write and a lock change it. */
   get name(): Uint8Array {
-    return nvNameOf(this.#public, this.#hashes);
+    return nvNameOf(this.public, this.#hashes);
   }
 
   /** The same index under another authorisation. */
   withAuth(auth: Authorization): NvIndex {
-    return new NvIndex(this.#public, { authValue: this.authValue, auth, hashes: this.#hashes });
+    const same = new NvIndex(this.public, { authValue: this.authValue, auth, hashes: this.#hashes });
+    same.#state = this.#state;
+    return same;
   }
 
   /** Notes attributes that a command has set, bits of `TPMA_NV`. */
   noteAttributes(set: number): void {
-    this.#public = { ...this.#public, attributes: (this.#public.attributes | set) >>> 0 };
+    this.#state.public = { ...this.public, attributes: (this.public.attributes | set) >>> 0 };
   }
 }
 

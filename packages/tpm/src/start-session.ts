@@ -45,7 +45,7 @@ export async function startSession(tpm: Tpm, options: SessionOptions, execute: E
   const cipher = options.cipher ?? (options.encrypt || options.decrypt ? AES_128 : NO_CIPHER);
   const salt = options.salt && shareSecret(options.salt.public, 'SECRET', crypto);
   const nonceCaller = crypto.random(hashSize(hash));
-  const { bind } = options;
+  const bind = options.bind && asBound(options.bind);
   const request = {
     tpmKey: options.salt?.handle ?? TPM_RH.NULL,
     bind: bind?.handle ?? TPM_RH.NULL,
@@ -62,6 +62,11 @@ export async function startSession(tpm: Tpm, options: SessionOptions, execute: E
   const end = async (): Promise<void> => void (await tpm.execute(FlushContext, { flushHandle: handle }));
   const attributes = attributesOf(options);
   return new Session({ handle, type: options.type, hash, cipher, nonceTpm, sessionKey, bind, attributes, crypto, end });
+}
+
+/** As it is now: the TPM compares what a session is bound to by the Name of then, and that of an NV index changes. */
+function asBound({ handle, name, authValue }: Entity): Entity {
+  return { handle, name, authValue };
 }
 
 interface KeyInput {

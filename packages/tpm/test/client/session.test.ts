@@ -10,6 +10,11 @@ import {
   HierarchyChangeAuth,
   loadKey,
   nobleCrypto,
+  nvDefine,
+  nvRead,
+  nvUndefine,
+  nvWrite,
+  PcrSetAuthValue,
   password,
   ReadClock,
   type SessionCipher,
@@ -166,6 +171,25 @@ describeWith(['swtpm'], 'sessions with swtpm', () => {
     const changed = { ...owner, authValue: first };
     await tpm.execute(HierarchyChangeAuth, { authHandle: { ...changed, auth: bound }, newAuth: new Uint8Array(0) });
     expect(bound.isOpen).toBe(true);
+  });
+
+  it('follows a PCR whose authorization value the command changes', async () => {
+    await using session = await startSession(tpm, { type: 'hmac' });
+    const pcrHandle = { handle: 20, auth: session };
+    const auth = new TextEncoder().encode('value');
+    await tpm.execute(PcrSetAuthValue, { pcrHandle, auth });
+    await tpm.execute(PcrSetAuthValue, { pcrHandle: { ...pcrHandle, authValue: auth }, auth: new Uint8Array(0) });
+    expect(session.isOpen).toBe(true);
+  });
+
+  it('is bound to an NV index by the Name that it had, and follows the Name under every authorisation', async () => {
+    const index = await nvDefine(tpm, { index: 0x01800001, size: 8, authValue: 'value' });
+    await using session = await startSession(tpm, { type: 'hmac', bind: index });
+    const by = index.withAuth(session);
+    // The first write gives it another Name, so that the session is not bound to it any more.
+    for (let i = 0; i < 2; i++) await nvWrite(tpm, index, new Uint8Array(8).fill(i), { by });
+    expect(await nvRead(tpm, index, { by })).toEqual(new Uint8Array(8).fill(1));
+    await nvUndefine(tpm, index);
   });
 
   it('ends a session that is not to continue, and refuses to use it again', async () => {
