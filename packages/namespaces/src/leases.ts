@@ -40,7 +40,7 @@ export function leaseDirectory(): string {
  */
 export async function takeLease(directory: string, request: LeaseRequest): Promise<Lease> {
   await prepare(directory);
-  const self = await ownerOf(process.pid);
+  const self = await readSelf();
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const taken = await takenNumbers(directory, request.kind, self);
     const index = await pick(request, taken);
@@ -122,7 +122,7 @@ async function claim(directory: string, kind: string, index: number, self: Owner
   return { index, release };
 }
 
-/** What tells one run of one process from every other: its id, its start time, the boot and the PID namespace. */
+/** What tells one run of one process from every other: its id, its start time, the boot, and the namespaces in which both count. */
 interface Owner {
   readonly pid: number;
   readonly start: string;
@@ -146,23 +146,32 @@ async function claims(directory: string, kind: string): Promise<readonly Claim[]
 
 async function isAlive(owner: Owner, self: Owner): Promise<boolean> {
   if (owner.boot !== self.boot) return false;
-  // A process id of another PID namespace says nothing here; taking it for alive is the safe answer.
+  // What counts in other namespaces says nothing here; taking it for alive is the safe answer.
   if (owner.namespace !== self.namespace) return true;
   if (owner.pid === self.pid) return owner.start === self.start;
   return (await startOf(owner.pid)) === owner.start;
 }
 
-async function ownerOf(pid: number): Promise<Owner> {
+async function readSelf(): Promise<Owner> {
   const [start, boot, namespace] = await Promise.all([
-    startOf(pid),
+    startOf('self'),
     readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '0'),
-    readlink('/proc/self/ns/pid').catch(() => '0'),
+    readNamespaces(),
   ]);
-  return { pid, start, boot: boot.trim(), namespace: /\d+/.exec(namespace)?.[0] ?? '0' };
+  return { pid: process.pid, start, boot: boot.trim(), namespace };
+}
+
+// Start times have the offset of the time namespace of who reads them. Where /proc is that of another PID namespace, what it says of a
+// process id is about another process: then nobody but this very process can judge.
+async function readNamespaces(): Promise<string> {
+  const read = (path: string): Promise<string> => readlink(path).catch(() => '0');
+  const [pids, clocks, shown] = await Promise.all(['/proc/self/ns/pid', '/proc/self/ns/time', '/proc/self'].map(read));
+  const numbers = [pids, clocks].map((link) => /\d+/.exec(link ?? '')?.[0] ?? '0');
+  return [...numbers, ...(shown === String(process.pid) ? [] : [process.pid])].join('');
 }
 
 // proc_pid_stat(5): field 22; fields are counted after the name, which may hold spaces and parentheses.
-async function startOf(pid: number): Promise<string> {
+async function startOf(pid: number | 'self'): Promise<string> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? 'none';
 }
