@@ -61,6 +61,7 @@ async function callerWith(subordinate: Caller['subordinate']): Promise<Caller> {
   }
   const known = RIGHTS.get(uid) ?? readRights();
   RIGHTS.set(uid, known);
+  known.catch(() => RIGHTS.delete(uid)); // such as for want of descriptors, which may be there the next time
   const random = { shiftedBase: pickBase(), linkPrefix: pickLinkPrefix() };
   return { uid, gid, ...(await known), ...random, ...(subordinate && { subordinate }) };
 }

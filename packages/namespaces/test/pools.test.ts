@@ -23,9 +23,9 @@ function directory(): string {
   return `${workspace}/leases-${number++}`;
 }
 
-async function bundleTaker(): Promise<string> {
-  const outfile = `${workspace}/lease.mjs`;
-  const entryPoints = [`${import.meta.dirname}/programs/lease.ts`];
+async function bundle(name: 'lease' | 'caller'): Promise<string> {
+  const outfile = `${workspace}/${name}.mjs`;
+  const entryPoints = [`${import.meta.dirname}/programs/${name}.ts`];
   await build({
     entryPoints,
     bundle: true,
@@ -54,9 +54,17 @@ async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
+it('who starts sandboxes is found out again where it could not be', async () => {
+  const run = 'ulimit -n 64; exec "$0" "$1"';
+  const { stdout, stderr } = spawnSync('/bin/sh', ['-c', run, process.execPath, await bundle('caller')], {
+    encoding: 'utf8',
+  });
+  expect(stdout, stderr).toBe(`${JSON.stringify(['EMFILE', process.geteuid?.()])}\n`);
+});
+
 describe('a lease', () => {
   it('is of a number that no other process has, however many take one at once; a killed process has none', async () => {
-    const [taker, path] = [await bundleTaker(), directory()];
+    const [taker, path] = [await bundle('lease'), directory()];
     const run = () => spawn(process.execPath, [taker, path, '60', '10'], { stdio: ['pipe', 'pipe', 'inherit'] });
     const children = Array.from({ length: 6 }, run);
     try {
@@ -73,6 +81,26 @@ describe('a lease', () => {
       await Promise.all(children.slice(1).map(end));
     }
   }, 60_000);
+
+  itRoot('is of one process alone, whatever clocks and process ids the others see', async () => {
+    const taker = await bundle('lease');
+    const ahead = ['--time', '--boottime', '1000000', '--fork', process.execPath, taker];
+    // Its /proc is that of the outside, which seldom has a process of this number.
+    const renumber = 'echo 32000 > /proc/sys/kernel/ns_last_pid; "$0" "$@"; exit $?';
+    const renumbered = ['--pid', '--fork', '/bin/sh', '-c', renumber, process.execPath, taker];
+    for (const args of [ahead, renumbered]) {
+      const place = directory();
+      const holder = spawn('unshare', [...args, place, '1'], { stdio: ['pipe', 'pipe', 'inherit'] });
+      expect(await answerOf(holder)).toEqual([0]);
+      await expect(takeLease(place, { kind: 'test', count: 1 })).rejects.toMatchObject({ code: 'used-up' });
+      holder.stdin?.end();
+      await new Promise((resolve) => holder.once('exit', resolve));
+    }
+    const place = directory();
+    await takeLease(place, { kind: 'test', count: 1 });
+    const rival = spawnSync('unshare', [...ahead, place, '1'], { encoding: 'utf8', input: '' });
+    expect([rival.stdout, rival.stderr]).toEqual(['', expect.stringContaining('used-up')]);
+  });
 
   it('leaves a number alone that cannot be used, and kinds do not mix', async () => {
     const path = directory();
