@@ -11,12 +11,11 @@ const MODULES = [
   { module: 'packages/cgroups/src/index.ts', because: 'makes control groups' },
 ];
 
-/** Words in a test, or in what it takes from its own directory, with which another test beside it would interfere. */
+/** Words in a test, or in the code of tests that it reaches, with which another test beside it would interfere. */
 const WORDS = [
   { word: /\bperformance\.now\b|\bhrtime\b|\bcpuUsage\b/, because: 'measures time' },
   { word: /\btimeout: \d{1,3}\b/, because: 'gives something less than a second' },
   { word: /\breaddir(Sync)?\((tmpdir\(\)|'\/(proc|sys|tmp)\b)|\/mountinfo\b/, because: 'looks at what everyone has' },
-  { word: /\bqemu-system-/, because: 'starts a machine' },
 ];
 
 /** Why a test file must run alone, or `undefined`. `file` and the paths in the answer are relative to the root of the repository. */
