@@ -22,7 +22,7 @@ export type NamespaceErrorCode =
 
 /** The operation of a plan that failed. */
 export interface FailedOperation {
-  /** Its place in the plan, from 0. */
+  /** Its place in the plan, from 0; 4294967295 for what belongs to none, whose name is `start`. */
   readonly index: number;
   /** Its name, such as `bind` or `exec`. */
   readonly name: string;

@@ -27,14 +27,19 @@ function checkUser({ operations }: Plan, user: NonNullable<ExecSpec['user']>): v
 }
 
 /** The same plan for a command on a terminal of its own. */
-export function withTerminal(plan: Plan, { columns, rows }: TerminalSize): Plan {
-  if (![columns, rows].every((n) => Number.isInteger(n) && n > 0 && n < 0x1_0000)) {
-    throw bad(`expected a terminal of 1 to 65535 columns and rows, got ${columns} and ${rows}`);
-  }
+export function withTerminal(plan: Plan, size: TerminalSize): Plan {
+  const { columns, rows } = checkTerminalSize(size);
   // After init has split off, since the command must lead the terminal's session; before a rule could forbid to open it.
   const operations = plan.operations.map(withConsole);
   const at = operations.findIndex(({ op }) => LAST_STEPS.has(op));
   return { ...plan, operations: operations.toSpliced(at, 0, { op: 'terminal', columns, rows }) };
+}
+
+/** The size as it is. Throws `NamespaceError` `bad-spec` for one that the kernel cannot hold. */
+export function checkTerminalSize(size: TerminalSize): TerminalSize {
+  const { columns, rows } = size;
+  if ([columns, rows].every((n) => Number.isInteger(n) && n > 0 && n < 0x1_0000)) return size;
+  throw bad(`expected a terminal of 1 to 65535 columns and rows, got ${columns} and ${rows}`);
 }
 
 // The devpts of a sandbox is new, so its first terminal, which is ours, has the number 0.

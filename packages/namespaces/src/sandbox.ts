@@ -30,7 +30,7 @@ export interface StdioTerminal {
 
 /** The terminal of a command: what is written is typed, what is read was shown. */
 export interface SandboxTerminal extends Duplex {
-  /** Changes the size; the command gets SIGWINCH. */
+  /** Changes the size; the command gets SIGWINCH. Throws `bad-spec` for a size that is none. */
   resize(size: TerminalSize): void;
 }
 
@@ -83,7 +83,7 @@ export interface SandboxProcess extends AsyncDisposable {
   readonly pty: SandboxTerminal | null;
   /** Resolves when the command has ended; for the first one of a sandbox, when no process is left. May be called many times. */
   wait(): Promise<SandboxExit>;
-  /** Sends a signal to the process. A command that is pid 1 gets only signals that it handles. Throws `ended`. */
+  /** Sends a signal to the process. A command that is pid 1 gets only signals that it handles. Throws `ended`, and `bad-spec` for no signal. */
   signal(signal: NodeJS.Signals): void;
   /**
    * Ends the process: SIGTERM, and if it has not ended after `grace` milliseconds (default 2000; 0 is at once) SIGKILL. With the

@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { type Caller, readCallerFor } from './caller.js';
 import { errnoName } from './errno.js';
 import { bad, NamespaceError } from './error.js';
-import { planExec, withTerminal } from './exec-plan.js';
+import { checkTerminalSize, planExec, withTerminal } from './exec-plan.js';
 import { type Served, type ServerProcess, serverProcess, startPrivateServer } from './launcher.js';
 import { type Plan, planSandbox } from './plan.js';
 import { EVENT, type LauncherEvent, type StreamName } from './protocol.js';
@@ -250,13 +250,18 @@ class LaunchedProcess implements Sandbox {
   #joinTerminal(): void {
     const [typed, shown] = this.#streams;
     if (!typed || !shown) return;
-    const resize = ({ columns, rows }: TerminalSize): void => this.#served.tell('resize', columns | (rows << 16));
+    const resize = (size: TerminalSize): void => {
+      const { columns, rows } = checkTerminalSize(size);
+      this.#served.tell('resize', columns + rows * 0x1_0000);
+    };
     this.#terminal = new TerminalStream(typed, shown, resize);
     this.#streams = [null, null, null];
   }
 
   #send(signal: NodeJS.Signals): void {
-    this.#served.tell('signal', constants.signals[signal]);
+    const number = constants.signals[signal];
+    if (number === undefined) throw bad(`expected the name of a signal, got ${JSON.stringify(signal)}`);
+    this.#served.tell('signal', number);
   }
 }
 
@@ -279,10 +284,11 @@ function openPipe(path: string, direction: 'read' | 'write'): Socket | null {
 }
 
 function operationFailed(plan: Plan, { a: index, b: number, text }: LauncherEvent): NamespaceError {
-  const name = plan.operations[index]?.op ?? 'start';
+  const name = plan.operations[index]?.op ?? 'start'; // what belongs to no operation has no index
   const errno = errnoName(number);
   const operation = { index, name, detail: text };
-  const message = `start sandbox: expected operation ${index} (${name}, ${text}) to succeed, got ${errno}`;
+  const what = name === 'start' ? `the launcher (${text})` : `operation ${index} (${name}, ${text})`;
+  const message = `start sandbox: expected ${what} to succeed, got ${errno}`;
   return new NamespaceError('operation-failed', message, { operation, errno, remedy: remedyFor(name, errno) });
 }
 

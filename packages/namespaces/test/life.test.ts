@@ -96,6 +96,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       const stopped = await sandbox.exec({ command: ['/bin/sleep', '1000'] });
       expect(await stopped.stop()).toEqual({ code: null, signal: 'SIGTERM' });
       expect(() => stopped.signal('SIGTERM')).toThrow(NamespaceError);
+      expect(() => sandbox.signal('SIGNONE' as NodeJS.Signals)).toThrow(/expected the name of a signal, got "SIGNONE"/);
       sandbox.signal('SIGCONT');
     });
 
@@ -214,6 +215,21 @@ describe.each(launchers)('%s', (_, launcher) => {
       );
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect((await shown(sandbox)).length).toBe(50_000 * 12);
+    });
+
+    itRuns('takes any size that the kernel can hold, and no other', async () => {
+      await using sandbox = await startSandbox(
+        { root, command: shell('until [ "$(stty size)" = "20000 65" ]; do sleep 0.02; done; echo resized') },
+        { stdio: { pty: { columns: 80, rows: 24 } } },
+      );
+      for (const size of [
+        { columns: 70_000, rows: 24 },
+        { columns: 80, rows: 0 },
+      ])
+        expect(() => sandbox.pty?.resize(size)).toThrow(/expected a terminal of 1 to 65535 columns and rows/);
+      sandbox.pty?.resize({ columns: 65_535, rows: 65_535 }); // of which busybox makes its default size
+      sandbox.pty?.resize({ columns: 65, rows: 20_000 });
+      expect(await shown(sandbox)).toBe('resized\r\n');
     });
 
     itRuns('may be that of another process in the sandbox', async () => {
