@@ -43,6 +43,7 @@ export async function validateChallenge(task: ChallengeTask, view: NetworkView):
   return task.type === 'http-01' ? validateHttp(task, address, view) : validateTls(task, address, view);
 }
 
+/** An IPv4 address inside an IPv6 one is compared with the IPv4 networks; a rule for ::ffff:0:0/96 would hold for every IPv4 address. */
 const PRIVATE = new BlockList();
 for (const [net, prefix] of [
   ['0.0.0.0', 8],
@@ -60,7 +61,6 @@ for (const [net, prefix] of [
 }
 for (const [net, prefix] of [
   ['::', 127],
-  ['::ffff:0:0', 96],
   ['64:ff9b::', 96],
   ['fc00::', 7],
   ['fe80::', 10],
@@ -125,6 +125,8 @@ async function validateHttp(
       connection: 'close',
     };
     const path = `/.well-known/acme-challenge/${token}`;
+    const fail = (error: Error) =>
+      reject(asProblem(error, 'connection', `reach ${identifier.value} on port ${httpPort}`));
     const asked = request(
       { host: address, port: httpPort, path, headers, timeout, signal: AbortSignal.timeout(timeout) },
       (response) => {
@@ -140,12 +142,10 @@ async function validateHttp(
             asked.destroy(new AcmeProblem('incorrectResponse', `expected at most ${MAX_RESPONSE} bytes`));
         });
         response.on('end', () => resolve(text));
-        response.on('error', reject);
+        response.on('error', fail);
       },
     );
-    asked.on('error', (error) =>
-      reject(asProblem(error, 'connection', `reach ${identifier.value} on port ${httpPort}`)),
-    );
+    asked.on('error', fail);
     asked.end();
   });
   if (body.trimEnd() === keyAuthorization) return;
