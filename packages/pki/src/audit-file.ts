@@ -155,7 +155,7 @@ function fileStore(directory: string, lock: AsyncDisposable, file: FileHandle, e
 async function writeEntries(file: FileHandle, end: End, entries: readonly Uint8Array[]): Promise<void> {
   const bytes = Buffer.concat(entries.flatMap((entry) => [entry, Buffer.of(LINE_FEED)]));
   try {
-    await file.write(bytes, 0, bytes.length, end.offset);
+    await writeAll(file, bytes, end.offset);
     await file.datasync();
   } catch (error) {
     // What was written of it would otherwise stand before the next append.
@@ -164,6 +164,13 @@ async function writeEntries(file: FileHandle, end: End, entries: readonly Uint8A
   }
   end.count += entries.length;
   end.offset += bytes.length;
+}
+
+/** A disk that is nearly full takes a part without an error, and refuses only the next. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+  }
 }
 
 async function writeCheckpoint(directory: string, text: string): Promise<void> {

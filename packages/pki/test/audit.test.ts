@@ -329,7 +329,7 @@ describe('an audit log in a directory', () => {
     expect(readdirSync(path)).not.toContain('lock');
   });
 
-  it('has every entry that a killed writer was told of, ten times over', async () => {
+  async function childProgram(): Promise<string> {
     const program = join(path, 'child.mjs');
     await build({
       entryPoints: [fileURLToPath(new URL('audit-child.ts', import.meta.url))],
@@ -340,6 +340,27 @@ describe('an audit log in a directory', () => {
       outfile: program,
       banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     });
+    return program;
+  }
+
+  it('tells nobody of an entry for which the disk had too little room', async () => {
+    const directory = join(path, 'log');
+    // A limit for files behaves as a full disk does: a part is taken, the rest refused.
+    const args = ['-c', 'ulimit -f 50; exec "$0" "$@"', process.execPath, await childProgram(), directory];
+    const child = spawn('bash', args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    let text = '';
+    child.stdout.on('data', (data) => {
+      text += data;
+    });
+    await once(child, 'close');
+    const told = text.split('\n').length - 1;
+    expect(told).toBeGreaterThan(0);
+    await using log = await openAuditLog({ store: await openAuditFile(directory), origin: 'test' });
+    expect(log.head.size).toBe(told);
+  });
+
+  it('has every entry that a killed writer was told of, ten times over', async () => {
+    const program = await childProgram();
     const directory = join(path, 'log');
     let told = -1;
     for (let round = 0; round < 10; round++) {
