@@ -42,6 +42,10 @@ export function fromBase64(text: string, what: string): Uint8Array {
     throw new PkiError('malformed', `decode ${what}: expected base64, got other characters or a wrong length`);
   }
   const binary = atob(text);
+  // The last character may have bits that belong to no byte: there would be several texts for the same bytes (RFC 4648 section 3.5).
+  if (btoa(binary.slice(Math.floor((binary.length - 1) / 3) * 3)) !== text.slice(-4)) {
+    throw new PkiError('malformed', `decode ${what}: expected base64 in its one form, got another`);
+  }
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));
 }
 

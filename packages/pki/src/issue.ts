@@ -216,6 +216,9 @@ function chooseValidity(
 ): { notBefore: Date; notAfter: Date } {
   const notBefore = request.notBefore ?? new Date();
   const wanted = request.notAfter ?? new Date(notBefore.getTime() + request.profile.validityDays * DAY - 1000);
+  if (!(wanted >= notBefore)) {
+    throw new PkiError('bad-input', `create certificate: expected an end after the beginning, got ${String(wanted)}`);
+  }
   if (issuer === undefined) return { notBefore, notAfter: wanted };
   if (request.notAfter !== undefined && wanted > issuer.notAfter) {
     throw new PkiError(

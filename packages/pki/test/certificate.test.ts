@@ -102,6 +102,8 @@ describe('certificates', () => {
     await expect(issueDevice({ notAfter: new Date(ca.notAfter.getTime() + 1000) })).rejects.toMatchObject({
       code: 'not-allowed',
     });
+    const before = new Date(notBefore.getTime() - 1000);
+    await expect(issueDevice({ notAfter: before })).rejects.toMatchObject({ code: 'bad-input' });
   });
 
   it('are not issued by a key that is not the issuer, by an end entity, or past a path length', async () => {
@@ -319,6 +321,12 @@ describe('PEM', () => {
       }),
     );
     expect(() => decodePem('CERTIFICATE', '-----BEGIN CERTIFICATE-----\nAAAA')).toThrow(PkiError);
+  });
+
+  it('is in one form of base64 alone', () => {
+    const block = (text: string) => parsePem(`-----BEGIN X-----\n${text}\n-----END X-----\n`)[0]?.der;
+    expect(block('MAA=')).toEqual(Uint8Array.of(0x30, 0));
+    for (const text of ['MAB=', 'MB==', 'MA=', 'MAA']) expect(() => block(text), text).toThrow(PkiError);
   });
 });
 
