@@ -119,16 +119,22 @@ const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
 function parseKeyUri(uri: string): KeyUri {
   const [, scheme = 'file', rest = ''] = /^(?:([a-z][a-z0-9]*):)?(.*)$/s.exec(uri) ?? [];
   const at = rest.indexOf('?');
-  const path = decodeURI(at < 0 ? rest : rest.slice(0, at)).replace(/^\/\/(?=\/)/, '');
+  const path = decodedPath(at < 0 ? rest : rest.slice(0, at)).replace(/^\/\/(?=\/)/, '');
   const query = at < 0 ? {} : Object.fromEntries(new URLSearchParams(rest.slice(at + 1)));
-  const unknown = Object.keys(query).find((name) => !(PARAMETERS[scheme] ?? [name]).includes(name));
+  const known = Object.hasOwn(PARAMETERS, scheme) ? PARAMETERS[scheme] : undefined;
+  const unknown = known && Object.keys(query).find((name) => !known.includes(name));
   if (unknown !== undefined)
-    throw new PkiError(
-      'bad-input',
-      `open key: expected ${PARAMETERS[scheme]?.join(' or ')} after "?", got "${unknown}"`,
-    );
+    throw new PkiError('bad-input', `open key: expected ${known?.join(' or ')} after "?", got "${unknown}"`);
   if (path === '') throw new PkiError('bad-input', `open key: expected something after ${scheme}:, got nothing`);
   return { scheme, path, query };
+}
+
+function decodedPath(text: string): string {
+  try {
+    return decodeURI(text);
+  } catch (cause) {
+    throw new PkiError('bad-input', 'open key: expected "%" with two hexadecimal digits of UTF-8, got others', cause);
+  }
 }
 
 function algorithmOf(word: string | undefined): SignatureAlgorithm | undefined {

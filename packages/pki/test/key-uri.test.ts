@@ -96,6 +96,9 @@ describe('a key in a file', () => {
       'ftp:x',
       'file:',
       'file:x?color=red',
+      'file:%zz',
+      'file:%ff',
+      'constructor:x?a=b',
       'tpm:0x01',
       `${join(work.path, 'plain.pem')}?algorithm=md5`,
     ]) {
