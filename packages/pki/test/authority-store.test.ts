@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -234,6 +234,24 @@ behaves('SQLite', async () => {
     open: () => openSqliteStore(place),
     [Symbol.asyncDispose]: async () => rmSync(path, { recursive: true, force: true }),
   };
+});
+
+describe('a store in SQLite', () => {
+  it("is its owner's alone, log and all, and keeps the mode of a file that is there", async () => {
+    const path = mkdtempSync(join(tmpdir(), 'casemate-store-'));
+    const modes = () => readdirSync(path).map((name) => statSync(join(path, name)).mode & 0o777);
+    try {
+      const store = await openSqliteStore(join(path, 'authority.db'));
+      await store.commit([certificate(1n)]);
+      expect(modes()).toEqual([0o600, 0o600, 0o600]);
+      await store.close();
+      chmodSync(join(path, 'authority.db'), 0o640);
+      await (await openSqliteStore(join(path, 'authority.db'))).close();
+      expect(statSync(join(path, 'authority.db')).mode & 0o777).toBe(0o640);
+    } finally {
+      rmSync(path, { recursive: true, force: true });
+    }
+  });
 });
 
 behaves(

@@ -1,4 +1,5 @@
 /** The store of an authority in SQLite: a write-ahead log that is flushed to the disk before a commit is answered. */
+import { open } from 'node:fs/promises';
 import Database from 'libsql';
 import { PkiError } from '../error.js';
 import type { AuthorityStore, Change } from './authority-store.js';
@@ -38,6 +39,8 @@ const APPLICATION_ID = 0x63_73_70_6b;
  * Throws {@link PkiError} `malformed` for a file of another program, `unsupported` for tables of a later version.
  */
 export async function openSqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<AuthorityStore> {
+  // A fresh file is its owner's alone, and SQLite gives its log the same mode; one that is there keeps the mode that it has.
+  await (await open(path, 'a', 0o600)).close();
   const database = new Database(path);
   try {
     prepare(database, path, options.busyTimeout ?? 10_000);
