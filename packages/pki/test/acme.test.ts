@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { createHmac, generateKeyPairSync } from 'node:crypto';
+import { createHash, createHmac, generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { Agent, request } from 'node:https';
@@ -10,25 +10,41 @@ import { createSecureContext, createServer as createTls } from 'node:tls';
 import { promisify } from 'node:util';
 import {
   akTemplate,
+  certify,
   createKey,
   createPrimary,
   loadKey,
   publicKeySpki,
   signingKeyTemplate,
   srkTemplate,
+  TPM_ALG,
   Tpm,
   type TpmObject,
+  TpmtPublic,
+  TpmtSignature,
 } from '@casemate/tpm';
 import { openUtpm } from '@casemate/utpm';
+import { encode } from '@casemate/wire';
 import acme from 'acme-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createCertificate, decodePem, PROFILES, parseCertificate, parsePem, validatePath } from '../src/index.js';
+import {
+  buildCsr,
+  createCertificate,
+  decodePem,
+  encodePem,
+  generateKey,
+  PROFILES,
+  parseCertificate,
+  parsePem,
+  validatePath,
+} from '../src/index.js';
 import {
   type AcmeTransport,
   acmeRoute,
   orderDeviceCertificate,
   type RunningServer,
   serialText,
+  verifyTpmStatement,
 } from '../src/service.js';
 import { type RunningDns, startDns } from './dns.js';
 import { type Fixture, openFixture } from './service-fixture.js';
@@ -206,6 +222,12 @@ describe('ACME', () => {
       /exactly the names/,
     );
     await expect(own.finalizeOrder(order, await csrFor(['two.maker.example']))).rejects.toThrow(/exactly the names/);
+    const subject = { commonName: 'one.maker.example', serialNumber: '0001' };
+    const csr = await buildCsr(await generateKey('ecdsa-p256-sha256'), {
+      subject,
+      subjectAltName: { dns: ['one.maker.example'] },
+    });
+    await expect(own.finalizeOrder(order, encodePem('CERTIFICATE REQUEST', csr))).rejects.toThrow(/as serial number/);
     const finished = await own.finalizeOrder(order, await csrFor(['one.maker.example']));
     expect(await accepted(await own.getCertificate(finished), { dns: 'one.maker.example' })).toBe(true);
     await expect(own.finalizeOrder(order, await csrFor(['one.maker.example']))).rejects.toThrow(/ready/);
@@ -213,6 +235,14 @@ describe('ACME', () => {
     const stranger = await client();
     await stranger.createAccount({ termsOfServiceAgreed: true });
     await expect(stranger.getOrder(order)).rejects.toThrow(/this account/);
+  });
+
+  it('orders no address that is of IPv4 inside IPv6', async () => {
+    const own = await client();
+    await own.createAccount({ termsOfServiceAgreed: true });
+    const order = (value: string) => own.createOrder({ identifiers: [{ type: 'ip', value }] });
+    await expect(order('::ffff:192.0.2.1')).rejects.toThrow(/name of type ip/);
+    expect(await order('2001:db8::1')).toMatchObject({ status: 'pending' });
   });
 
   it('revokes by the account and by the key of the certificate, once, for known reasons', async () => {
@@ -511,8 +541,24 @@ describe('ACME', () => {
       },
     );
 
+    it.skipIf(skipped)('refuses a signature without numbers', async () => {
+      const { root, certificate } = fixture.hierarchy.get('attestation-ca');
+      const keyAuthorization = 'token.thumbprint';
+      const nonce = new Uint8Array(createHash('sha256').update(keyAuthorization).digest());
+      const { certified } = await certify(tpm, { object: deviceKey, signer: ak, nonce });
+      const empty = { hash: TPM_ALG.SHA256, signatureR: new Uint8Array(), signatureS: new Uint8Array() };
+      const statement = {
+        ...{ algorithm: -7, chain: akChain, certInfo: certified },
+        signature: encode(TpmtSignature, { sigAlg: TPM_ALG.ECDSA, signature: empty }),
+        publicArea: encode(TpmtPublic, deviceKey.public),
+      };
+      const trust = { anchors: [root], intermediates: [certificate] };
+      await expect(verifyTpmStatement(statement, keyAuthorization, trust, new Date())).rejects.toMatchObject({
+        code: 'bad-signature',
+      });
+    });
+
     async function createCertificateOf(key: TpmObject): Promise<Uint8Array> {
-      const { generateKey } = await import('../src/index.js');
       const signer = await generateKey('ecdsa-p256-sha256');
       const ca = { ...PROFILES.attestationCa };
       const certificate = await createCertificate({

@@ -30,7 +30,9 @@ const SERVER_PROFILE: CertificateProfile = {
   validityDays: 90,
   keyUsage: ['digitalSignature', 'keyEncipherment'],
   extendedKeyUsage: ['serverAuth'],
-  subject: { countryName: 'optional', organizationName: 'optional', commonName: 'optional' },
+  subject: {
+    ...{ countryName: 'optional', organizationName: 'optional', commonName: 'optional', serialNumber: 'optional' },
+  },
   subjectAltName: { dns: { presence: 'optional', max: 20 }, ip: { presence: 'optional' } },
   keys: ['P-256', 'P-384', 'rsa'],
 };

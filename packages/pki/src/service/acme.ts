@@ -955,12 +955,17 @@ function isValue(type: AcmeIdentifier['type'], value: string): boolean {
     case 'dns':
       return value.length <= 253 && isDnsName(value.replace(/^\*\./, '')) && value.includes('.') && isIP(value) === 0;
     case 'ip':
-      return isIP(value) !== 0 && !value.includes('%');
+      return isAddress(value);
     case 'permanent-identifier':
       return value.length > 0 && value.length <= 256;
     case 'hardware-module':
       return /^[012](\.\d+)+\/([0-9a-f]{2}){1,64}$/.test(value);
   }
+}
+
+/** Without a zone, and without IPv4 inside IPv6, which is an address of IPv4. */
+function isAddress(value: string): boolean {
+  return isIP(value) === 4 || (isIP(value) === 6 && /^[0-9a-fA-F:]+$/.test(value));
 }
 
 function challengeTypes(type: AcmeIdentifier['type'], isWildcard: boolean): readonly Challenge['type'][] {
@@ -1025,6 +1030,10 @@ function assertNames({ subject, subjectAltName }: CheckedCsr, identifiers: reado
   const name = subject.commonName;
   if (name !== undefined && !identifiers.some(({ value }) => value === name.toLowerCase() || value === name)) {
     throw new AcmeProblem('badCSR', 'expected one of the names of the order as common name');
+  }
+  // A serial number names a device, and nobody has looked whether it is this one.
+  if (subject.serialNumber !== undefined && !identifiers.some(({ value }) => value === subject.serialNumber)) {
+    throw new AcmeProblem('badCSR', 'expected one of the names of the order as serial number');
   }
 }
 

@@ -193,7 +193,7 @@ function bareSignature(signature: Uint8Array): Uint8Array {
     if (read.sigAlg === TPM_ALG.RSASSA) return read.signature.sig;
     if (read.sigAlg !== TPM_ALG.ECDSA) return signature;
     const { signatureR, signatureS } = read.signature;
-    const number = (bytes: Uint8Array) => integer(BigInt(`0x${toHex(bytes)}`));
+    const number = (bytes: Uint8Array) => integer(BigInt(`0x0${toHex(bytes)}`));
     return sequence(number(signatureR), number(signatureS));
   } catch (error) {
     if (error instanceof WireError) return signature;
