@@ -45,8 +45,9 @@ function digest(alg: number, parts: readonly Uint8Array[]): Uint8Array {
   const name = HASH_NAMES[alg];
   if (name === undefined) return nobleUtpmCrypto.hash(alg, ...parts);
   const joined = join(parts);
-  // As a string a digest costs a third of what it costs as a Buffer, whose memory is allocated and collected apart.
-  const text = hash(name, joined, 'binary');
+  // As a string a digest costs a third of what it costs as a Buffer, whose memory is allocated and collected apart; two bytes a character,
+  // for there are half as many.
+  const text = hash(name, joined, 'utf16le');
   wipeJoined(joined);
   return bytesOfText(text);
 }
@@ -77,8 +78,13 @@ const HMAC_BLOCKS: Readonly<Record<number, number>> = {
 };
 
 function bytesOfText(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const { length } = text;
+  const bytes = new Uint8Array(2 * length);
+  for (let i = 0; i < length; i++) {
+    const pair = text.charCodeAt(i);
+    bytes[2 * i] = pair;
+    bytes[2 * i + 1] = pair >> 8;
+  }
   return bytes;
 }
 
@@ -107,10 +113,7 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
 
 // What may be secret does not stay.
 function wipeJoined(joined: Uint8Array): void {
-  const { length } = joined;
-  if (joined !== STARTS[length]) return;
-  if (length > 128) joined.fill(0);
-  else for (let i = 0; i < length; i++) joined[i] = 0; // fill() leaves compiled code
+  if (joined === STARTS[joined.length]) joined.fill(0);
 }
 
 function aesCfb(
@@ -170,12 +173,9 @@ function random(length: number): Uint8Array {
     randomFillSync(POOL);
     used = 0;
   }
-  const drawn = new Uint8Array(length);
-  // Faster over so few bytes than slice() and fill().
-  for (let i = 0; i < length; i++) {
-    drawn[i] = POOL[used] ?? 0;
-    POOL[used++] = 0;
-  }
+  const drawn = POOL.slice(used, used + length);
+  POOL.fill(0, used, used + length);
+  used += length;
   return drawn;
 }
 

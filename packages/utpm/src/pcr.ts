@@ -88,7 +88,7 @@ export function encodeSelections(selections: readonly PcrSelection[]): Uint8Arra
     bytes[at] = hash >>> 8;
     bytes[at + 1] = hash;
     bytes[at + 2] = SELECT_SIZE;
-    bytes.set(pcrSelect, at + 3);
+    for (let i = 0; i < SELECT_SIZE; i++) bytes[at + 3 + i] = pcrSelect[i] ?? 0;
     at += size;
   }
   return bytes;
