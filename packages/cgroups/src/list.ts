@@ -17,7 +17,7 @@ export interface CgroupEntry {
   readonly label: string;
   /** Process id of its maker, in the maker's pid namespace. */
   readonly owner: number;
-  /** Whether the maker is gone, so that the next program removes it; a maker in another pid namespace is never judged. */
+  /** Whether the maker is gone, so that the next program removes it; a maker in another pid or time namespace is never judged. */
   readonly isOrphan: boolean;
   /** Its directories. */
   readonly directories: readonly CgroupDirectory[];

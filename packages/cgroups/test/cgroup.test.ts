@@ -148,10 +148,52 @@ describe('orphans', () => {
   });
 });
 
+describe('the cgroup of a program that lives', () => {
+  itAsRoot(
+    'is no orphan to those with other clocks, nor to those with the /proc of another pid namespace',
+    async () => {
+      await using mine = await createCgroup();
+      const program = `${temporary}/list.mjs`;
+      await build({
+        stdin: {
+          resolveDir: import.meta.dirname,
+          contents: `import { createCgroup, listCgroups } from '../src/index.js';
+          const [other, makes] = process.argv.slice(2);
+          await using own = makes ? await createCgroup() : undefined;
+          const seen = (await listCgroups()).filter(({ name }) => name === other || name === own?.name);
+          console.log(JSON.stringify(seen.map(({ isOrphan }) => isOrphan)));`,
+        },
+        bundle: true,
+        platform: 'node',
+        target: 'node20',
+        format: 'esm',
+        outfile: program,
+        logLevel: 'error',
+      });
+      // The outside, whose /proc it has, seldom has a process of this number.
+      const renumbered = [
+        '--pid',
+        '--fork',
+        '/bin/sh',
+        '-c',
+        'echo 32000 > /proc/sys/kernel/ns_last_pid; "$0" "$@"; :',
+      ];
+      const ahead = ['--time', '--boottime', '1000000', '--fork'];
+      for (const [elsewhere, seen, ...makes] of [
+        [ahead, '[false]\n'],
+        [renumbered, '[false,false]\n', 'one too'],
+      ] as const) {
+        const args = [...elsewhere, process.execPath, program, mine.name, ...makes];
+        expect((await promisify(execFile)('unshare', args)).stdout).toBe(seen);
+      }
+    },
+  );
+});
+
 // Directories as a program would have left them that had this process's id but started at another time.
 function orphansOf(like: Cgroup): readonly string[] {
-  const [, pidNamespace = '0'] = like.name.split('.');
-  const name = buildName('left', { pidNamespace, pid: process.pid, startTime: '1' });
+  const [, namespaces = '0'] = like.name.split('.');
+  const name = buildName('left', { namespaces, pid: process.pid, startTime: '1' });
   return like.directories.map(({ path }) => `${path.slice(0, path.lastIndexOf('/'))}/${name}`);
 }
 

@@ -131,7 +131,7 @@ describe('names', () => {
   it('tell their owner', () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(), fc.nat(), (label, pid, start) => {
-        const owner = { pidNamespace: '4026531836', pid, startTime: String(start) };
+        const owner = { namespaces: '40265318364026531834', pid, startTime: String(start) };
         const name = buildName(label, owner);
         expect(parseName(name)).toEqual(owner);
         expect(name).toMatch(/^[A-Za-z0-9_.-]{1,200}$/);
