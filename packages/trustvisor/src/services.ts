@@ -1,11 +1,11 @@
 /** The PAL services on the trusted side of the wall: micro-TPM, sealing, randomness and time. Every engine uses them. */
 import { PAL_STATUS } from '@casemate/pal-linker';
+import { nodeUtpmCrypto } from '@casemate/utpm/node';
 import type { ClassicTpm } from './classic.js';
 import { TrustvisorError } from './error.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
 import { type NvAccess, performNv } from './nv-area.js';
 import type { PalQuote } from './options.js';
-import { randomFromPool } from './random.js';
 import type { RsaKeys } from './rsa-key.js';
 import { isMask, type Sealer, seal, sealData, unseal, unsealData } from './sealing.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
@@ -37,7 +37,7 @@ export interface RunContext {
 }
 
 /** The run of a PAL whose requests are not protected against replay. */
-export const FREE_RUN: RunContext = { random: randomFromPool, deterministic: false };
+export const FREE_RUN: RunContext = { random: nodeUtpmCrypto.random, deterministic: false };
 
 /**
  * Answers one call: at once, unless it waits for a store, for the platform's TPM or for a key that is made. Never throws, and its
