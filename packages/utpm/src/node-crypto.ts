@@ -45,9 +45,8 @@ function digest(alg: number, parts: readonly Uint8Array[]): Uint8Array {
   const name = HASH_NAMES[alg];
   if (name === undefined) return nobleUtpmCrypto.hash(alg, ...parts);
   const joined = join(parts);
-  // As a string a digest costs a third of what it costs as a Buffer, whose memory is allocated and collected apart; two bytes a character,
-  // for there are half as many.
-  const text = hash(name, joined, 'utf16le');
+  // As a string a digest costs a third of what it costs as a Buffer, whose memory is allocated and collected apart.
+  const text = hash(name, joined, 'binary');
   wipeJoined(joined);
   return bytesOfText(text);
 }
@@ -78,13 +77,8 @@ const HMAC_BLOCKS: Readonly<Record<number, number>> = {
 };
 
 function bytesOfText(text: string): Uint8Array {
-  const { length } = text;
-  const bytes = new Uint8Array(2 * length);
-  for (let i = 0; i < length; i++) {
-    const pair = text.charCodeAt(i);
-    bytes[2 * i] = pair;
-    bytes[2 * i + 1] = pair >> 8;
-  }
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
 }
 
