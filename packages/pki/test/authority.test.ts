@@ -11,6 +11,7 @@ import {
 } from '../src/index.js';
 import {
   type AuthorityStore,
+  type CertificateAuthority,
   ocspRoute,
   openAuthority,
   openTpmEnrolment,
@@ -151,6 +152,34 @@ describe('an authority at work', () => {
     for (const { serial } of await fixture.store.certificates({ owner: input.owner })) {
       expect(await fixture.store.revocation('device-ca', serial)).toMatchObject({ released: false });
     }
+  });
+
+  it('publishes what is revoked also where a process that did not know of it was faster', async () => {
+    const audit = { origin: AUDIT_ORIGIN, signer: fixture.auditKey };
+    const over = (changes: Partial<AuthorityStore>) =>
+      openAuthority({
+        store: { ...fixture.store, ...changes },
+        audit,
+        authorities: [...fixture.authority.authorities.values()],
+      });
+    const known = await fixture.store.revocations('device-ca');
+    const { serial } = await issued();
+    await revoke(serial, 'keyCompromise');
+    /** Publishes where `faster` publishes in between. */
+    const publishAfter = (faster: CertificateAuthority) => {
+      let isFirst = true;
+      const commit: AuthorityStore['commit'] = async (changes) => {
+        const isOvertaken = isFirst && changes.some(({ change }) => change === 'crl');
+        if (isOvertaken) isFirst = false;
+        if (isOvertaken) await faster.publishCrl('device-ca', 'complete');
+        return fixture.store.commit(changes);
+      };
+      return over({ commit }).publishCrl('device-ca', 'complete');
+    };
+    const list = await publishAfter(over({ revocations: async () => known }));
+    expect(parseCrl(list.der).entries.get(BigInt(`0x${serial}`))).toMatchObject({ reason: 'keyCompromise' });
+    // A list of another process that knew as much is as good.
+    expect((await publishAfter(fixture.authority)).number).toBe(list.number + 1);
   });
 
   it('keeps its lists current by maintenance', async () => {

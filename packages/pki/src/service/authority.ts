@@ -8,6 +8,7 @@ import { generalNames } from '../alternative-name.js';
 import { type AuditEvent, type AuditLog, encodeAuditEntry, openAuditLog } from '../audit-log.js';
 import { equalBytes, toHex } from '../bytes.js';
 import { asCertificate, type Certificate, type CertificateInput, parseCertificate } from '../certificate.js';
+import { parseCrl } from '../crl.js';
 import { createCrl, type RevokedCertificate } from '../crl-build.js';
 import type { CrlReason } from '../crl-entries.js';
 import { type CheckedCsr, type Csr, checkCsr } from '../csr.js';
@@ -171,7 +172,7 @@ export interface CertificateAuthority {
   release(input: Omit<RevokeInput, 'reason'>): Promise<void>;
   /** What is known of a serial number. */
   statusOf(authority: string, serialNumber: bigint): Promise<CertificateStatus>;
-  /** Makes and publishes a list; gives the newest where another process was faster. */
+  /** Makes and publishes a list; gives that of another process where that was faster and knew as much. */
   publishCrl(authority: string, kind: 'complete' | 'delta'): Promise<CrlRecord>;
   /** Publishes every list that is due, forgets what expired, and signs the audit log. */
   maintain(): Promise<void>;
@@ -419,7 +420,9 @@ class Engine implements CertificateAuthority {
       return record;
     } catch (error) {
       if (!(error instanceof PkiError) || error.code !== 'exists') throw error;
-      return (await this.store.newestCrl(name, kind)) ?? this.publishCrl(authority, kind);
+      const newest = await this.store.newestCrl(name, kind);
+      // Another process was faster. What it did not know of yet must not be kept back for that.
+      return newest?.number === number && hasAll(newest, revoked) ? newest : this.publishCrl(authority, kind);
     }
   }
 
@@ -572,6 +575,11 @@ function certificateFields(
 function sameNames(a: readonly GeneralName[] = [], b: readonly GeneralName[] = []): boolean {
   const texts = (names: readonly GeneralName[]) => names.map((each) => toHex(encodeGeneralName(each))).sort();
   return texts(a).join() === texts(b).join();
+}
+
+function hasAll({ der }: CrlRecord, revoked: readonly RevokedCertificate[]): boolean {
+  const { entries } = parseCrl(der);
+  return revoked.every(({ serialNumber }) => entries.get(serialNumber) !== undefined);
 }
 
 function isDue(list: CrlRecord | undefined, every: number, now: number): boolean {
