@@ -78,13 +78,13 @@ function handle(command: u32, input: tzi_encode_buffer_t, output: tzi_encode_buf
   }
 }
 
-/** In: who the audit service is, the SHA-256 of its uPCR 0. Once: nobody sets up another afterwards. */
+/** In: who the audit service is, the SHA-256 of its uPCR 0. Nobody sets up another afterwards; the same again changes nothing. */
 function setUp(input: tzi_encode_buffer_t): u32 {
   const auditor = TZIDecodeArraySpace(input);
   if (auditor === null || auditor.length != DIGEST) return TZ_ERROR_ILLEGAL_ARGUMENT;
   const vault = open();
   if (vault === null) return TZ_ERROR_SECURITY;
-  if (vault.auditor.length != 0) return TZ_ERROR_ILLEGAL_STATE;
+  if (vault.auditor.length != 0) return same(vault.auditor, auditor) ? TZ_SUCCESS : TZ_ERROR_ILLEGAL_STATE;
   vault.auditor = auditor;
   return keep(vault);
 }

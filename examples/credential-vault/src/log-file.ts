@@ -14,14 +14,15 @@ export function encodeEntry({ name, ...rest }: LogEntry): Uint8Array {
   return new TextEncoder().encode(`${name}\0${JSON.stringify(rest)}`);
 }
 
-/** An entry for people. */
+/** An entry for people. Anybody may have written it: what would steer a terminal is shown instead. */
 export function entryText(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes).replace('\0', ' ');
+  const text = new TextDecoder().decode(bytes).replace('\0', ' ');
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
 /** Every entry; none where there is no file. */
 export async function readEntries(path: string): Promise<readonly Uint8Array[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
+  const text = (await readFile(path, 'utf8').catch(orMissing)) ?? '';
   const lines = text.split('\n').slice(0, -1);
   return lines.map((line) => new Uint8Array(Buffer.from(line, 'base64')));
 }
@@ -37,9 +38,17 @@ export async function appendEntry(path: string, entry: Uint8Array): Promise<void
   }
 }
 
-/** Takes back what a program wrote down that was killed before the audit service had it. */
+/** Takes back what a program wrote down, perhaps not to the end, that was killed before the audit service had it. */
 export async function keepFirst(path: string, count: number): Promise<void> {
-  const lines = (await readFile(path, 'utf8').catch(() => '')).split('\n').slice(0, count);
+  const text = await readFile(path, 'utf8').catch(orMissing);
+  if (text === undefined) return;
+  const lines = text.split('\n').slice(0, count);
   const length = Buffer.byteLength(lines.map((line) => `${line}\n`).join(''));
-  await truncate(path, length).catch(() => undefined);
+  if (length < Buffer.byteLength(text)) await truncate(path, length);
+}
+
+/** `undefined` for a file that is not there; throws any other error. */
+export function orMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
 }

@@ -1,6 +1,6 @@
 /** The application's side: both PALs over one TPM and one directory, and what a release takes. */
-import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildPal } from '@casemate/pal-linker/build';
@@ -10,7 +10,7 @@ import { measurementUuid, openDevice as openTzDevice, type Session } from '@case
 import { openUtpm } from '@casemate/utpm';
 import { directoryState } from '@casemate/utpm/node';
 import { type Auditor, creationOf, headOf, isSame, isSignedBy, type SignedHead } from './chain.js';
-import { appendEntry, encodeEntry, keepFirst, type LogEntry, readEntries } from './log-file.js';
+import { appendEntry, encodeEntry, keepFirst, type LogEntry, orMissing, readEntries } from './log-file.js';
 
 /** Where things are. */
 export interface VaultOptions {
@@ -103,17 +103,24 @@ interface Parts {
   readonly reader: Uint8Array;
 }
 
-/** At the first use the vault is told who its audit service is, and we keep its key: from then on neither changes. */
+/**
+ * At the first use the vault is told who its audit service is, and we keep its key: from then on neither changes. A program that is killed in
+ * between is followed by one that tells the vault the same again.
+ */
 async function setUp(vault: Session, state: string, audit: Auditor): Promise<Auditor> {
   const file = join(state, 'auditor.json');
-  const text = await readFile(file, 'utf8').catch(() => undefined);
+  const text = await readFile(file, 'utf8').catch(orMissing);
   if (text !== undefined) {
     const { identity, measurement } = JSON.parse(text) as Record<keyof Auditor, string>;
     return { identity: fromHex(identity), measurement: fromHex(measurement) };
   }
   const { identity, measurement } = audit;
   await vault.invoke(VAULT.SET_UP, [creationOf(measurement)]);
-  await writeFile(file, JSON.stringify({ identity: toHex(identity), measurement: toHex(measurement) }));
+  const draft = `${file}.${randomUUID()}`;
+  await writeFile(draft, JSON.stringify({ identity: toHex(identity), measurement: toHex(measurement) }), {
+    flush: true,
+  });
+  await rename(draft, file);
   return { identity, measurement };
 }
 
@@ -162,12 +169,12 @@ async function askHead({ audit }: Parts): Promise<Pick<SignedHead, 'count' | 'he
   return { count: Number(values[0]), head: bytesIn(values, 1) };
 }
 
-/** A program that was killed between writing an entry down and having it logged released nothing for it. */
+/** A program that was killed between writing an entry down, whole or in part, and having it logged released nothing for it. */
 async function takeBackUnlogged(parts: Parts): Promise<void> {
   const { count, head } = await askHead(parts);
   const entries = await readEntries(logOf(parts.state));
-  const isUnlogged = entries.length === count + 1 && isSame(headOf(entries.slice(0, count)), head);
-  if (isUnlogged) await keepFirst(logOf(parts.state), count);
+  const isOurs = entries.length === count || entries.length === count + 1;
+  if (isOurs && isSame(headOf(entries.slice(0, count)), head)) await keepFirst(logOf(parts.state), count);
 }
 
 function bytesIn(values: readonly unknown[], place: number): Uint8Array {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { appended, headOf } from '../src/chain.js';
 import { demonstrate } from '../src/demo.js';
-import { appendEntry, encodeEntry } from '../src/log-file.js';
+import { appendEntry, encodeEntry, entryText } from '../src/log-file.js';
 import { buildImages, type Images, logOf, type Vault, withVault } from '../src/vault.js';
 
 const isolate = new URL('../../../packages/trustvisor/dist/isolate.js', import.meta.url);
@@ -25,6 +25,13 @@ describe('the chain', () => {
     expect(new Set(heads.map((each) => Buffer.from(headOf(each)).toString('hex'))).size).toBe(heads.length);
     expect(headOf(entries)).toEqual(appended(headOf([a, b]), c));
   });
+});
+
+it('an entry is shown without what would steer a terminal', () => {
+  const entry = encodeEntry(entryFor('mail\n\u001b[8m'));
+  expect(entryText(entry)).toBe(
+    'mail\\u{a}\\u{1b}[8m {"who":"ada","purpose":"a test","time":"2026-11-22T12:00:00.000Z"}',
+  );
 });
 
 describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
@@ -97,6 +104,24 @@ describe.skipIf(reason !== undefined && process.env.MUST_RUN !== '1')(
       writeFileSync(logOf(state), `${[...lines.slice(1), lines[0]].join('\n')}\n`);
       await use(async (vault) => expect((await vault.verify()).problem).toMatch(/is not what/));
       writeFileSync(logOf(state), log);
+    });
+
+    it('takes back a part of an entry that was written down, so that the next one begins a line', async () => {
+      const before = readFileSync(logOf(state), 'utf8');
+      writeFileSync(logOf(state), `${before}bWFpb`);
+      await use(async (vault) => {
+        expect(textOf(await vault.release(entryFor('mail', 'after a power cut')))).toBe('m1');
+        expect((await vault.verify()).problem).toBeUndefined();
+      });
+      expect(readFileSync(logOf(state), 'utf8').startsWith(before)).toBe(true);
+    });
+
+    it('goes on where a program was killed before it had noted the audit service', async () => {
+      const file = join(state, 'auditor.json');
+      const noted = readFileSync(file, 'utf8');
+      rmSync(file);
+      await use(async (vault) => expect(textOf(await vault.release(entryFor('mail', 'again')))).toBe('m1'));
+      expect(readFileSync(file, 'utf8')).toBe(noted);
     });
 
     it('says in its demonstration which ways around the log are refused', async () => {

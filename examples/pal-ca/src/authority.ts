@@ -1,5 +1,4 @@
 /** The authority: a root and a device CA, whose keys are both in the PAL, a device certificate, and a CRL. */
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   createCertificate,
@@ -13,7 +12,7 @@ import {
   type RevokedCertificate,
   type Signer,
 } from '@casemate/pki';
-import type { KeyKeeper } from './ca.js';
+import { type KeyKeeper, readIfThere, writeWhole } from './ca.js';
 
 /** Everything below this name. */
 const MAKER: NameInput = { countryName: 'DE', organizationName: 'Maker' };
@@ -60,9 +59,9 @@ function certify(name: string, key: Signer, issuer: Issuer, profile: 'rootCa' | 
 }
 
 async function kept(path: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text !== undefined) return decodePem('CERTIFICATE', text);
+  const text = await readIfThere(path);
+  if (text !== undefined) return decodePem('CERTIFICATE', text.toString());
   const made = await make();
-  await writeFile(path, encodePem('CERTIFICATE', made));
+  await writeWhole(path, encodePem('CERTIFICATE', made));
   return made;
 }

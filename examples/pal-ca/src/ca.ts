@@ -54,7 +54,7 @@ export async function withKeys<T>(
 }
 
 async function keyNamed(session: Session, file: string): Promise<Signer> {
-  const kept = await readFile(file).catch(() => undefined);
+  const kept = await readIfThere(file);
   if (kept !== undefined) return signerOf(session, kept.subarray(POINT), kept.subarray(0, POINT));
   const [sealed, point] = bytesOf(await session.invoke(COMMAND.CREATE));
   if (sealed === undefined || point?.length !== POINT) throw new Error('the PAL made no key');
@@ -78,8 +78,18 @@ function bytesOf(values: readonly unknown[]): readonly Uint8Array[] {
   return values.filter((value): value is Uint8Array => value instanceof Uint8Array);
 }
 
-/** A key that is half written would be a key that is lost. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+/** The bytes of a file, or `undefined` where there is none. One that is there and cannot be read must not be taken for missing and replaced. */
+export async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** What is half written would be lost: a key for ever. */
+export async function writeWhole(path: string, bytes: Uint8Array | string): Promise<void> {
   const draft = `${path}.${randomUUID()}`;
   const file = await open(draft, 'wx', 0o600);
   await file.writeFile(bytes);

@@ -7,13 +7,19 @@ import { openAuthority } from './authority.js';
 import { buildCa, whyNot } from './build.js';
 import { withKeys } from './ca.js';
 
+const USAGE = `usage: pal-ca [CSR…] [--state DIRECTORY] [--tpm DEVICE] [--help]
+Issues a device certificate for each request (PEM), or for a device of its own where none is given.
+`;
+
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    options: { state: { type: 'string' }, tpm: { type: 'string' } },
-    allowPositionals: true,
-  });
+  const given = parsed();
+  if (given === undefined || given.values.help) {
+    process[given ? 'stdout' : 'stderr'].write(USAGE);
+    return given ? 0 : 2;
+  }
+  const { values, positionals } = given;
   const reason = await whyNot();
   if (reason !== undefined) {
     console.error(`pal-ca: ${reason}`);
@@ -39,6 +45,15 @@ async function main(): Promise<number> {
   });
   console.log(`openssl verify -CAfile ${state}/root.pem -untrusted ${state}/device-ca.pem ${state}/device-1.pem`);
   return 0;
+}
+
+function parsed() {
+  const options = { state: { type: 'string' }, tpm: { type: 'string' }, help: { type: 'boolean' } } as const;
+  try {
+    return parseArgs({ options, allowPositionals: true });
+  } catch {
+    return undefined;
+  }
 }
 
 async function readRequest(path: string): Promise<Uint8Array> {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildCsr, encodePem, generateKey, parseCertificate, validatePath } from '@casemate/pki';
@@ -66,6 +66,15 @@ describe.skipIf(skipped)(`an authority whose keys are in a PAL${reason ? ` (${re
       expect(() => openssl(...checked, 'one.pem')).toThrow(/revoked/);
     },
   );
+
+  it('puts no new key in the place of one that it cannot read', async () => {
+    const file = join(state, 'loop.sealed-key');
+    symlinkSync('loop.sealed-key', file);
+    await withKeys(image, { state }, async (keys) => {
+      await expect(keys.key('loop')).rejects.toMatchObject({ code: 'ELOOP' });
+    });
+    expect(lstatSync(file).isSymbolicLink()).toBe(true);
+  });
 
   it('has keys that are of no use elsewhere: damaged, or in another Trustvisor, they sign nothing', async () => {
     const kept = readFileSync(join(state, 'root.sealed-key'));
