@@ -2,6 +2,7 @@
 import {
   TPM_ALG,
   TPM_CC,
+  TPM_HC,
   TPM_HT,
   TPM_NT,
   TPM_RC,
@@ -97,7 +98,10 @@ const PERMANENT: readonly number[] = [
   TPM_RS.PW,
 ];
 
+// The room for persistent objects is the owner's, or above a handle the platform's, whichever hierarchy the objects are in.
 function assertPersistent(tpm: Tpm, handle: number): void {
+  const { owner, platform } = tpm.volatile.enables;
+  if (handle >= TPM_HC.PLATFORM_PERSISTENT ? !platform : !owner) refuse(TPM_RC.HANDLE);
   const object = findObject(tpm, handle);
   if (object === undefined || !isHierarchyEnabled(tpm, object.hierarchy)) refuse(TPM_RC.HANDLE);
 }

@@ -6,10 +6,23 @@ import { decodeResponse } from './conversation.js';
 import { commandBytes as cb, type RawAuth, responseCode } from './raw.js';
 
 const NONE = new Uint8Array(0);
-const { OWNER, PLATFORM, LOCKOUT, NULL } = T.TPM_RH;
+const { OWNER, ENDORSEMENT, PLATFORM, LOCKOUT, NULL } = T.TPM_RH;
 const { SHA256 } = T.TPM_ALG;
 const { OWNERREAD, OWNERWRITE, POLICYREAD, CLEAR_STCLEAR, ORDERLY, NO_DA } = T.TPMA_NV;
 const NO_SCHEME = { scheme: T.TPM_ALG.NULL, details: undefined } as const;
+const STORAGE = {
+  type: T.TPM_ALG.ECC,
+  nameAlg: SHA256,
+  objectAttributes: 0x30472,
+  authPolicy: NONE,
+  parameters: {
+    symmetric: { algorithm: T.TPM_ALG.AES, keyBits: 128, mode: T.TPM_ALG.CFB },
+    scheme: NO_SCHEME,
+    curveID: T.TPM_ECC_CURVE.NIST_P256,
+    kdf: NO_SCHEME,
+  },
+  unique: { x: NONE, y: NONE },
+} as const;
 
 interface Sent {
   readonly locality?: number;
@@ -104,7 +117,36 @@ describe('a TPM that starts', () => {
     await run(tpm, T.Shutdown, [], { shutdownType: T.TPM_SU.STATE });
     await tpm.powerCycle();
     expect(await start(T.TPM_SU.STATE, second)).toBe(T.TPM_RC.LOCALITY);
+    await tpm.hashSequence(Uint8Array.of(1));
+    expect(await start(T.TPM_SU.STATE, first)).toBe(T.TPM_RC.VALUE + 0x140);
+    await tpm.powerCycle();
     expect(await start(T.TPM_SU.STATE, first)).toBe(0);
+  });
+
+  it('has PCR 0 after a resumption as it was, though the H-CRTM has measured again', async () => {
+    await using tpm = await openUtpm();
+    const first = async (): Promise<unknown> =>
+      (await run(tpm, T.PcrRead, [], { pcrSelectionIn: FIRST_PCR })).values.pcrValues;
+    await tpm.hashSequence(Uint8Array.of(1));
+    await run(tpm, T.Startup, [], { startupType: T.TPM_SU.CLEAR });
+    const before = await first();
+    await run(tpm, T.Shutdown, [], { shutdownType: T.TPM_SU.STATE });
+    await tpm.powerCycle();
+    await tpm.hashSequence(Uint8Array.of(1));
+    await run(tpm, T.Startup, [], { startupType: T.TPM_SU.STATE });
+    expect(await first()).toEqual(before);
+  });
+
+  it('loses at a TPM Reset what an orderly index holds, and keeps it over a TPM Restart', async () => {
+    await using tpm = await started();
+    await define(tpm, 0x1500000, OWNERREAD | OWNERWRITE | ORDERLY);
+    const data = new Uint8Array(8).fill(7);
+    await run(tpm, T.NvWrite, [OWNER, 0x1500000], { data, offset: 0 });
+    await restart(tpm, T.TPM_SU.STATE, T.TPM_SU.CLEAR);
+    expect(await read(tpm, 0x1500000)).toEqual(data);
+    await restart(tpm, T.TPM_SU.CLEAR, T.TPM_SU.CLEAR);
+    const request = { size: 8, offset: 0 };
+    expect(await code(tpm, T.NvRead, [OWNER, 0x1500000], request)).toBe(T.TPM_RC.NV_UNINITIALIZED);
   });
 
   it('does not show behind a partial write what an index held before the start that has cleared it', async () => {
@@ -163,19 +205,7 @@ describe('a TPM that is cleared', () => {
 
   it('does not load a context that a TPM Restart has ended, other than swtpm', async () => {
     await using tpm = await started();
-    const inPublic = {
-      type: T.TPM_ALG.ECC,
-      nameAlg: SHA256,
-      objectAttributes: 0x30472 | T.TPMA_OBJECT.stClear,
-      authPolicy: NONE,
-      parameters: {
-        symmetric: { algorithm: T.TPM_ALG.AES, keyBits: 128, mode: T.TPM_ALG.CFB },
-        scheme: NO_SCHEME,
-        curveID: T.TPM_ECC_CURVE.NIST_P256,
-        kdf: NO_SCHEME,
-      },
-      unique: { x: NONE, y: NONE },
-    };
+    const inPublic = { ...STORAGE, objectAttributes: STORAGE.objectAttributes | T.TPMA_OBJECT.stClear };
     const request = { inSensitive: { userAuth: NONE, data: NONE }, inPublic, outsideInfo: NONE, creationPCR: [] };
     const { handle } = await run(tpm, T.CreatePrimary, [PLATFORM], request);
     const { values } = await run(tpm, T.ContextSave, [handle]);
@@ -218,6 +248,22 @@ describe('a TPM', () => {
     expect(await code(tpm, T.PcrExtend, [20], { digests }, sent)).toBe(T.TPM_RC.AUTH_TYPE);
     await run(tpm, T.ChangePps, [PLATFORM]);
     expect(await code(tpm, T.PcrExtend, [20], { digests }, sent)).toBe(0);
+  });
+
+  it('has no persistent object of any hierarchy in the room of an owner who is switched off', async () => {
+    await using tpm = await started();
+    const request = {
+      inSensitive: { userAuth: NONE, data: NONE },
+      inPublic: STORAGE,
+      outsideInfo: NONE,
+      creationPCR: [],
+    };
+    const { handle } = await run(tpm, T.CreatePrimary, [ENDORSEMENT], request);
+    await run(tpm, T.EvictControl, [OWNER, handle], { persistentHandle: 0x81000001 });
+    await run(tpm, T.HierarchyControl, [OWNER], { enable: OWNER, state: false });
+    expect(await code(tpm, T.ReadPublic, [0x81000001])).toBe(T.TPM_RC.HANDLE + 0x100);
+    await run(tpm, T.HierarchyControl, [PLATFORM], { enable: OWNER, state: true });
+    expect(await code(tpm, T.ReadPublic, [0x81000001])).toBe(0);
   });
 
   it('takes a policy over a template for the commands that have one, and for no other', async () => {

@@ -26,7 +26,7 @@ export const startup = /* @__PURE__ */ handler(Startup, (tpm, { startupType }, {
   startPcrs(tpm, kind, saved, from);
   startHierarchies(tpm, kind, saved);
   startCounters(tpm, kind, saved);
-  if (kind !== 'resume') clearNvLocks(tpm, saved === undefined && tpm.permanent.orderly !== ORDERLY.CLEAR);
+  if (kind !== 'resume') clearNvLocks(tpm, kind);
   const { orderly } = tpm.permanent;
   tpm.volatile.wasOrderly = orderly === ORDERLY.CLEAR || orderly === ORDERLY.STATE;
   tpm.permanent.saved = undefined;
@@ -43,12 +43,16 @@ function kindOf(startupType: number, saved: SavedState | undefined): Kind {
 
 // The locality that PCR 0 tells (Part 1, 34.3).
 function startLocality({ volatile: { hcrtm } }: Tpm, locality: number): number {
-  return hcrtm === undefined ? locality : 4;
+  return hcrtm === undefined ? locality : AFTER_HCRTM;
 }
+
+const AFTER_HCRTM = 4;
 
 // PCR 0 is kept over a resumption, and must not tell another start than this one.
 function assertSameStart(saved: SavedState | undefined, from: number): void {
-  if (from !== saved?.extras.startLocality) refuse(TPM_RC.LOCALITY);
+  const before = saved?.extras.startLocality;
+  if ((from === AFTER_HCRTM) !== (before === AFTER_HCRTM)) refuseParameter(TPM_RC.VALUE, 1);
+  if (from !== before) refuse(TPM_RC.LOCALITY);
 }
 
 function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, from: number): void {
@@ -56,8 +60,8 @@ function startPcrs(tpm: Tpm, kind: Kind, saved: SavedState | undefined, from: nu
   tpm.volatile.startLocality = from;
   tpm.volatile.banks = resetBanks(tpm.permanent, from, digestSize);
   tpm.volatile.pcrCounter = pcrCounterAfter(kind, saved);
-  if (kind === 'resume') restorePcrs(tpm, saved);
   if (hcrtm !== undefined) measureHcrtm(tpm, hcrtm);
+  if (kind === 'resume') restorePcrs(tpm, saved);
   tpm.volatile.hcrtm = undefined;
 }
 
@@ -117,16 +121,16 @@ function startCounters(tpm: Tpm, kind: Kind, saved: SavedState | undefined): voi
   permanent.totalResetCount += 1n;
 }
 
-// Locks and contents that last until the next start that is not a resumption, and contents that an interruption may take (Part 2, 13.4).
-// An orderly counter needs no such care here, because each step of it is stored.
-function clearNvLocks(tpm: Tpm, wasInterrupted: boolean): void {
+// Locks and contents that last until the next start that is not a resumption, and contents that a TPM Reset takes (Part 2, 13.4). A counter
+// keeps its value in memory too, because each step of it is stored.
+function clearNvLocks(tpm: Tpm, kind: Kind): void {
   for (const [handle, index] of tpm.permanent.nv) {
     let { attributes } = index;
     attributes &= ~TPMA_NV.READLOCKED;
     if ((attributes & TPMA_NV.WRITEDEFINE) === 0 || (attributes & TPMA_NV.WRITTEN) === 0)
       attributes &= ~TPMA_NV.WRITELOCKED;
     const isInMemory = (attributes & TPMA_NV.ORDERLY) !== 0 && nvKind(attributes) !== TPM_NT.COUNTER;
-    const isLost = (wasInterrupted && isInMemory) || (attributes & TPMA_NV.CLEAR_STCLEAR) !== 0;
+    const isLost = (kind === 'reset' && isInMemory) || (attributes & TPMA_NV.CLEAR_STCLEAR) !== 0;
     if (isLost) attributes &= ~TPMA_NV.WRITTEN;
     // What is lost must not show again behind a partial write.
     const data = isLost ? unwrittenData(attributes, index.dataSize) : index.data;
