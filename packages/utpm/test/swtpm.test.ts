@@ -43,11 +43,16 @@ async function start(program: string, args: readonly string[], state = directory
   return { state, control, stop: () => stop(child) };
 }
 
-function connect(path: string): Promise<Socket> {
+function connect(path: string, until = Date.now() + 10_000): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);
     socket.once('connect', () => resolve(socket));
-    socket.once('error', reject);
+    // Its socket is there a moment before the program listens at it.
+    const isEarly = (error: Error): boolean => 'code' in error && error.code === 'ECONNREFUSED' && Date.now() < until;
+    socket.once('error', (error) => {
+      if (isEarly(error)) setTimeout(() => connect(path, until).then(resolve, reject), 20);
+      else reject(error);
+    });
   });
 }
 
