@@ -166,13 +166,23 @@ static int add_opened(uint64_t id, int fd, uint32_t flags)
 	return number;
 }
 
-/* A file of the outside, by the rights of the starter. */
+/*
+ * A file of the outside, by the rights of the starter. Whoever waits may have made a pipe of it, which nobody ever opens at its other end:
+ * we must not wait for that, or nobody could end the sandbox any more. What is opened so is then as it was asked for.
+ */
 static int add_file(struct operation *packet, uint64_t id)
 {
 	uint32_t flags = take_u32(packet), mode = take_u32(packet);
 	const char *path = take_text(packet);
 	uint64_t creating = flags & O_CREAT ? mode & 07777 : 0;
-	return add_opened(id, sys_openat2(AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY, creating, RESOLVE_NO_MAGICLINKS), flags);
+	uint64_t firm = O_CLOEXEC | O_NOCTTY | (flags & O_PATH ? 0u : (unsigned)O_NONBLOCK);
+	int fd = sys_openat2(AT_FDCWD, path, flags | firm, creating, RESOLVE_NO_MAGICLINKS);
+	int shown = fd < 0 || flags & (O_NONBLOCK | O_PATH) ? 0 : fcntl(fd, F_GETFL);
+	if (shown < 0 || (shown > 0 && fcntl(fd, F_SETFL, shown & ~O_NONBLOCK) < 0)) {
+		close(fd);
+		return -1;
+	}
+	return add_opened(id, fd, flags);
 }
 
 /* A descriptor that the starter has open. */

@@ -40,7 +40,7 @@ export interface SystemCall {
  * - `errno`: it fails with this error number (1 … 4095)
  * - `value`: it is not made, and returns this
  * - `open`: a file of the outside is opened with the rights of the program that started the sandbox, and its descriptor returned;
- *   links in the path are followed, but not those of /proc
+ *   links in the path are followed, but not those of /proc, and nothing waits for the other end of a named pipe
  * - `descriptor`: a copy of an open descriptor of this program is returned; the kernel must let the launcher look into this program
  *   (with Yama, `kernel.yama.ptrace_scope` 0)
  * - `unsafe-continue`: the kernel makes the call after all, reading its arguments anew. Another thread may have changed them since:

@@ -1,6 +1,6 @@
 /** System calls that wait for a callback, in real sandboxes. */
-import { execFile } from 'node:child_process';
-import { openSync, readdirSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { constants, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -108,6 +108,23 @@ describe.each(launchers)('%s', (_, launcher) => {
       code: 'operation-failed',
       errno: 'EACCES',
     });
+  });
+
+  itRuns('opens a named pipe without waiting for its other end, and the sandbox can still be ended', async () => {
+    const pipe = `${workspace}/pipe-${Math.random()}`;
+    execFileSync('mkfifo', [pipe]);
+    const answers: string[] = [];
+    for (const flags of [constants.O_RDONLY, constants.O_WRONLY]) {
+      const seccomp = asking(['openat', 'open'], () => ({ type: 'open', path: pipe, flags }));
+      await using sandbox = await startSandbox({ root, seccomp, command: ['/calls', 'open', '/anything'] });
+      answers.push((await outcome(sandbox)).stdout);
+    }
+    expect(answers).toEqual(['3\n', '-6\n']); // ENXIO: nobody reads
+    const plain = `${workspace}/plain-${Math.random()}`;
+    writeFileSync(plain, 'text');
+    const seccomp = asking(['openat', 'open'], () => ({ type: 'open', path: plain }));
+    await using sandbox = await startSandbox({ root, seccomp, command: ['/calls', 'flags', '/anything'] });
+    expect(Number((await outcome(sandbox)).stdout) & constants.O_NONBLOCK).toBe(0);
   });
 
   itRuns('reads text of the caller up to the end of its memory, and tells what it cannot read', async () => {

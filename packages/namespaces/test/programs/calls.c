@@ -145,6 +145,8 @@ int main(int argc, char **argv)
 		batch();
 	else if (strcmp(what, "open") == 0)
 		content(argv[2]);
+	else if (strcmp(what, "flags") == 0)
+		print(fcntl((int)syscall(SYS_openat, AT_FDCWD, argv[2], O_RDONLY), F_GETFL));
 	else if (strcmp(what, "many") == 0)
 		many(atoi(argv[2]));
 	else if (strcmp(what, "swap") == 0)
