@@ -11,6 +11,7 @@ struct watcher {
 	uint32_t id;
 	pid_t pid;
 	int command_fd; /* our end of a packet socket */
+	int is_stuck;   /* it has not read for a long time */
 };
 
 static struct watcher *watchers;
@@ -216,13 +217,19 @@ static void begin_anew(uint32_t verb, uint32_t id, const unsigned char *body, ui
 	int target = target_of(verb, body, size);
 	if (target == -2)
 		return refuse(id, ESRCH, "the sandbox has ended");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-		return refuse(id, errno, "socketpair");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+		refuse(id, errno, "socketpair");
+		if (target >= 0)
+			close(target);
+		return;
+	}
 	pid_t pid = fork();
 	if (pid < 0) {
 		refuse(id, errno, "fork");
 		close(sockets[0]);
 		close(sockets[1]);
+		if (target >= 0)
+			close(target);
 		return;
 	}
 	if (pid == 0) {
@@ -250,12 +257,22 @@ static void keep_spare(int wanted)
 		drop_spare();
 }
 
-/* The watcher may just have ended, which is not the starter's fault: what it was told is then moot. */
+/*
+ * The watcher may just have ended, which is not the starter's fault: what it was told is then moot. Where its socket is full it gets time to
+ * read, or a signal could be lost behind many others; but once only, since all others wait meanwhile.
+ */
 static void pass_on(uint32_t id, const unsigned char *body, uint32_t size)
 {
-	const struct watcher *watcher = find_watcher(id);
+	enum { PATIENCE_MS = 2000 };
+	struct watcher *watcher = find_watcher(id);
+	while (watcher && send(watcher->command_fd, body, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		struct pollfd room = {.fd = watcher->command_fd, .events = POLLOUT};
+		if ((errno != EAGAIN && errno != EWOULDBLOCK) || watcher->is_stuck)
+			return;
+		watcher->is_stuck = poll(&room, 1, PATIENCE_MS) <= 0;
+	}
 	if (watcher)
-		(void)send(watcher->command_fd, body, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		watcher->is_stuck = 0;
 }
 
 /* A request: its length, then verb, number of the sandbox, and the rest. The starter writes it: it is checked for shape. */

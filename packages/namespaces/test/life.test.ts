@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { openSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createCgroup } from '@casemate/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planExec, withTerminal } from '../src/exec-plan.js';
@@ -145,6 +145,21 @@ describe.each(launchers)('%s', (_, launcher) => {
         ),
       );
       expect(all.map((o) => o.stdout)).toEqual(all.map((__, i) => `${i}\n`));
+    });
+
+    itRoot('that cannot be forked costs the launcher no descriptor', async () => {
+      const { pid } = await startLauncherServer();
+      await using sandbox = await sleeping();
+      await using cgroup = await createCgroup({ limits: { pidsMax: 1 } }); // which ends the launcher with it
+      await cgroup.add(pid);
+      const errors = [];
+      const before = readdirSync(`/proc/${pid}/fd`).length;
+      for (let i = 0; i < 4; i++) {
+        const beside = sandbox.exec({ command: ['/bin/true'] });
+        errors.push(await beside.catch((error: NamespaceError) => `${error.errno} ${error.operation?.detail}`));
+      }
+      expect(errors).toEqual(Array.from({ length: 4 }, () => 'EAGAIN fork'));
+      expect(readdirSync(`/proc/${pid}/fd`).length).toBe(before);
     });
 
     itRoot('is another user, in the same cgroup', async () => {
