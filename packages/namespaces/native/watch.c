@@ -171,6 +171,34 @@ static void child_ended(int fd, short events)
 	ended = 1;
 }
 
+/*
+ * Without a pid namespace, whatever loses its parent becomes our child, since we are its subreaper. Nobody else collects it, and as a
+ * zombie it would count among the processes that the sandbox may have.
+ */
+static void strays_ended(int fd, short events)
+{
+	struct signalfd_siginfo info;
+	siginfo_t stray;
+	(void)events;
+	(void)!read(fd, &info, sizeof info);
+	for (;;) {
+		stray.si_pid = 0;
+		if (waitid(P_ALL, 0, &stray, WEXITED | WNOHANG | WNOWAIT) < 0 || stray.si_pid == 0 || stray.si_pid == child)
+			return; /* the first process itself: child_ended is about to follow */
+		(void)waitpid(stray.si_pid, NULL, WNOHANG);
+	}
+}
+
+static void watch_strays(void)
+{
+	sigset_t changes;
+	sigemptyset(&changes);
+	sigaddset(&changes, SIGCHLD);
+	int fd = signalfd(-1, &changes, SFD_CLOEXEC | SFD_NONBLOCK); /* the server has blocked all of them */
+	check(fd, "signalfd");
+	watch_descriptor(fd, POLLIN, strays_ended);
+}
+
 /* ---- what the starter says ---- */
 
 static void obey(int fd, short events)
@@ -217,6 +245,8 @@ __attribute__((noreturn)) void watch(int socket, int signals)
 	watch_descriptor(CONTROL_FD, POLLRDHUP, starter_gone);
 	watch_descriptor(signals, POLLIN, starter_gone);
 	watch_descriptor(child_pidfd, POLLIN, child_ended);
+	if (!(namespaces & CLONE_NEWPID))
+		watch_strays();
 	while (!ended || streams_wait_for_starter() || terminal_has_output()) {
 		if (poll(polls, watched, -1) >= 0)
 			call_handlers();
