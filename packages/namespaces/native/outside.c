@@ -91,6 +91,14 @@ int begin_watcher(void)
 	return signals;
 }
 
+/* All that we do in /proc goes by process ids: in the /proc of another pid namespace we would do it to strangers. */
+static void refuse_foreign_proc(void)
+{
+	char self[16] = "";
+	if (readlink("/proc/self", self, sizeof self - 1) > 0 && strtol(self, NULL, 10) != getpid())
+		fail(EXDEV, "/proc shows another pid namespace");
+}
+
 static int make_child(void)
 {
 	int sockets[2];
@@ -108,6 +116,7 @@ static int make_child(void)
 __attribute__((noreturn)) void start(const unsigned char *request, uint32_t size, int signals, int waiting)
 {
 	struct operation fields = {.at = request, .end = request + size};
+	refuse_foreign_proc();
 	if (take_u32(&fields))
 		take_target(TARGET_FD);
 	make_streams(&fields);

@@ -47,7 +47,7 @@ int streams_wait_for_starter(void)
 	return kept[0] >= 0 || kept[1] >= 0 || kept[2] >= 0;
 }
 
-/* Our number in the /proc that we see, which is the one that the starter sees: not always the one of our pid namespace. */
+/* By the number that /proc has of us, which is the one that the starter sees. */
 static void announce(void)
 {
 	char self[16] = "", text[3 * 48];

@@ -23,6 +23,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'namespaces EINVAL':
     'the kernel lacks one of the namespaces: leave it out in `namespaces`, or use Linux 5.12 or later',
   'namespaces EAGAIN': 'the number of processes is used up: raise the pids limit of the cgroup or the rlimit nproc',
+  'start EXDEV':
+    'mount the /proc of the pid namespace that this program is in: mount -t proc proc /proc, or unshare --pid --fork --mount-proc',
   'deny-setgroups ENOENT': 'mount /proc outside',
   'uid-map EPERM': `this user may not map these ids: use ids of type single; or ${USER_NAMESPACE_REMEDY}`,
   'gid-map EPERM': `this user may not map these ids: use ids of type single; or ${USER_NAMESPACE_REMEDY}`,

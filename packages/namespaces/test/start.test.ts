@@ -403,6 +403,23 @@ describe.each(launchers)('%s', (_, launcher) => {
       });
     });
 
+    itRoot('a /proc by whose numbers strangers would be struck', () => {
+      const job = { spec: { command: ['/bin/true'], namespaces: { user: false, pid: false }, oomScoreAdj: 1 } };
+      const args = ['--pid', '--fork', process.execPath, starter, JSON.stringify([job])];
+      const { stdout, stderr } = spawnSync('unshare', args, {
+        encoding: 'utf8',
+        env: { ...process.env, CASEMATE_LAUNCHER: launcher },
+        timeout: 30_000,
+      });
+      expect(JSON.parse(stdout || '{}'), stderr).toMatchObject({
+        error: {
+          errno: 'EXDEV',
+          message: expect.stringContaining('the launcher (/proc shows another pid namespace)'),
+          remedy: expect.stringContaining('--mount-proc'),
+        },
+      });
+    });
+
     itRuns('a description that is too large, and neither other sandboxes nor the program hear of it', async () => {
       await using other = await startSandbox({ root, command: ['/bin/cat'] });
       const content = new Uint8Array(1 << 20);
@@ -509,6 +526,27 @@ describe.each(launchers)('%s', (_, launcher) => {
       expect(inside.length).toBeGreaterThanOrEqual(2);
       await sandbox.wait();
       expect(inside.filter(isAlive)).toEqual([]);
+    });
+
+    itRuns('and before that collects what loses its parent where there is no pid namespace', async () => {
+      const source = 'i=0; while [ $i -lt 30 ]; do (true &); i=$((i+1)); done; echo made; exec sleep 100';
+      await using sandbox = await startSandbox({
+        root,
+        namespaces: { pid: false },
+        command: ['/bin/sh', '-c', source],
+      });
+      await new Promise((resolve) => sandbox.stdout?.once('data', resolve));
+      const list = `/proc/${parentOf(sandbox.pid)}/task/${parentOf(sandbox.pid)}/children`;
+      await eventually(() => readFileSync(list, 'utf8').trim() === String(sandbox.pid));
+      await sandbox.stop({ grace: 0 });
+    });
+
+    itRuns('however many signals were sent to it before', async () => {
+      for (let tries = 0; tries < 5; tries++) {
+        await using sandbox = await startSandbox({ root, command: ['/bin/sleep', '100'] });
+        for (let i = 0; i < 3000; i++) sandbox.signal('SIGWINCH');
+        expect(await sandbox.stop({ grace: 0 })).toEqual({ code: null, signal: 'SIGKILL' });
+      }
     });
 
     for (const namespaces of [{}, { pid: false }]) {
