@@ -36,8 +36,8 @@ const ITERATIONS = 600_000;
 const MAX_ITERATIONS = 10_000_000;
 /** The same advice for scrypt, in the form with the least memory: OpenSSL gives a key of a file at most 32 MB. */
 const SCRYPT = { N: 1 << 14, r: 8, p: 5 } as const;
-/** Bytes of memory, and rounds over all of it, that a file may ask for. */
-const MAX_SCRYPT_MEMORY = 1 << 28;
+/** Bytes of memory (256 MiB and what goes with them), and rounds over all of it, that a file may ask for. */
+const MAX_SCRYPT_MEMORY = (1 << 28) + (1 << 20);
 const MAX_SCRYPT_WORK = 1 << 24;
 
 const PRF: Readonly<Record<string, string>> = {
@@ -143,8 +143,7 @@ async function derive(
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (derivation.kind === 'scrypt') {
     const { N, r, p, salt } = derivation;
-    const maxmem = MAX_SCRYPT_MEMORY + 2 ** 20;
-    return (await scryptAsync(passphrase, salt, { N, r, p, dkLen: length, maxmem })).slice();
+    return (await scryptAsync(passphrase, salt, { N, r, p, dkLen: length, maxmem: MAX_SCRYPT_MEMORY })).slice();
   }
   const { subtle } = globalThis.crypto;
   const secret = await subtle.importKey('raw', passphrase, 'PBKDF2', false, ['deriveBits']);
@@ -220,7 +219,7 @@ function parseScrypt(parameters: DerReader): Derivation {
   if (N < 2 || !Number.isInteger(Math.log2(N)) || r < 1 || p < 1) {
     throw malformed('scrypt-params', `expected a power of two and counts, got N ${N}, r ${r}, p ${p}`);
   }
-  if (N * r * 128 > MAX_SCRYPT_MEMORY || N * r * p > MAX_SCRYPT_WORK) {
+  if ((N + p + 1) * r * 128 > MAX_SCRYPT_MEMORY || N * r * p > MAX_SCRYPT_WORK) {
     throw new PkiError('unsupported', `decrypt: expected at most 256 MiB of scrypt, got N ${N}, r ${r}, p ${p}`);
   }
   return { kind: 'scrypt', salt, N, r, p };

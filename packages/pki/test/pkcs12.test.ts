@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { berToDer } from '../src/ber.js';
+import { integer, octetString, oid, sequence } from '../src/der.js';
 import {
   createHierarchy,
   decodePem,
@@ -153,6 +154,12 @@ describe('an encrypted private key', () => {
     const greedy = Buffer.from(locked);
     greedy.writeUInt16BE(0x7000, cost + 2);
     await expect(decryptKey(new Uint8Array(greedy), 'p')).rejects.toBeInstanceOf(PkiError);
+    // Memory goes with the parallelization as well.
+    const scrypt = sequence(octetString(new Uint8Array(8)), ...[2, 1, 1 << 23].map(integer));
+    const cipher = sequence(oid('2.16.840.1.101.3.4.1.42'), octetString(new Uint8Array(16)));
+    const parameters = sequence(sequence(oid('1.3.6.1.4.1.11591.4.11'), scrypt), cipher);
+    const wide = sequence(sequence(oid('1.2.840.113549.1.5.13'), parameters), octetString(new Uint8Array(32)));
+    await expect(decryptKey(wide, 'p')).rejects.toMatchObject({ code: 'unsupported' });
   });
 });
 
