@@ -415,6 +415,16 @@ describe('ACME', () => {
       expect(await problem(post({ ...jws(forged), signature: mac }))).toMatchObject({
         type: 'urn:ietf:params:acme:error:badPublicKey',
       });
+      const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ format: 'jwk' });
+      // The same key in other words would have another thumbprint, and so another account.
+      for (const changed of [
+        { ...jwk, x: `${jwk.x}=` },
+        { ...rsa, e: 'AAEAAQ' },
+      ]) {
+        expect(await problem(post(jws({ ...head, jwk: changed, nonce: await freshNonce() })))).toMatchObject({
+          type: 'urn:ietf:params:acme:error:badPublicKey',
+        });
+      }
       expect(await problem(post(jws({ ...head, nonce: await freshNonce(), crit: ['x'] })))).toMatchObject({
         status: 400,
       });

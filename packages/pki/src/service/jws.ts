@@ -84,8 +84,13 @@ export function openJwk(value: unknown): AccountKey {
   if (pairs.some(([, member]) => typeof member !== 'string'))
     throw new AcmeProblem('badPublicKey', `expected ${names.join(', ')}`);
   const jwk = Object.fromEntries(pairs);
+  const key = keyObject(jwk);
+  // A number has one text here: a key with a leading zero, or with bits that belong to no byte, would be another account's.
+  const canonical: JsonObject = { ...key.export({ format: 'jwk' }) };
+  if (names.some((name) => canonical[name] !== jwk[name]))
+    throw new AcmeProblem('badPublicKey', 'expected numbers in their shortest form and canonical base64url');
   const thumbprint = createHash('sha256').update(JSON.stringify(jwk)).digest('base64url');
-  return { jwk, thumbprint, key: keyObject(jwk) };
+  return { jwk, thumbprint, key };
 }
 
 /** The members of each kind in the order of RFC 7638. */
