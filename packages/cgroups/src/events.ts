@@ -1,7 +1,7 @@
 /** What happens to a cgroup, as an async iterator: cgroup-v2.rst `cgroup.events`, `memory.events`, `pids.events`; v1 by asking. */
 import { type FSWatcher, watch } from 'node:fs';
 import type { CgroupDirectory } from './cgroup.js';
-import { exists, flatValue, pauseOrAbort, readControl } from './control-file.js';
+import { exists, flatValue, readControl } from './control-file.js';
 import { readMembers } from './directory.js';
 
 /**
@@ -82,7 +82,7 @@ async function* follow(
     if (!before || !after || signal?.aborted) return;
     yield* eventsBetween(before, after);
     before = after;
-    await Promise.race([pauseOrAbort(patience, signal), alarm.rung()]);
+    await alarm.rungWithin(patience);
   }
 }
 
@@ -91,31 +91,39 @@ class Alarm implements Disposable {
   /** Whether every file is watched; users may have no watches left. */
   readonly isComplete: boolean;
   readonly #watchers: readonly FSWatcher[];
+  readonly #signal: AbortSignal | undefined;
+  readonly #ring = (): void => {
+    this.#hasRung = true;
+    this.#wake();
+  };
   #hasRung = false;
   #wake: () => void = () => undefined;
 
   constructor(files: readonly string[], signal: AbortSignal | undefined) {
-    const ring = (): void => {
-      this.#hasRung = true;
-      this.#wake();
-    };
-    this.#watchers = files.flatMap((file) => watchFile(file, ring));
+    this.#watchers = files.flatMap((file) => watchFile(file, this.#ring));
     this.isComplete = this.#watchers.length === files.length;
-    for (const watcher of this.#watchers) watcher.on('error', ring);
-    signal?.addEventListener('abort', ring, { once: true });
-    if (signal?.aborted) ring();
+    for (const watcher of this.#watchers) watcher.on('error', this.#ring);
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#ring, { once: true });
+    if (signal?.aborted) this.#ring();
   }
 
-  async rung(): Promise<void> {
+  /** Resolves when it rings, or after `milliseconds`. */
+  async rungWithin(milliseconds: number): Promise<void> {
     if (!this.#hasRung) {
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        const timer = setTimeout(resolve, milliseconds);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       });
     }
     this.#hasRung = false;
   }
 
   [Symbol.dispose](): void {
+    this.#signal?.removeEventListener('abort', this.#ring);
     for (const watcher of this.#watchers) watcher.close();
   }
 }

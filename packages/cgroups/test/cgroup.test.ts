@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';
@@ -129,6 +130,27 @@ describe('a cgroup', () => {
     expect(new Set(made.map((c) => c.name)).size).toBe(12);
     await Promise.all(made.map((c) => c.destroy()));
     expect(made.flatMap((c) => c.directories).filter(({ path }) => existsSync(path))).toEqual([]);
+  });
+});
+
+describe('events', () => {
+  itAsRoot('leave no listener at their abort signal, however many there are', async () => {
+    await using cgroup = await createCgroup();
+    const abort = new AbortController();
+    const restless = (async () => {
+      for (let frozen = true; !abort.signal.aborted; frozen = !frozen) {
+        await (frozen ? cgroup.freeze() : cgroup.thaw());
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    })();
+    let seen = 0;
+    for await (const _ of cgroup.events({ signal: abort.signal, interval: 5 })) {
+      if (++seen === 20) abort.abort();
+      expect(getEventListeners(abort.signal, 'abort').length).toBeLessThan(2);
+    }
+    expect(seen).toBeGreaterThanOrEqual(20);
+    expect(getEventListeners(abort.signal, 'abort')).toEqual([]);
+    await restless;
   });
 });
 
