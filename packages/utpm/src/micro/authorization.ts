@@ -213,8 +213,8 @@ function assertNotLockedOut(tpm: Micro): void {
 /** Forgives one failed authorization for each recovery time that has passed. */
 export function heal(tpm: Micro): void {
   const { permanent } = tpm;
-  const steps = Math.floor((timeOf(tpm) - tpm.healedAt) / LOCKOUT.recovery);
-  if (permanent.failedTries === 0 || steps <= 0) return;
+  const steps = permanent.failedTries === 0 ? 0 : Math.floor((timeOf(tpm) - tpm.healedAt) / LOCKOUT.recovery);
+  if (steps <= 0) return;
   tpm.healedAt += steps * LOCKOUT.recovery;
   permanent.failedTries = Math.max(0, permanent.failedTries - steps);
   markDirty(tpm);
@@ -255,12 +255,14 @@ export function closeEntries(
   entries: readonly Entry[],
   plain: Uint8Array,
 ): { readonly parameters: Uint8Array; readonly area: Uint8Array } {
+  // Passwords prove nothing of a response.
+  const isProven = entries.some(({ session }) => session !== undefined);
+  if (!isProven) return { parameters: plain, area: concat(...entries.map(() => PASSWORD)) };
   for (const { session } of entries) if (session) session.nonceTpm = tpm.crypto.random(session.nonceTpm.length);
   const encrypting = entries.find((entry) => sets(entry, TPMA_SESSION.encrypt));
   const nonces = [encrypting?.session?.nonceTpm ?? EMPTY, encrypting?.nonceCaller ?? EMPTY] as const;
   const parameters = encrypting ? crypt(tpm, encrypting, plain, nonces, 'aesCfbEncrypt') : plain;
-  const isProven = entries.some(({ session }) => session !== undefined);
-  const rpHash = isProven ? sha256(tpm.crypto, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters) : EMPTY;
+  const rpHash = sha256(tpm.crypto, u32Bytes(TPM_RC.SUCCESS), u32Bytes(code), parameters);
   const area = concat(...entries.map((entry) => closeEntry(tpm, entry, rpHash)));
   for (const { session, attributes } of entries) {
     if (session === undefined) continue;

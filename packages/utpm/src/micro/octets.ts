@@ -118,7 +118,9 @@ export class Input {
   list<T>(max: number, read: (input: this) => T): T[] {
     const count = this.u32();
     if (count > max) this.refuse(TPM_RC.SIZE);
-    return Array.from({ length: count }, () => read(this));
+    const elements: T[] = [];
+    for (let i = 0; i < count; i++) elements.push(read(this));
+    return elements;
   }
 
   /** A number that must be `wanted`; otherwise `code` refuses it. */

@@ -1,5 +1,5 @@
 /** Platform configuration registers: Part 1, clause 17; Part 3, clause 22. There is one bank, of SHA-256. */
-import { u16Bytes, u32Bytes } from '../bytes.js';
+import { EMPTY, u16Bytes, u32Bytes } from '../bytes.js';
 import { isAllowedFrom, PCR_ATTRIBUTES, PCR_COUNT, selectedIndexes } from '../pcr-bank.js';
 import { answer, type Command } from './command.js';
 import { TPM_ALG, TPM_CC, TPM_HT, TPM_RC, TPM_RH } from './constants.js';
@@ -25,9 +25,8 @@ export function encodeSelection(bitmaps: readonly Uint8Array[]): Uint8Array {
 
 /** The digest of the selected registers. */
 export function pcrDigest(tpm: Micro, bitmaps: readonly Uint8Array[]): Uint8Array {
-  const values = bitmaps.flatMap((bitmap) =>
-    selectedIndexes(bitmap).map((index) => tpm.pcrs[index] ?? new Uint8Array()),
-  );
+  const values: Uint8Array[] = [];
+  for (const bitmap of bitmaps) for (const index of selectedIndexes(bitmap)) values.push(tpm.pcrs[index] ?? EMPTY);
   return sha256(tpm.crypto, ...values);
 }
 
