@@ -41,6 +41,7 @@ import {
 import {
   type AcmeTransport,
   acmeRoute,
+  openTpmEnrolment,
   orderDeviceCertificate,
   type RunningServer,
   serialText,
@@ -463,16 +464,16 @@ describe('ACME', () => {
     let deviceKey: TpmObject;
     let akChain: readonly Uint8Array[];
 
-    async function certificateFor(key: TpmObject, uri = value): Promise<readonly Uint8Array[]> {
+    async function certificateFor(key: TpmObject, owner = 'test'): Promise<readonly Uint8Array[]> {
       const { issuer, chain } = fixture.hierarchy.get('attestation-ca');
       const certificate = await createCertificate({
         profile: PROFILES.attestationKey,
         subject: { commonName: 'edge' },
-        subjectAltName: { uri: [uri] },
+        subjectAltName: { uri: [value] },
         publicKey: publicKeySpki(key.public),
         issuer,
       });
-      const read = { authority: 'attestation-ca', profile: 'attestation-key', owner: 'test', certificate };
+      const read = { authority: 'attestation-ca', profile: 'attestation-key', owner, certificate };
       await fixture.authority.record([read], { event: 'enrol' });
       return [certificate, ...chain];
     }
@@ -550,6 +551,30 @@ describe('ACME', () => {
         );
       },
     );
+
+    it.skipIf(skipped)('gives nothing to a TPM whose endorsement key is revoked, and leaves it nothing', async () => {
+      const digest = createHash('sha256').update(`the EK of ${kind}`).digest('hex');
+      const enrolled = await certificateFor(ak, `ek:${digest}`);
+      const [leaf = new Uint8Array()] = await order({ akChain: enrolled });
+      const enrolment = openTpmEnrolment({
+        authority: fixture.authority,
+        trust: {},
+        attestation: { authority: 'attestation-ca', profile: 'attestation-key' },
+        device: { authority: 'device-ca', profile: 'device' },
+      });
+      const status = () => fixture.authority.statusOf('device-ca', parseCertificate(leaf).serialNumber);
+      expect(await status()).toEqual({ status: 'good' });
+      // One between the attestation and the last step.
+      const slow: AcmeTransport = async (method, url, body) => {
+        if (url.endsWith('/finalize')) expect(await enrolment.revokeEndorsementKey(digest, 'test')).toBe(2);
+        return transport(method, url, body);
+      };
+      await expect(order({ akChain: enrolled, transport: slow })).rejects.toThrow(/endorsement key in force/);
+      expect(await status()).toMatchObject({ status: 'revoked', reason: 'privilegeWithdrawn' });
+      await expect(order({ akChain: await certificateFor(ak, `ek:${digest}`) })).rejects.toThrow(
+        /endorsement key in force/,
+      );
+    });
 
     it.skipIf(skipped)('refuses a signature without numbers', async () => {
       const { root, certificate } = fixture.hierarchy.get('attestation-ca');

@@ -16,7 +16,7 @@ import { encodePem } from '../pem.js';
 import { type NetworkView, validateChallenge } from './acme-challenge.js';
 import { AcmeProblem, problemResponse } from './acme-problem.js';
 import { type AttestationTrust, parseAttestationObject, verifyTpmStatement } from './attestation-object.js';
-import type { CertificateAuthority } from './authority.js';
+import type { CertificateAuthority, Issued } from './authority.js';
 import { type CertificateRecord, type Change, type StoredDocument, serialText } from './authority-store.js';
 import { type HttpRequest, type HttpResponse, type HttpRoute, mediaType } from './http.js';
 import { isObject, type JsonObject, parseJsonObject } from './json.js';
@@ -32,6 +32,7 @@ import {
   verifyJws,
 } from './jws.js';
 import { type RateLimit, rateLimiter } from './rate-limit.js';
+import { heldBy, isRevokedKey, keyOfOwner } from './tpm-enrolment.js';
 
 /** What an order is for. */
 export interface AcmeIdentifier {
@@ -108,6 +109,8 @@ interface Authorization {
   readonly challenges: readonly Challenge[];
   /** Of an attested device: SHA-256 of its key, hexadecimal. */
   readonly key?: string;
+  /** Its endorsement key, where its attestation key was enrolled here. */
+  readonly ek?: string;
 }
 
 interface Order {
@@ -531,9 +534,10 @@ class AcmeService {
       throw new AcmeProblem('orderNotReady', 'expected an order that is ready');
     const { csr } = parseJsonObject(signed.jws.payload);
     if (typeof csr !== 'string') throw new AcmeProblem('malformed', 'expected a csr');
-    const keys = (await this.#authorizations(order.value)).flatMap((each) =>
-      each?.key === undefined ? [] : [each.key],
-    );
+    const authorizations = await this.#authorizations(order.value);
+    const keys = authorizations.flatMap((each) => each?.key ?? []);
+    const endorsementKeys = [...new Set(authorizations.flatMap((each) => each?.ek ?? []))];
+    await this.#assertKeys(endorsementKeys);
     const { identifiers, notBefore, notAfter, expires, replaces } = order.value;
     const profile = profiles[identifiers[0]?.type ?? 'dns'] ?? '';
     let serial = '';
@@ -547,9 +551,10 @@ class AcmeService {
         assertNames(checked, identifiers);
         assertKeys(checked, keys, signed.key);
       };
-      const also = (issued: { readonly serial: string }): readonly Change[] => {
+      const also = (issued: Issued): readonly Change[] => {
         serial = issued.serial;
         return [
+          ...endorsementKeys.map((each) => heldBy(each, issuer, issued)),
           put(
             KIND.order,
             id,
@@ -569,7 +574,26 @@ class AcmeService {
       if (error instanceof PkiError) throw new AcmeProblem('badCSR', error.message);
       throw error;
     }
+    await this.#assertStillInForce(endorsementKeys, serial);
     return this.#orderBody({ ...order, value: { ...order.value, serial } }, 'valid', signed.base);
+  }
+
+  /** Who revoked the TPM while its certificate was made could not know of that: it goes the same way. */
+  async #assertStillInForce(keys: readonly string[], serial: string): Promise<void> {
+    const { authority, issuer } = this.#options;
+    try {
+      await this.#assertKeys(keys);
+    } catch (error) {
+      const kept = await authority.store.revocation(issuer, serial);
+      const input = {
+        authority: issuer,
+        serial,
+        reason: 'privilegeWithdrawn',
+        requester: 'its endorsement key',
+      } as const;
+      if (kept === undefined) await authority.revoke(input);
+      throw error;
+    }
   }
 
   async #certificate(signed: Signed, serial: string): Promise<HttpResponse> {
@@ -661,16 +685,20 @@ class AcmeService {
 
   async #attest(signed: Signed, kept: Kept<Authorization>, challenge: Challenge): Promise<Kept<Authorization>> {
     try {
-      const key = await this.#attestedKey(signed, kept.value.identifier, challenge);
-      return await this.#update(kept, { ...decided(kept.value, challenge, undefined, this.#now()), key });
+      const attested = await this.#attestedKey(signed, kept.value.identifier, challenge);
+      return await this.#update(kept, { ...decided(kept.value, challenge, undefined, this.#now()), ...attested });
     } catch (error) {
       if (!(error instanceof AcmeProblem)) throw error;
       return this.#update(kept, decided(kept.value, challenge, error, this.#now()));
     }
   }
 
-  /** SHA-256 of the key that the device's TPM vouches for. */
-  async #attestedKey(signed: Signed, identifier: AcmeIdentifier, challenge: Challenge): Promise<string> {
+  /** SHA-256 of the key that the device's TPM vouches for, and which TPM that is. */
+  async #attestedKey(
+    signed: Signed,
+    identifier: AcmeIdentifier,
+    challenge: Challenge,
+  ): Promise<Pick<Authorization, 'key' | 'ek'>> {
     const { attestation, authority } = this.#options;
     if (attestation === undefined)
       throw new AcmeProblem('badAttestationStatement', 'this service believes no attestation');
@@ -684,7 +712,7 @@ class AcmeService {
         attestation,
         authority.now(),
       );
-      await this.#assertInForce(attested.akCertificate);
+      const ek = await this.#keyInForce(attested.akCertificate);
       const names = identifier.type === 'hardware-module' ? attested.hardwareModules : attested.permanentIdentifiers;
       if (!names.includes(identifier.value)) {
         throw new AcmeProblem(
@@ -692,15 +720,19 @@ class AcmeService {
           `expected an attestation of ${identifier.value}, got one of ${names.join(', ') || 'no name'}`,
         );
       }
-      return createHash('sha256').update(attested.publicKey).digest('hex');
+      const key = createHash('sha256').update(attested.publicKey).digest('hex');
+      return { key, ...(ek === undefined ? {} : { ek }) };
     } catch (error) {
       if (error instanceof PkiError) throw new AcmeProblem('badAttestationStatement', error.message);
       throw error;
     }
   }
 
-  /** An AK certificate of our own must not be revoked; those of others are checked by CRLs. */
-  async #assertInForce({ issuer: name, serialNumber, der }: ReturnType<typeof parseCertificate>): Promise<void> {
+  /**
+   * An AK certificate of our own must not be revoked, nor the endorsement key that it was issued to, which is given; those of others
+   * are checked by CRLs.
+   */
+  async #keyInForce({ issuer: name, serialNumber, der }: Certificate): Promise<string | undefined> {
     const { authority } = this.#options;
     for (const each of authority.authorities.values()) {
       if (!equalBytes(asCertificate(each.issuer.certificate).subject.der, name.der)) continue;
@@ -712,6 +744,17 @@ class AcmeService {
           'expected an attestation key certificate in force, got one that is revoked or unknown',
         );
       }
+      const ek = keyOfOwner(kept);
+      await this.#assertKeys(ek === undefined ? [] : [ek]);
+      return ek;
+    }
+    return undefined;
+  }
+
+  async #assertKeys(keys: readonly string[]): Promise<void> {
+    for (const each of keys) {
+      if (await isRevokedKey(this.#options.authority.store, each))
+        throw new AcmeProblem('unauthorized', 'expected an endorsement key in force, got one that is revoked');
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import type { AlternativeNames } from '../alternative-name.js';
 import { concat, fromBase64, toBase64 } from '../bytes.js';
+import { parseCertificate } from '../certificate.js';
 import type { EkTrust } from '../endorsement-key.js';
 import {
   type ChallengeStore,
@@ -16,7 +17,7 @@ import {
 } from '../enrolment-authority.js';
 import { EnrolmentResult, encodeMessage } from '../enrolment-message.js';
 import { PkiError } from '../error.js';
-import type { CertificateAuthority } from './authority.js';
+import type { CertificateAuthority, Issued } from './authority.js';
 import type { AuthorityStore, CertificateRecord, Change, StoredDocument } from './authority-store.js';
 
 /** Options of {@link openTpmEnrolment}. */
@@ -70,6 +71,8 @@ export interface TpmEnrolment {
 const CHALLENGE = 'tpm-challenge';
 const KEY = 'ek';
 const NAME = 'device-name';
+/** Certificates that a TPM has from elsewhere than from enrolment. */
+const HELD = 'ek-certificate';
 const MAX_RETRIES = 5;
 
 /** Opens TPM enrolment over an authority. Throws {@link PkiError} `not-found` for a CA or profile that it has not. */
@@ -129,8 +132,7 @@ async function isAuthorized(
   candidate: EnrolmentCandidate,
 ): Promise<boolean> {
   const { store } = authority;
-  const kept = await store.document(KEY, candidate.ekDigest);
-  if (kept !== undefined && recordOf(kept).status === 'revoked') return false;
+  if (await isRevokedKey(store, candidate.ekDigest)) return false;
   for (const name of namesOf(candidate)) {
     const owner = (await store.document(NAME, name))?.owner;
     if (owner !== undefined && owner !== candidate.ekDigest) return false;
@@ -224,8 +226,8 @@ async function revokeKey({ authority }: TpmEnrolmentOptions, digest: string, req
     authority.auditChange({ event: 'revoke', ek: digest, requester }),
   ]);
   let count = 0;
-  for await (const { issuer, serial } of everyCertificate(store, `ek:${digest}`)) {
-    if (await isRevoked(store, issuer, serial)) continue;
+  const revokeOne = async (issuer: string, serial: string): Promise<void> => {
+    if (await isRevoked(store, issuer, serial)) return;
     try {
       await authority.revoke({ authority: issuer, serial, reason: 'privilegeWithdrawn', requester });
       count += 1;
@@ -233,8 +235,43 @@ async function revokeKey({ authority }: TpmEnrolmentOptions, digest: string, req
       // Somebody else revoked it meanwhile: the others must not be left over for that.
       if (!(await isRevoked(store, issuer, serial))) throw error;
     }
+  };
+  for await (const { issuer, serial } of everyCertificate(store, `ek:${digest}`)) await revokeOne(issuer, serial);
+  for await (const { id } of everyHeld(store, digest)) {
+    const [issuer = '', serial = ''] = id.split('/');
+    await revokeOne(issuer, serial);
   }
   return count;
+}
+
+/** Takes each out of the store once it was dealt with: there may be more than the store gives at once. */
+async function* everyHeld(store: AuthorityStore, digest: string): AsyncGenerator<StoredDocument> {
+  for (;;) {
+    const held = await store.documents(HELD, digest);
+    if (held.length === 0) return;
+    for (const each of held) {
+      yield each;
+      await store.take(HELD, each.id);
+    }
+  }
+}
+
+/** The change that makes a certificate one of this TPM, for whoever revokes its endorsement key. */
+export function heldBy(digest: string, authority: string, { serial, certificate }: Issued): Change {
+  const { notAfter: expires } = parseCertificate(certificate);
+  const id = `${authority}/${serial}`;
+  return { change: 'put', kind: HELD, id, owner: digest, body: '{}', version: 0, expires };
+}
+
+/** The endorsement key that a certificate was issued to; undefined where it was issued to somebody else. */
+export function keyOfOwner({ owner }: CertificateRecord): string | undefined {
+  return owner.startsWith('ek:') ? owner.slice(3) : undefined;
+}
+
+/** Whether an endorsement key is revoked. */
+export async function isRevokedKey(store: AuthorityStore, digest: string): Promise<boolean> {
+  const kept = await store.document(KEY, digest);
+  return kept !== undefined && recordOf(kept).status === 'revoked';
 }
 
 async function isRevoked(store: AuthorityStore, issuer: string, serial: string): Promise<boolean> {
