@@ -2,7 +2,7 @@
  * Step 8: the verifier, a program of its own. It has the roots and a policy, and nothing else: it prints a nonce, reads evidence, and
  * prints what it found.
  *
- * usage: node verifier.js ANCHORS.pem POLICY.json
+ * usage: node verifier.js ANCHORS.pem POLICY.json; of the two roots in ANCHORS.pem the first signs software, the second is that of devices
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -32,8 +32,10 @@ if (anchorsFile === undefined || policyFile === undefined) {
   process.exit(2);
 }
 
-const roots = parsePem(readFileSync(anchorsFile, 'utf8')).map(({ der }) => der);
-const anchors = { attestation: roots, device: roots, software: roots };
+// Each root for what it vouches for, and no more: who signs software can't make devices.
+const [software, general] = parsePem(readFileSync(anchorsFile, 'utf8')).map(({ der }) => [der]);
+if (software === undefined || general === undefined) throw new Error(`${anchorsFile}: expected two roots`);
+const anchors = { attestation: general, device: general, software };
 const policy = parsePolicy(readFileSync(policyFile, 'utf8'));
 const nonce = new Uint8Array(randomBytes(32));
 process.stdout.write(`${JSON.stringify({ nonce: Buffer.from(nonce).toString('base64') })}\n`);
