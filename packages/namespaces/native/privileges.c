@@ -36,9 +36,13 @@ void op_ids(struct operation *op)
 {
 	uid_t uid = take_u32(op);
 	gid_t gid = take_u32(op);
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	check(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "PR_SET_KEEPCAPS"); /* op_capabilities decides what stays */
 	check(setresgid(gid, gid, gid), "setresgid");
 	check(setresuid(uid, uid, uid), "setresuid");
+	/* The kernel has now made us what fs.suid_dumpable says; but what runs in a sandbox must not look into one who enters it. */
+	if (dumpable == 0)
+		check(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE");
 }
 
 /*

@@ -1,14 +1,27 @@
 import { spawn } from 'node:child_process';
-import { openSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createCgroup } from '@casemate/cgroups';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planExec, withTerminal } from '../src/exec-plan.js';
 import {
+  defaultSeccompProfile,
   NamespaceError,
   planSandbox,
   type Sandbox,
   type SandboxProcess,
   type SandboxSpec,
+  type SystemCall,
+  type SystemCallAnswer,
   startLauncherServer,
   startSandbox,
 } from '../src/index.js';
@@ -30,6 +43,8 @@ process.env.CASEMATE_LAUNCHER = releaseLauncher();
 const hindrance = await obstacle();
 const image = hindrance ? '' : makeRoot('life');
 const starter = await bundleStarter();
+const SUID_DUMPABLE = '/proc/sys/fs/suid_dumpable';
+const canSetDumpable = isRoot && isWritable(SUID_DUMPABLE);
 const launchers = [
   ['the released launcher', process.env.CASEMATE_LAUNCHER],
   ['the launcher under AddressSanitizer and UBSan', sanitizedLauncher()],
@@ -40,6 +55,7 @@ afterAll(cleanUp);
 describe.each(launchers)('%s', (_, launcher) => {
   const itRuns = itNeeds(!hindrance && launcher !== undefined, hindrance ?? 'the compiler has no sanitizers');
   const itRoot = itNeeds(!hindrance && launcher !== undefined && isRoot, hindrance ?? 'it needs root');
+  const itDumps = itNeeds(!hindrance && launcher !== undefined && canSetDumpable, `it needs to write ${SUID_DUMPABLE}`);
   const root = { type: 'overlay', lower: [image], changes: { type: 'memory' } } as const;
   const sleeping = (spec: Omit<SandboxSpec, 'command'> = {}): Promise<Sandbox> =>
     startSandbox({ root, command: ['/bin/sleep', '1000'], ...spec });
@@ -110,6 +126,26 @@ describe.each(launchers)('%s', (_, launcher) => {
       });
       for (let i = 0; i < 10; i++) await outcome(await sandbox.exec({ command: ['/bin/true'] }));
       expect(seen).toBe('');
+    });
+
+    itDumps('nor where the machine lets who has changed its ids be looked into', async () => {
+      const profile = defaultSeccompProfile();
+      const owners: number[] = [];
+      // At the very last moment before it is the command.
+      const notify = ({ pid }: SystemCall): SystemCallAnswer => {
+        owners.push(statSync(`/proc/${pid}/status`).uid);
+        return { type: 'unsafe-continue' };
+      };
+      const rules = [{ syscalls: ['execve'], action: { type: 'notify' } } as const, ...profile.rules];
+      await using sandbox = await sleeping({ seccomp: { ...profile, rules, notify } });
+      const usual = readFileSync(SUID_DUMPABLE, 'utf8');
+      writeFileSync(SUID_DUMPABLE, '1');
+      try {
+        await outcome(await sandbox.exec({ command: ['/bin/true'], user: { uid: 1000, gid: 1000 } }));
+      } finally {
+        writeFileSync(SUID_DUMPABLE, usual);
+      }
+      expect(owners.slice(1)).toEqual([0]); // proc(5): what may not be looked into belongs to root
     });
 
     itRuns('ends with the sandbox', async () => {
@@ -454,4 +490,13 @@ async function shown({ pty }: SandboxProcess): Promise<string> {
   let all = '';
   for await (const chunk of pty ?? []) all += String(chunk);
   return all;
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
