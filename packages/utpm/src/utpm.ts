@@ -195,7 +195,7 @@ class EmbeddedTpm implements DirectTpm {
     return this.#storeThen(response);
   }
 
-  // What could not be stored must not be answered: the TPM fails and stays so until it is opened again from what is stored.
+  // What could not be stored must not be answered: the TPM fails until it is powered on or opened again, from what is stored.
   async #storeThen(response: Uint8Array): Promise<Uint8Array> {
     try {
       await this.store();
@@ -223,8 +223,7 @@ class EmbeddedTpm implements DirectTpm {
   }
 
   async #powerOn(from: Partial<UtpmSnapshot>): Promise<void> {
-    this.#tpm.permanent.clock = clockOf(this.#tpm);
-    const permanent = from.permanent === undefined ? this.#tpm.permanent : fromStored(decodePermanent(from.permanent));
+    const permanent = from.permanent === undefined ? await this.#kept() : fromStored(decodePermanent(from.permanent));
     const base = { ...this.#tpm, permanent };
     const volatile =
       from.volatile === undefined
@@ -233,6 +232,15 @@ class EmbeddedTpm implements DirectTpm {
     this.#tpm = { ...base, volatile };
     if (from.volatile === undefined) startClock(this.#tpm);
     if (from.permanent !== undefined) await this.store();
+  }
+
+  // What a failure has left in memory cannot be trusted; what is stored can.
+  async #kept(): Promise<Permanent> {
+    const { permanent, volatile } = this.#tpm;
+    const stored = volatile.hasFailed ? await this.#state.load() : undefined;
+    if (stored !== undefined) return fromStored(decodePermanent(stored));
+    permanent.clock = clockOf(this.#tpm);
+    return permanent;
   }
 
   #assertOpen(): void {

@@ -118,6 +118,10 @@ describe('stored state', () => {
     await expect(nvWrite(tpm, index, new Uint8Array(4))).rejects.toThrow();
     await expect(nvRead(tpm, index)).rejects.toMatchObject({ response: { number: TPM_RC.FAILURE } });
     isFull = false;
+    // Power on, and what is stored is what there is.
+    await utpm.powerCycle();
+    await tpm.execute(Startup, { startupType: TPM_SU.CLEAR });
+    await expect(nvRead(tpm, index)).rejects.toMatchObject({ response: { number: TPM_RC.NV_UNINITIALIZED } });
     await tpm.close();
   });
 });
