@@ -17,9 +17,11 @@ import {
   sequence,
   smallInteger,
   TAG,
+  tlv,
 } from './der.js';
 import { attempt, digest, openSignature, refuse } from './document.js';
 import { malformed, PkiError } from './error.js';
+import { parseExtensions } from './extension.js';
 import { EXTENDED_KEY_USAGE, EXTENSION } from './oid.js';
 import { type PathOptions, validatePath } from './path.js';
 import type { PathProblem } from './path-problem.js';
@@ -130,8 +132,9 @@ function infoOf(data: CmsSignedData): TimestampInfo {
   const ordering = reader.optional(TAG.BOOLEAN, 'ordering')?.content[0] === 0xff;
   const nonce = reader.optional(TAG.INTEGER, 'nonce')?.content;
   reader.optional(constructed(0), 'tsa');
-  reader.optional(constructed(1), 'extensions');
+  const extensions = reader.optional(constructed(1), 'extensions')?.content;
   reader.finish();
+  assertNoCritical(extensions);
   return {
     policy,
     ...imprint,
@@ -141,6 +144,14 @@ function infoOf(data: CmsSignedData): TimestampInfo {
     ...(accuracy === undefined ? {} : { accuracy }),
     ...(nonce === undefined ? {} : { nonce: integerValue(nonce, 'TSTInfo/nonce') }),
   };
+}
+
+/** No extension of a token is known here; one that must be understood may change what it says (RFC 3161 section 2.4.2). */
+function assertNoCritical(content: Uint8Array | undefined): void {
+  if (content === undefined) return;
+  const critical = parseExtensions(tlv(TAG.SEQUENCE, content), 'TSTInfo/extensions').find((each) => each.critical);
+  if (critical !== undefined)
+    throw new PkiError('unsupported', `read timestamp: expected known critical extensions, got ${critical.oid}`);
 }
 
 function parseImprint(reader: DerReader): Pick<TimestampInfo, 'hash' | 'imprint'> {

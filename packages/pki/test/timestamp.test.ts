@@ -4,6 +4,18 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  boolean,
+  constructed,
+  generalizedTime,
+  integer,
+  nul,
+  octetString,
+  oid,
+  sequence,
+  setOf,
+  tlv,
+} from '../src/der.js';
+import {
   createCertificate,
   createHierarchy,
   decodePem,
@@ -34,6 +46,26 @@ import { opensslMissing, openWorkshop, type Workshop } from './openssl.js';
 
 const content = new TextEncoder().encode('{"name":"edge"}');
 const read = (work: Workshop, name: string) => new Uint8Array(readFileSync(join(work.path, name)));
+
+/** A token that nobody signed, with one extension. */
+function unsignedToken(critical: boolean): Uint8Array {
+  const imprint = sequence(sequence(oid('2.16.840.1.101.3.4.2.1')), octetString(new Uint8Array(32)));
+  const extension = sequence(oid('1.3.6.1.4.1.99999.1'), ...(critical ? [boolean(true)] : []), octetString(nul()));
+  const info = sequence(
+    ...[integer(1), oid('1.2.3'), imprint, integer(1), generalizedTime(new Date('2026-06-01T00:00:00Z'))],
+    tlv(constructed(1), extension),
+  );
+  const inside = sequence(oid('1.2.840.113549.1.9.16.1.4'), tlv(constructed(0), octetString(info)));
+  const data = sequence(integer(3), setOf(), inside, setOf());
+  return sequence(oid('1.2.840.113549.1.7.2'), tlv(constructed(0), data));
+}
+
+describe('a timestamp', () => {
+  it('with a critical extension is not read past it', () => {
+    expect(parseTimestamp(unsignedToken(false))).toMatchObject({ policy: '1.2.3', serialNumber: 1n });
+    expect(() => parseTimestamp(unsignedToken(true))).toThrow(expect.objectContaining({ code: 'unsupported' }));
+  });
+});
 
 /** An authority of OpenSSL: a root, a TSA certificate, and the configuration of `openssl ts`. */
 function openAuthority(usage = 'critical,timeStamping', settings = 'ess_cert_id_alg = sha256') {
