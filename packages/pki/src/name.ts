@@ -196,14 +196,23 @@ const SHORT: Readonly<Record<string, string>> = {
 export function nameText(name: DistinguishedName): string {
   return [...name.relativeNames]
     .reverse()
-    .map((relative) => relative.map(({ type, value }) => `${SHORT[type] ?? type}=${escapeValue(value)}`).join('+'))
+    .map((relative) => relative.map((each) => `${SHORT[each.type] ?? each.type}=${valueText(each)}`).join('+'))
     .join(',');
 }
 
-function escapeValue(value: string): string {
-  return value
-    .replace(/[\\,+"<>;=]/g, '\\$&')
-    .replace(/\p{Cc}/gu, (c) => `\\${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+/** RFC 4514 section 2.4; characters that nobody sees, or that turn the text round, are written as their octets. */
+function valueText({ value, encoded }: NameAttribute): string {
+  if (encoded === true || PLAIN.test(value)) return value;
+  const characters = [...value];
+  return characters.map((each, i) => escaped(each, i === 0, i === characters.length - 1)).join('');
+}
+
+const PLAIN = /^(?![ #])[^\\,+"<>;=\p{Cc}\p{Cf}]*(?<! )$/u;
+
+function escaped(character: string, isFirst: boolean, isLast: boolean): string {
+  if (/[\p{Cc}\p{Cf}]/u.test(character)) return toHex(new TextEncoder().encode(character)).replace(/../g, '\\$&');
+  const isEdge = (character === ' ' && (isFirst || isLast)) || (character === '#' && isFirst);
+  return isEdge || /[\\,+"<>;=]/.test(character) ? `\\${character}` : character;
 }
 
 /** The values of the attributes of one type, in order. */

@@ -15,7 +15,7 @@ import {
 } from '../src/der.js';
 import { parseIpAddress } from '../src/general-name.js';
 import { PkiError } from '../src/index.js';
-import { sameCommonName } from './names.js';
+import { commonNameText, sameCommonName } from './names.js';
 
 const arc = fc.bigInt({ min: 0n, max: (1n << 100n) - 1n });
 
@@ -100,6 +100,12 @@ describe('distinguished names', () => {
     expect(sameCommonName(['0c', 'Évil \u{1f600}'], ['1c', 'évil \u{1f600}'])).toBe(true);
     expect(sameCommonName(['0c', '#0500'], ['05', ''])).toBe(false);
     expect(sameCommonName(['0c', 'a\u0000b'], ['0c', 'a'])).toBe(false);
+    // For people (RFC 4514 section 2.4): nothing hides, turns the text round, or looks like an encoding.
+    expect(commonNameText('0c', 'Édge 1')).toBe('CN=Édge 1');
+    expect(commonNameText('0c', 'a\u0000\u202eb')).toBe('CN=a\\00\\e2\\80\\aeb');
+    expect(commonNameText('0c', '#0500')).toBe('CN=\\#0500');
+    expect(commonNameText('0c', ' a,b\\ ')).toBe('CN=\\ a\\,b\\\\\\ ');
+    expect(commonNameText('05', '')).toBe('CN=#0500');
   });
 });
 
