@@ -1,6 +1,15 @@
 /** Recording, reading recordings, explaining and replaying them. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encode } from '@casemate/wire';
@@ -397,7 +406,9 @@ describe('a recording file', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
     // As if the process had been killed while it wrote: the last block, the note of the end, is not whole.
     truncateSync(path, statSync(path).size - 3);
+    chmodSync(path, 0o644);
     await write();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
     const { events, problems } = parseRecording(new Uint8Array(readFileSync(path)));
     expect(problems).toEqual([]);
     expect(events.map(({ type }) => type)).toEqual(['command', 'response', 'command', 'response', 'control']);

@@ -15,6 +15,7 @@ export async function openRecordingFile(path: string): Promise<RecordingSink> {
   const file = await opened(path);
   try {
     let end = await wholeLength(file, path);
+    await keepPrivate(file, path);
     await file.truncate(end);
     return {
       async write(piece) {
@@ -38,6 +39,19 @@ async function opened(path: string): Promise<FileHandle> {
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new TpmError('transport', `open recording ${path}: ${problem}`, { cause });
+  }
+}
+
+/** One that is there already may have been readable by others. */
+async function keepPrivate(file: FileHandle, path: string): Promise<void> {
+  const { mode } = await file.stat();
+  if ((mode & 0o077) === 0) return;
+  try {
+    await file.chmod(0o600);
+  } catch (cause) {
+    throw new TpmError('transport', `open recording ${path}: others can read it, and it is not ours to change`, {
+      cause,
+    });
   }
 }
 
