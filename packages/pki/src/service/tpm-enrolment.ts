@@ -228,8 +228,13 @@ async function revokeKey({ authority }: TpmEnrolmentOptions, digest: string, req
   let count = 0;
   const revokeOne = async (issuer: string, serial: string): Promise<void> => {
     if (await isRevoked(store, issuer, serial)) return;
+    const [since, reason] = [authority.now(), 'privilegeWithdrawn'] as const;
     try {
-      await authority.revoke({ authority: issuer, serial, reason: 'privilegeWithdrawn', requester });
+      // Not by the engine's own word for it: the certificate may be of a CA that this engine was not opened with.
+      await store.commit([
+        { change: 'revoke', issuer, serial, since, changedAt: since, reason },
+        authority.auditChange({ event: 'revoke', authority: issuer, serial, reason, requester }),
+      ]);
       count += 1;
     } catch (error) {
       // Somebody else revoked it meanwhile: the others must not be left over for that.
