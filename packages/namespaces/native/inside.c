@@ -48,6 +48,8 @@ static void perform_inside(struct operation *op)
 	case OP_NO_NEW_PRIVILEGES: check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS"); break;
 	case OP_CHANGE_DIRECTORY: {
 		const char *path = take_text(op);
+		/* A link of the root to /proc/self/fd must not lead to what we have open, of which nothing is needed any more. */
+		check(syscall(SYS_close_range, (unsigned)report_fd + 1, ~0u, 0), "close_range");
 		check(chdir(path), path);
 		break;
 	}

@@ -348,6 +348,24 @@ describe.each(launchers)('%s', (_, launcher) => {
       });
     });
 
+    itRuns('lead the command to what the launcher has open', async () => {
+      const hostile = makeRoot(`links-${Math.random()}`);
+      for (let fd = 3; fd < 16; fd++) symlinkSync(`/proc/self/fd/${fd}`, `${hostile}/data/${fd}`);
+      const spec: SandboxSpec = {
+        root: { type: 'overlay', lower: [hostile], changes: { type: 'memory' } },
+        mounts: [{ type: 'file', target: '/etc/secret', content: 'not to be changed' }],
+        maskedPaths: ['/etc/greeting', '/tmp'],
+        command: ['/bin/ls', '-l'],
+      };
+      for (let fd = 3; fd < 16; fd++) {
+        const start = startSandbox({ ...spec, cwd: `/data/${fd}` }).then(outcome);
+        await expect(start).rejects.toMatchObject({
+          operation: { name: 'change-directory' },
+          errno: fd === 3 ? 'ENOTDIR' : 'ENOENT', // 3 is the socket by which it tells of this
+        });
+      }
+    });
+
     itRuns('have a mask passed over through a link', async () => {
       const hostile = makeRoot(`masked-${Math.random()}`);
       symlinkSync('etc', `${hostile}/secrets`);
