@@ -406,4 +406,5 @@ function rollSession(tpm: Tpm, session: Session, continues: boolean): void {
   if (session.type === 'hmac') return;
   session.policy = emptyPolicy(session.authHash);
   session.startTime = timeOf(tpm);
+  session.epoch = tpm.volatile.timeEpoch;
 }

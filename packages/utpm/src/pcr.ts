@@ -148,17 +148,17 @@ export function readPcrs(
 
 /**
  * Changes which banks are allocated from the next TPM2_Startup(CLEAR) on (TPM2_PCR_Allocate): a bank is all or nothing, and one must be
- * left. Banks that are not named stay as they are. `false` where that cannot be.
+ * left. Banks that are not named stay as they are. The banks that there will be; refuses where that cannot be.
  */
-export function allocateBanks(tpm: Tpm, selections: readonly PcrSelection[]): boolean {
+export function allocateBanks(tpm: Tpm, selections: readonly PcrSelection[]): readonly number[] {
   const wanted = new Set(tpm.permanent.pcrBanks);
   for (const { hash, pcrSelect } of selections) {
     if (pcrSelect.some((byte) => byte !== 0)) wanted.add(hash);
     else wanted.delete(hash);
   }
-  if (wanted.size === 0) return false;
+  if (wanted.size === 0) refuse(TPM_RC.PCR);
   const order = [TPM_ALG.SHA1, TPM_ALG.SHA256, TPM_ALG.SHA384, TPM_ALG.SHA512];
   tpm.permanent.pcrBanks = order.filter((alg) => wanted.has(alg));
   markDirty(tpm);
-  return true;
+  return tpm.permanent.pcrBanks;
 }

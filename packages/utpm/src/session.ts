@@ -55,7 +55,7 @@ export interface Session {
   /** When its nonce was made, in milliseconds of Time. */
   startTime: bigint;
   /** The epoch of Time when its nonce was made. */
-  readonly epoch: bigint;
+  epoch: bigint;
 }
 
 /** A session that has been saved: the counter of the one context that may be loaded again. */

@@ -250,6 +250,34 @@ describe('a TPM', () => {
     expect(await code(tpm, T.PcrExtend, [20], { digests }, sent)).toBe(0);
   });
 
+  it('tells what all banks need that PCR_Allocate leaves, and leaves one at least', async () => {
+    await using tpm = await started();
+    const none = (hash: number) => ({ hash, pcrSelect: new Uint8Array(3) });
+    const { values } = await run(tpm, T.PcrAllocate, [PLATFORM], { pcrAllocation: [none(T.TPM_ALG.SHA1)] });
+    expect(values).toMatchObject({ allocationSuccess: true, sizeNeeded: 24 * (32 + 48 + 64) });
+    const rest = [SHA256, T.TPM_ALG.SHA384, T.TPM_ALG.SHA512].map(none);
+    expect(await code(tpm, T.PcrAllocate, [PLATFORM], { pcrAllocation: rest })).toBe(T.TPM_RC.PCR);
+  });
+
+  it('takes a time limit in a session that was used after a resumption, and not before', async () => {
+    await using tpm = await started();
+    const trial = await startPolicy(tpm, T.TPM_SE.TRIAL);
+    const locks = { code: T.TPM_CC.NV_GlobalWriteLock };
+    await run(tpm, T.PolicyCommandCode, [trial], locks);
+    const { values } = await run(tpm, T.PolicyGetDigest, [trial]);
+    await run(tpm, T.SetPrimaryPolicy, [OWNER], { authPolicy: values.policyDigest, hashAlg: SHA256 });
+    const session = await startPolicy(tpm);
+    const saved = await run(tpm, T.ContextSave, [session]);
+    await restart(tpm, T.TPM_SU.STATE, T.TPM_SU.STATE);
+    await run(tpm, T.ContextLoad, [], saved.values);
+    const limited = { nonceTPM: NONE, cpHashA: NONE, policyRef: NONE, expiration: 100 };
+    expect(await code(tpm, T.PolicySecret, [OWNER, session], limited)).toBe(T.TPM_RC.EXPIRED + 0x440);
+    await run(tpm, T.PolicyCommandCode, [session], locks);
+    const auths = [{ handle: session }];
+    expect(await code(tpm, T.NvGlobalWriteLock, [OWNER], {}, { auths })).toBe(0);
+    expect(await code(tpm, T.PolicySecret, [OWNER, session], limited)).toBe(0);
+  });
+
   it('has no persistent object of any hierarchy in the room of an owner who is switched off', async () => {
     await using tpm = await started();
     const request = {

@@ -59,14 +59,14 @@ export const pcrRead = /* @__PURE__ */ handler(PcrRead, (tpm, { pcrSelectionIn }
 /** TPM2_PCR_Allocate (22.5). */
 export const pcrAllocate = /* @__PURE__ */ handler(PcrAllocate, (tpm, { pcrAllocation }) => {
   assertSelections(pcrAllocation, 1);
-  const sizeNeeded = pcrAllocation.reduce((sum, { hash, pcrSelect }) => {
-    return sum + (pcrSelect.some((byte) => byte !== 0) ? PCR_COUNT * digestSize(hash) : 0);
-  }, 0);
-  const allocationSuccess = allocateBanks(tpm, pcrAllocation);
-  tpm.volatile.isReallocated ||= allocationSuccess;
-  const sizeAvailable = HASHES.reduce((sum, alg) => sum + PCR_COUNT * digestSize(alg), 0);
-  return { allocationSuccess, maxPCR: PCR_COUNT, sizeNeeded, sizeAvailable };
+  const sizeNeeded = sizeOf(allocateBanks(tpm, pcrAllocation));
+  tpm.volatile.isReallocated = true;
+  return { allocationSuccess: true, maxPCR: PCR_COUNT, sizeNeeded, sizeAvailable: sizeOf(HASHES) };
 });
+
+function sizeOf(banks: readonly number[]): number {
+  return banks.reduce((sum, alg) => sum + PCR_COUNT * digestSize(alg), 0);
+}
 
 /** TPM2_PCR_Reset (22.8). */
 export const pcrReset = /* @__PURE__ */ handler(PcrReset, (tpm, { pcrHandle }, { locality }) => {
