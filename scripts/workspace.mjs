@@ -36,7 +36,7 @@ export const pureEntries = {
   '@casemate/pki/pkcs12': 25_000,
   '@casemate/pki/ml-dsa': 13_000,
   '@casemate/tpm/webcrypto': 32_000,
-  '@casemate/attestation': 77_500,
+  '@casemate/attestation': 78_500,
   '@casemate/utpm': 95_000,
   '@casemate/utpm/micro': 32_500,
 };

@@ -22,6 +22,7 @@ type Optional<T> = { readonly [K in keyof T as undefined extends T[K] ? K : neve
 /** Parses `text` (at most `maximum` characters) under `codec`. Throws {@link AttestationError} `malformed`. */
 export function parseJson<T>(what: string, codec: JsonCodec<T>, text: string, maximum: number): T {
   if (text.length > maximum) throw refusal(what, `expected at most ${maximum} characters, got ${text.length}`);
+  assertShape(what, text);
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -30,6 +31,45 @@ export function parseJson<T>(what: string, codec: JsonCodec<T>, text: string, ma
   }
   return codec.read(json, what);
 }
+
+/** More than the formats here have. */
+const MAX_DEPTH = 8;
+/** A policy with as many rules as it may have has fewer values. */
+const MAX_VALUES = 0x80000;
+
+/**
+ * Refuses what is deeper, or of more values, than any format here. JSON.parse makes an object of every bracket before a codec sees one:
+ * a text of 64 Mi brackets takes two gigabytes and ends a process that has not as many. Strings are stepped over, good JSON or not.
+ */
+function assertShape(what: string, text: string): void {
+  let depth = 0;
+  let values = 1;
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charCodeAt(at);
+    if (character === QUOTE) at = endOfString(text, at);
+    else if (character === COMMA) values++;
+    else if ((character | 0x20) === OPENING) depth++;
+    else if ((character | 0x20) === CLOSING) depth--;
+    if (depth > MAX_DEPTH) throw refusal(what, `expected at most ${MAX_DEPTH} levels`);
+    if (values > MAX_VALUES) throw refusal(what, `expected at most ${MAX_VALUES} values`);
+  }
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let before = at;
+    while (text.charCodeAt(before - 1) === BACKSLASH) before--;
+    if ((at - before) % 2 === 0) return at;
+  }
+  return text.length;
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
+/** `{`, and `[` but for the bit 0x20; likewise the next. */
+const OPENING = 0x7b;
+const CLOSING = 0x7d;
 
 /** The one text for `value` under `codec`, without white space; bytes of it may be hashed. */
 export function writeJson<T>(codec: JsonCodec<T>, value: T): string {

@@ -105,6 +105,24 @@ describe('evidence as JSON', () => {
     expect(code(() => parseEvidence(text))).toMatch(/^malformed: /);
   });
 
+  it('is refused before it is made into objects where it is deeper, or of more values, than any evidence', () => {
+    const limits = { levels: 'expected at most 8 levels', values: 'expected at most 524288 values' };
+    const outcome = (text: string) => code(() => parseEvidence(text));
+    expect(outcome('['.repeat(100_000) + ']'.repeat(100_000))).toBe(`malformed: parse evidence: ${limits.levels}`);
+    expect(outcome(`${'{"a":'.repeat(9)}0${'}'.repeat(9)}`)).toContain(limits.levels);
+    expect(outcome(`${'{"a":'.repeat(8)}0${'}'.repeat(8)}`)).toContain('expected one of 1');
+    expect(outcome(`[${'[],'.repeat(600_000)}[]]`)).toContain(limits.values);
+    // In a text they count for nothing, however it ends.
+    const texts = fc.array(fc.constantFrom('"', '\\', '[', '{', ',', '}', 'a', '\u2028'), { maxLength: 40 });
+    fc.assert(
+      fc.property(texts, (parts) => {
+        const runRecord = `${'[{,'.repeat(9)}${parts.join('')}`;
+        expect(parseEvidence(encodeEvidence({ ...evidence, runRecord })).runRecord).toBe(runRecord);
+      }),
+    );
+    expect(outcome('"[[[[[[[[[[')).toContain('expected JSON');
+  });
+
   it('does not take a member named __proto__ for inherited ones', () => {
     const text = json.replace(/^\{"version":1,/, '{"__proto__":{"version":1},');
     expect(text).not.toBe(json);
