@@ -213,7 +213,7 @@ export interface FileMount {
   readonly type: 'file';
   /** Absolute path inside; made if it is not there and the root can be written. */
   readonly target: string;
-  /** The content, at most 1 MiB; text is written as UTF-8. */
+  /** The content, at most 1 MiB, and with all else of the description at most 4 MiB; text is written as UTF-8. */
   readonly content: string | Uint8Array;
   /** Mode of the file. Default 0o444. */
   readonly mode?: number;

@@ -34,7 +34,6 @@ export const cText: Codec<string> = {
   },
 };
 
-/** A tree that was made outside, or the path of one; `below` leads from there, confined to it. */
 // Nearly every text is short and of ASCII, for which a TextEncoder takes many times as long. The next call reuses the bytes.
 function asPlain(value: string): Uint8Array | undefined {
   if (value.length >= scratch.length) return undefined;
@@ -49,6 +48,7 @@ function asPlain(value: string): Uint8Array | undefined {
 
 const scratch = new Uint8Array(256);
 
+/** A tree that was made outside, or the path of one; `below` leads from there, confined to it. */
 const Layer = struct('Layer', { slot: u32le, source: cText, below: cText });
 const IdRanges = array('IdRanges', u32le, struct('IdRange', { inside: u32le, outside: u32le, count: u32le }), {
   max: 340,
