@@ -169,13 +169,13 @@ async function measureServices(pal: Pal, engine: Engine, theirs: Operations): Pr
     await compare({
       ...{ area, name: `${name} from within a PAL (${engine})`, unit: 'µs', better: 'lower', rounds },
       ours: () => within(pal, command, repetitions),
-      theirs: { [who]: () => meanOf(repetitions, run) },
+      theirs: { [who]: () => medianOf(repetitions, run) },
     });
   }
   await compare({
     ...{ area, name: `unseal from within a PAL (${engine})`, unit: 'µs', better: 'lower', rounds },
     ours: async () => (await within(pal, COMMAND.pair, repetitions)) - (await within(pal, COMMAND.seal, repetitions)),
-    theirs: { 'swtpm Load, Unseal, FlushContext': () => meanOf(repetitions, theirs.unseal) },
+    theirs: { 'swtpm Load, Unseal, FlushContext': () => medianOf(repetitions, theirs.unseal) },
   });
   await measureQuote(pal, engine, 'P-256', theirs.quoteEcc, repetitions);
 }
@@ -191,7 +191,7 @@ async function measureQuote(
   await compare({
     ...{ area, name: `quote with ${key} from within a PAL (${engine})`, unit: 'µs', better: 'lower', rounds },
     ours: () => within(pal, COMMAND.quote, count),
-    theirs: { 'swtpm Quote': () => meanOf(count, theirs) },
+    theirs: { 'swtpm Quote': () => medianOf(count, theirs) },
   });
 }
 
@@ -314,13 +314,6 @@ function startEcho(): Echo {
         stream.write(frame);
       }),
   };
-}
-
-/** Microseconds for one of `count`: what {@link within} gives, too, where the application cannot see the single ones. */
-async function meanOf(count: number, run: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  for (let i = 0; i < count; i++) await run();
-  return (1000 * (performance.now() - start)) / count;
 }
 
 /** Median of the microseconds that each of `count` runs takes. */
