@@ -97,5 +97,6 @@ async function connected(path: string, child: ChildProcess): Promise<TpmTranspor
     if (transport !== undefined) return transport;
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+  child.kill('SIGKILL');
   throw new Error(`swtpm did not open ${path}`);
 }
