@@ -52,7 +52,7 @@ export type Capability = keyof typeof CAPABILITIES;
 /** The set as a 64-bit mask. Throws {@link NamespaceError} `bad-spec` for a name that is none. */
 export function capabilityMask(capabilities: readonly Capability[]): bigint {
   return capabilities.reduce((mask, name) => {
-    const bit = CAPABILITIES[name];
+    const bit = Object.hasOwn(CAPABILITIES, name) ? CAPABILITIES[name] : undefined;
     if (bit === undefined) {
       throw new NamespaceError('bad-spec', `plan sandbox: expected the name of a capability, got "${name}"`);
     }

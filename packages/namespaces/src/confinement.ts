@@ -128,7 +128,7 @@ function flagsOf(names: readonly SeccompFlag[]): number {
 function planRlimits(spec: SandboxSpec): readonly Operation[] {
   const entries = Object.entries(spec.rlimits ?? {}) as [RlimitName, Rlimit][]; // RlimitName is the key type
   return entries.map(([name, { soft, hard }]) => {
-    const resource = RLIMITS[name];
+    const resource = Object.hasOwn(RLIMITS, name) ? RLIMITS[name] : undefined;
     if (resource === undefined) throw bad(`expected the name of a resource limit, got "${name}"`);
     const [low, high] = [rlimitValue(name, soft), rlimitValue(name, hard)];
     if (low > high) throw bad(`expected rlimit ${name} to have soft at most hard, got ${soft} above ${hard}`);

@@ -206,6 +206,8 @@ describe('a description is refused', () => {
     ],
     ['with a soft limit above the hard one', { command, rlimits: { nofile: { soft: 5, hard: 4 } } }],
     ['with a resource that is none', { command, rlimits: { files: { soft: 1, hard: 1 } } as never }],
+    ['with a resource that every object has', { command, rlimits: { constructor: { soft: 1, hard: 1 } } as never }],
+    ['with a capability that every object has', { command, capabilities: ['constructor' as never] }],
     ['with a capability that is none', { command, capabilities: ['CAP_ALL' as never] }],
     ['with an out-of-memory score out of range', { command, oomScoreAdj: 1001 }],
     [
