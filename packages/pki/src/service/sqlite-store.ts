@@ -40,7 +40,7 @@ const APPLICATION_ID = 0x63_73_70_6b;
  */
 export async function openSqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<AuthorityStore> {
   // A fresh file is its owner's alone, and SQLite gives its log the same mode; one that is there keeps the mode that it has.
-  await (await open(path, 'a', 0o600)).close();
+  if (path !== ':memory:') await (await open(path, 'a', 0o600)).close();
   const database = new Database(path);
   try {
     prepare(database, path, options.busyTimeout ?? 10_000);
