@@ -87,7 +87,7 @@ export function weakLauncher(name: keyof typeof WEAKNESSES): string | undefined 
   for (const [file, from, to] of WEAKNESSES[name]) {
     const source = readFileSync(`${copy}/${file}`, 'utf8');
     if (!source.includes(from)) throw new Error(`native/${file} has no longer "${from}": say here what it has instead`);
-    writeFileSync(`${copy}/${file}`, source.replace(from, to));
+    writeFileSync(`${copy}/${file}`, source.replaceAll(from, to));
   }
   const sources = readdirSync(copy).filter((file) => file.endsWith('.c'));
   return compile(
