@@ -218,19 +218,19 @@ static void begin_anew(uint32_t verb, uint32_t id, const unsigned char *body, ui
 	if (target == -2)
 		return refuse(id, ESRCH, "the sandbox has ended");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
-		refuse(id, errno, "socketpair");
+		int error = errno;
 		if (target >= 0)
 			close(target);
-		return;
+		return refuse(id, error, "socketpair");
 	}
 	pid_t pid = fork();
 	if (pid < 0) {
-		refuse(id, errno, "fork");
+		int error = errno;
 		close(sockets[0]);
 		close(sockets[1]);
 		if (target >= 0)
 			close(target);
-		return;
+		return refuse(id, error, "fork");
 	}
 	if (pid == 0) {
 		sandbox_id = id;

@@ -184,8 +184,9 @@ describe.each(launchers)('%s', (_, launcher) => {
     });
 
     itRoot('that cannot be forked costs the launcher no descriptor', async () => {
-      const { pid } = await startLauncherServer();
+      const { pid } = await startLauncherServer({ spare: false }); // which would come and go meanwhile
       await using sandbox = await sleeping();
+      await startLauncherServer({ spare: true });
       await using cgroup = await createCgroup({ limits: { pidsMax: 1 } }); // which ends the launcher with it
       await cgroup.add(pid);
       const errors = [];
