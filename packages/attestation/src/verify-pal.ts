@@ -54,8 +54,8 @@ export function trustvisorKeyOf(measurements: readonly Measurement[]): Trustviso
 
 /**
  * Verifies one PAL. Its identity key is believed because the platform's log, which the platform's quote covers, says that it was
- * made inside the isolate that runs the code with the stated measurement, before any TrustVisor key stands there; or because a certificate says so, by the TrustVisor key which
- * that log names. The PAL's own quote must show that measurement in PCR 0.
+ * made inside the isolate that runs the code with the stated measurement, before any TrustVisor key stands there; or because a
+ * certificate says so, by the TrustVisor key which that log names. The PAL's own quote must show that measurement in PCR 0.
  */
 export function verifyPal(
   pal: PalEvidence,
