@@ -23,6 +23,8 @@ export interface Step {
 }
 
 const NONE = new Uint8Array(0);
+/** The kind of sealed data that were derived from a parent, which the two TPMs drew on their own. */
+const DERIVED_DATA = 'derived data';
 const { OWNER, ENDORSEMENT, PLATFORM, LOCKOUT, NULL } = T.TPM_RH;
 const A = T.TPM_ALG;
 const NO_SCHEME = { scheme: A.NULL, details: undefined } as const;
@@ -597,7 +599,7 @@ export class Conversation {
           command: T.CreateLoaded,
           handles: [this.#object('deriver')],
           parameters: { inSensitive: { userAuth: NONE, data: NONE }, inPublic },
-          teach: this.#loaded(kind, false, NONE),
+          teach: this.#loaded(kind === 'sealed' ? DERIVED_DATA : kind, false, NONE),
         };
       },
       () => {
@@ -668,7 +670,10 @@ export class Conversation {
         handles: [this.#object(), this.#object('storage')],
         parameters: { newAuth: this.#bytes(this.#int(40)) },
       }),
-      () => ({ command: T.Unseal, handles: [this.#object('sealed')], isDetermined: true }),
+      () => {
+        const handle = this.#object('sealed', DERIVED_DATA);
+        return { command: T.Unseal, handles: [handle], isDetermined: this.#slots.get(handle)?.kind !== DERIVED_DATA };
+      },
       () => ({
         command: T.MakeCredential,
         handles: [this.#object('storage')],
