@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { realCommands } from '../fuzz/corpus.js';
 import { openUtpm } from '../src/index-node.js';
-import { CORPUS_DIFFERENCES } from './differences.js';
+import { KNOWN_DIFFERENCES } from './differences.js';
 import type { Difference } from './duel.js';
 import { responseCode, startSwtpm } from './raw.js';
 import { itWith } from './requirement.js';
@@ -29,7 +29,7 @@ describe('a corpus of raw commands', () => {
       const differences: Difference[] = [];
       for (let at = 0; at < framed.length; at += 40)
         differences.push(...(await compare(framed.slice(at, at + 40), at)));
-      const unknown = differences.filter((d) => !CORPUS_DIFFERENCES.some(({ explains }) => explains(d)));
+      const unknown = differences.filter((d) => !KNOWN_DIFFERENCES.some(({ explains }) => explains(d)));
       const figures = `${blobs.length} blobs, ${framed.length} with a true length, ${differences.length} differences, ${unknown.length} unexplained`;
       process.stdout.write(`${figures}\n`);
       expect(
