@@ -1,5 +1,6 @@
 /** Starts the GuestOS of a store: `run.mjs STORE ANCHOR PORT [insecure]`. Prints one JSON line when it runs and one when it has ended. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { type LogStore, openMeasurementLog } from '@casemate/attestation';
 import { Tpm } from '@casemate/tpm';
 import { connectSwtpm } from '@casemate/tpm/swtpm';
@@ -24,13 +25,10 @@ try {
     log: await openMeasurementLog(tpm, { store }),
     insecureAllowMissingLimits: insecure === 'insecure',
   });
-  let text = '';
-  container.stdout?.on('data', (chunk) => {
-    text += chunk;
-  });
+  const output = text(container.stdout ?? []);
   console.log(JSON.stringify({ running: container.pid }));
   const exit = await container.wait();
-  console.log(JSON.stringify({ exit, text, records: container.runLog.records }));
+  console.log(JSON.stringify({ exit, text: await output, records: container.runLog.records }));
 } catch (error) {
   const { code, message, remedy } = error as { code?: string; message: string; remedy?: string };
   console.log(JSON.stringify({ refused: { code, message, remedy } }));
