@@ -2,7 +2,7 @@
 import { layers } from './scripts/workspace.mjs';
 
 const entryPoints =
-  '(index|wasm|classic|build|esbuild|vite|device|swtpm|mssim|recorder|tpm12|webcrypto|node|node-crypto|micro|server|assembly|audit|ml-dsa|timestamp|pkcs12|pkcs11|template|service|sqlite|postgres|statements)\\.ts$';
+  '(index|wasm|classic|build|esbuild|vite|device|swtpm|mssim|recorder|tpm12|webcrypto|node|node-crypto|micro|server|assembly|audit|ml-dsa|timestamp|pkcs12|pkcs11|template|service|sqlite|postgres|statements|owner)\\.ts$';
 
 export default {
   forbidden: [

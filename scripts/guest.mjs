@@ -21,6 +21,7 @@ import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { numberOf, readArguments, refuseArguments } from './arguments.mjs';
 import { guestTools, root, setup } from './setup.mjs';
+import { sources } from './test-groups.mjs';
 
 const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin` };
 /** Programs of this machine that the tests use with more options than busybox has, as far as they are there. */
@@ -207,11 +208,7 @@ function moduleFiles(modules, names) {
 }
 
 async function bundleTests(disk, tests) {
-  const alias = { vitest: join(root, 'packages/namespaces/test/guest/vitest.ts') };
-  for (const name of readdirSync(join(root, 'packages'))) {
-    const entry = join(root, 'packages', name, 'src/index.ts');
-    if (existsSync(entry)) alias[`@casemate/${name}`] = entry;
-  }
+  const alias = { ...Object.fromEntries(sources), vitest: join(root, 'packages/namespaces/test/guest/vitest.ts') };
   const options = { bundle: true, platform: 'node', target: 'node20', format: 'esm', alias, logLevel: 'error' };
   const external = ['esbuild', '/repo/guest/vitest.mjs'];
   const shim = { ...alias, vitest: '/repo/guest/vitest.mjs' };
@@ -275,9 +272,6 @@ async function bringAlong(disk) {
     for (const [name, path] of [['attempts', buildAttempts()], ['launcher-symlinks', weakLauncher('symlinks')],
       ['launcher-descriptors', weakLauncher('descriptors')]]) copyFileSync(path, process.argv[2] + '/' + name);
     cleanUp();`;
-  const alias = Object.fromEntries(
-    ['wire', 'cgroups'].map((n) => [`@casemate/${n}`, join(root, `packages/${n}/src/index.ts`)]),
-  );
   const test = join(root, 'packages/namespaces/test');
   await build({
     stdin: { contents: code, resolveDir: test },
@@ -285,7 +279,7 @@ async function bringAlong(disk) {
     platform: 'node',
     target: 'node20',
     format: 'esm',
-    alias,
+    alias: Object.fromEntries(sources),
     external: ['esbuild'],
     define: { 'import.meta.dirname': JSON.stringify(join(test, 'escape')) },
     outfile: harness,

@@ -9,7 +9,7 @@ import { readHierarchies } from './hierarchies.js';
 import { parseIdList } from './id-list.js';
 import { controllerOf, planLimits } from './limit-writes.js';
 import { type CgroupLimits, checkLimits, type LimitName, limitNames } from './limits.js';
-import { buildName, currentOwner } from './name.js';
+import { buildOwnName } from './name.js';
 import { destroyOrphans } from './orphans.js';
 import { type ChosenPlace, type Placement, PROGRAM_LEAF, placeCgroup } from './placement.js';
 
@@ -80,7 +80,7 @@ function mayMiss({ insecureSkipMissingLimits = false, optionalLimits = [] }: Cgr
 }
 
 async function build(placement: Placement, options: CgroupOptions): Promise<Cgroup> {
-  const name = buildName(options.label ?? 'sandbox', await currentOwner());
+  const name = buildOwnName(options.label ?? 'sandbox');
   const made: CgroupDirectory[] = [];
   const { attachDevices, moveProgram = false } = options;
   const optional = mayMiss(options);

@@ -6,7 +6,8 @@ import { readControl } from './control-file.js';
 import { childrenOf } from './directory.js';
 import { CgroupError } from './error.js';
 import { readHierarchies } from './hierarchies.js';
-import { isGone, labelOf, parseName } from './name.js';
+import { isOrphan, labelOf, parseName } from './name.js';
+import { currentOwner, type Owner } from './owner.js';
 import { type Place, placesFor } from './placement.js';
 
 /** A cgroup of this package as it is found. */
@@ -36,7 +37,8 @@ export async function listCgroups(search: CgroupSearch = {}): Promise<readonly C
   for (const place of places) {
     for (const path of await childrenOf(place.parent)) await note(found, place, path);
   }
-  return Promise.all([...found].map(([name, directories]) => entryOf(name, directories)));
+  const self = currentOwner();
+  return [...found].map(([name, directories]) => entryOf(name, directories, self));
 }
 
 /**
@@ -72,8 +74,7 @@ async function note(
   found.set(name, [...(found.get(name) ?? []), directory]);
 }
 
-async function entryOf(name: string, directories: readonly CgroupDirectory[]): Promise<CgroupEntry> {
-  const owner = parseName(name);
-  const isOrphan = owner !== undefined && (await isGone(owner));
-  return { name, label: labelOf(name), owner: owner?.pid ?? 0, isOrphan, directories };
+function entryOf(name: string, directories: readonly CgroupDirectory[], self: Owner | undefined): CgroupEntry {
+  const owner = parseName(name)?.pid ?? 0;
+  return { name, label: labelOf(name), owner, isOrphan: isOrphan(name, self), directories };
 }

@@ -1,30 +1,19 @@
 /** Names of cgroups that say who made them, so that those of a killed program can be told from those in use. */
 import { randomBytes } from 'node:crypto';
-import { readlinkSync } from 'node:fs';
-import { readControl } from './control-file.js';
 import { CgroupError } from './error.js';
+import { currentOwner, type Owner, ownerState } from './owner.js';
 
-/** Who made a cgroup. */
-export interface Owner {
-  /** Digits that name the namespaces in which `pid` and `startTime` count. */
-  readonly namespaces: string;
-  /** Process id of the maker. */
-  readonly pid: number;
-  /** Start time of the maker in clock ticks since boot: with it a process id is not mistaken for its next bearer. */
-  readonly startTime: string;
-}
-
-/** This process as an owner. */
-export async function currentOwner(): Promise<Owner> {
-  const startTime = await startTimeOf('self');
-  if (startTime === undefined) throw new CgroupError('io', 'read /proc/self/stat: expected this process, got none');
-  return { namespaces: readNamespaces(), pid: process.pid, startTime };
-}
-
-/** `LABEL.NAMESPACES.PID.START.RANDOM`; the label is cut to what a file name may hold. */
+/** `LABEL.NAMESPACES.PID.START.RANDOM`; the label is cut to what a file name may hold. No cgroup outlives a boot. */
 export function buildName(label: string, owner: Owner): string {
   const clean = label.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64) || 'cgroup';
   return [clean, owner.namespaces, owner.pid, owner.startTime, randomBytes(6).toString('hex')].join('.');
+}
+
+/** {@link buildName} for a cgroup of this process. */
+export function buildOwnName(label: string): string {
+  const owner = currentOwner();
+  if (owner) return buildName(label, owner);
+  throw new CgroupError('io', 'read /proc/self/stat: expected this process, got none');
 }
 
 /** The owner that a name tells of; undefined for a name that {@link buildName} did not make. */
@@ -41,32 +30,8 @@ export function labelOf(name: string): string {
   return name.slice(0, name.indexOf('.'));
 }
 
-/** Whether the owner is known to be gone; an owner whose process id or clock counts in other namespaces is never judged. */
-export async function isGone(owner: Owner): Promise<boolean> {
-  if (owner.namespaces !== readNamespaces()) return false;
-  return (await startTimeOf(owner.pid === process.pid ? 'self' : owner.pid)) !== owner.startTime;
-}
-
-// Start times have the offset of the time namespace of who reads them. Where /proc is that of another pid namespace, what it says of a
-// process id is about another process: then nobody but this very process can judge.
-function readNamespaces(): string {
-  const numbers = ['pid', 'time'].map((kind) => /\d+/.exec(readLink(`/proc/self/ns/${kind}`))?.[0] ?? '0');
-  return [...numbers, ...(readLink('/proc/self') === String(process.pid) ? [] : [process.pid])].join('');
-}
-
-// At once, as all of /proc: waiting for a thread would take longer.
-function readLink(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ''; // a kernel without that kind of namespaces
-  }
-}
-
-// proc(5): field 22 of /proc/PID/stat; the command in parentheses may hold anything, so count from the last ')'
-async function startTimeOf(pid: number | 'self'): Promise<string | undefined> {
-  const stat = await readControl(`/proc/${pid}/stat`);
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state] = fields ?? [];
-  return state === undefined || state === 'Z' || state === 'X' ? undefined : fields?.[19];
+/** Whether `name` is of a cgroup of this package whose maker is known to be gone. `self` is {@link currentOwner}. */
+export function isOrphan(name: string, self: Owner | undefined): boolean {
+  const owner = parseName(name);
+  return owner !== undefined && ['gone', 'zombie'].includes(ownerState(owner, self));
 }

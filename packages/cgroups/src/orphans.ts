@@ -2,7 +2,8 @@
 import { basename } from 'node:path';
 import { childrenOf, inodeOf, removeHome, removeTree } from './directory.js';
 import { readHierarchies } from './hierarchies.js';
-import { isGone, parseName } from './name.js';
+import { isOrphan } from './name.js';
+import { currentOwner } from './owner.js';
 import { type Place, placesFor } from './placement.js';
 
 /**
@@ -16,10 +17,10 @@ export async function destroyOrphanCgroups(): Promise<readonly string[]> {
 /** {@link destroyOrphanCgroups} in the given places only. */
 export async function destroyOrphans(places: readonly Place[]): Promise<readonly string[]> {
   const destroyed: string[] = [];
+  const self = currentOwner();
   for (const { parent, version, controllers } of places) {
     for (const path of await childrenOf(parent)) {
-      const owner = parseName(basename(path));
-      if (!owner || !(await isGone(owner))) continue;
+      if (!isOrphan(basename(path), self)) continue;
       const inode = await inodeOf(path);
       if (inode === undefined) continue;
       await removeTree({ version, controllers, path, inode });

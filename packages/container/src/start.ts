@@ -19,7 +19,7 @@ import { fromHex, type GuestOsConfig, type GuestOsLimits } from './config.js';
 import { Container, type ContainerState } from './container.js';
 import { ContainerError, messageOf } from './error.js';
 import { extractImage } from './extract.js';
-import { ownedName, removeOrphans } from './owner.js';
+import { ownedName, removeOrphans } from './owned-name.js';
 import { removeTree } from './remove-tree.js';
 import { RunLog } from './run-log.js';
 import type { GuestOsId, GuestOsStore } from './store.js';
@@ -139,7 +139,7 @@ async function unpack(
   const { store } = guestOs;
   const parent = runDirectory ?? store.directory;
   await removeOrphans(parent, RUN);
-  const directory = join(parent, await ownedName(RUN));
+  const directory = join(parent, ownedName(RUN));
   await mkdir(directory, { mode: 0o700 });
   undo.push(() => removeTree(directory));
   const root = join(directory, 'root');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { assertGuestOsName, MAX_CONFIG } from './config.js';
 import { ContainerError, isErrno } from './error.js';
-import { ownedName, removeOrphans } from './owner.js';
+import { ownedName, removeOrphans } from './owned-name.js';
 
 /** The largest signature file, in bytes. */
 const MAX_SIGNATURE = 1024 * 1024;
@@ -64,7 +64,7 @@ export class GuestOsStore {
 
   /** A path in the store for a file of this process, which is removed at the next opening if the process does not. */
   async scratchPath(): Promise<string> {
-    return join(this.directory, await ownedName(SCRATCH));
+    return join(this.directory, ownedName(SCRATCH));
   }
 
   /**

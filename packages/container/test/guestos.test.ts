@@ -308,12 +308,12 @@ describe('a GuestOS', () => {
     const directory = join(work, 'store');
     mkdirSync(directory);
     const bundle = join(work, 'owner.mjs');
-    const entryPoints = [new URL('../src/owner.ts', import.meta.url).pathname];
+    const entryPoints = [new URL('../src/owned-name.ts', import.meta.url).pathname];
     await build({ entryPoints, bundle: true, platform: 'node', format: 'esm', outfile: bundle, logLevel: 'error' });
     const script = `
       import { ownedName } from ${JSON.stringify(bundle)};
       import { writeFileSync } from 'node:fs';
-      writeFileSync(${JSON.stringify(directory)} + '/' + (await ownedName('.scratch')), 'half');
+      writeFileSync(${JSON.stringify(directory)} + '/' + ownedName('.scratch'), 'half');
       console.log('ready');
       setInterval(() => {}, 1000);`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script]);

@@ -130,6 +130,7 @@ async function bundle(directory: string): Promise<void> {
   const sources = (name: string, entry = 'index') => join(base, name, 'src', `${entry}.ts`);
   const alias = {
     '@casemate/tpm/swtpm': sources('tpm', 'swtpm'),
+    '@casemate/cgroups/owner': sources('cgroups', 'owner'),
     ...Object.fromEntries(
       ['wire', 'tpm', 'firmware', 'cgroups', 'namespaces', 'pki', 'attestation'].map((name) => [
         `@casemate/${name}`,

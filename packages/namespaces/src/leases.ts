@@ -1,8 +1,9 @@
 /** Numbers that belong to one process at a time, across processes and whatever is killed: each lease is one file whose name says whose. */
 import { randomInt } from 'node:crypto';
-import { lstat, mkdir, open, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { currentOwner, type Owner, ownerState } from '@casemate/cgroups/owner';
 import { NamespaceError } from './error.js';
 
 /** A number that nobody else has until it is released, or this process ends. */
@@ -40,7 +41,7 @@ export function leaseDirectory(): string {
  */
 export async function takeLease(directory: string, request: LeaseRequest): Promise<Lease> {
   await prepare(directory);
-  const self = await readSelf();
+  const self = readSelf();
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const taken = await takenNumbers(directory, request.kind, self);
     const index = await pick(request, taken);
@@ -87,7 +88,7 @@ function unusable(path: string, got: string, cause?: unknown): NamespaceError {
 async function takenNumbers(directory: string, kind: string, self: Owner): Promise<ReadonlySet<number>> {
   const taken = new Set<number>();
   for (const claimed of await claims(directory, kind)) {
-    if (await isAlive(claimed, self)) taken.add(claimed.index);
+    if (isAlive(claimed, self)) taken.add(claimed.index);
     else await rm(join(directory, claimed.name), { force: true });
   }
   return taken;
@@ -104,7 +105,7 @@ async function pick({ count, isUsable }: LeaseRequest, taken: ReadonlySet<number
 }
 
 async function claim(directory: string, kind: string, index: number, self: Owner): Promise<Lease | undefined> {
-  const name = `${kind}.${index}.${self.pid}.${self.start}.${self.boot}.${self.namespace}`;
+  const name = `${kind}.${index}.${self.pid}.${self.startTime}.${self.boot}.${self.namespaces}`;
   const path = join(directory, name);
   try {
     await (await open(path, 'wx', 0o600)).close();
@@ -115,19 +116,11 @@ async function claim(directory: string, kind: string, index: number, self: Owner
   const release = (): Promise<void> => rm(path, { force: true });
   const rivals = (await claims(directory, kind)).filter((other) => other.index === index && other.name !== name);
   for (const rival of rivals) {
-    if (!(await isAlive(rival, self))) continue;
+    if (!isAlive(rival, self)) continue;
     await release();
     return undefined;
   }
   return { index, release };
-}
-
-/** What tells one run of one process from every other: its id, its start time, the boot, and the namespaces in which both count. */
-interface Owner {
-  readonly pid: number;
-  readonly start: string;
-  readonly boot: string;
-  readonly namespace: string;
 }
 
 interface Claim extends Owner {
@@ -138,42 +131,21 @@ interface Claim extends Owner {
 async function claims(directory: string, kind: string): Promise<readonly Claim[]> {
   const names = await readdir(directory);
   return names.flatMap((name) => {
-    const [, of, index, pid, start, boot, namespace] = CLAIM.exec(name) ?? [];
-    if (of !== kind || !start || !boot || !namespace) return [];
-    return [{ name, index: Number(index), pid: Number(pid), start, boot, namespace }];
+    const [, of, index, pid, startTime, boot, namespaces] = CLAIM.exec(name) ?? [];
+    if (of !== kind || !startTime || !boot || !namespaces) return [];
+    return [{ name, index: Number(index), pid: Number(pid), startTime, boot, namespaces }];
   });
 }
 
-async function isAlive(owner: Owner, self: Owner): Promise<boolean> {
-  if (owner.boot !== self.boot) return false;
-  // What counts in other namespaces says nothing here; taking it for alive is the safe answer.
-  if (owner.namespace !== self.namespace) return true;
-  if (owner.pid === self.pid) return owner.start === self.start;
-  return (await startOf(owner.pid)) === owner.start;
+function readSelf(): Owner & { readonly boot: string } {
+  const self = currentOwner({ withBoot: true });
+  if (self) return { ...self, boot: self.boot ?? '0' };
+  throw new NamespaceError('bad-spec', 'open leases: expected /proc to tell of this process, got nothing');
 }
 
-async function readSelf(): Promise<Owner> {
-  const [start, boot, namespace] = await Promise.all([
-    startOf('self'),
-    readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '0'),
-    readNamespaces(),
-  ]);
-  return { pid: process.pid, start, boot: boot.trim(), namespace };
-}
-
-// Start times have the offset of the time namespace of who reads them. Where /proc is that of another PID namespace, what it says of a
-// process id is about another process: then nobody but this very process can judge.
-async function readNamespaces(): Promise<string> {
-  const read = (path: string): Promise<string> => readlink(path).catch(() => '0');
-  const [pids, clocks, shown] = await Promise.all(['/proc/self/ns/pid', '/proc/self/ns/time', '/proc/self'].map(read));
-  const numbers = [pids, clocks].map((link) => /\d+/.exec(link ?? '')?.[0] ?? '0');
-  return [...numbers, ...(shown === String(process.pid) ? [] : [process.pid])].join('');
-}
-
-// proc_pid_stat(5): field 22; fields are counted after the name, which may hold spaces and parentheses.
-async function startOf(pid: number | 'self'): Promise<string> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? 'none';
+// Who cannot be seen from here, and a process that nobody has waited for, has its numbers still.
+function isAlive(owner: Owner, self: Owner): boolean {
+  return ownerState(owner, self) !== 'gone';
 }
 
 function isErrno(error: unknown, code: string): boolean {

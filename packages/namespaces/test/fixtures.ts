@@ -167,6 +167,7 @@ export async function bundleStarter(): Promise<string> {
     alias: {
       '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts`,
       '@casemate/cgroups': `${import.meta.dirname}/../../cgroups/src/index.ts`,
+      '@casemate/cgroups/owner': `${import.meta.dirname}/../../cgroups/src/owner.ts`,
     },
   });
   return outfile;

@@ -280,6 +280,7 @@ describe.each(launchers)('%s', (_, launcher) => {
       alias: {
         '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts`,
         '@casemate/cgroups': `${import.meta.dirname}/../../cgroups/src/index.ts`,
+        '@casemate/cgroups/owner': `${import.meta.dirname}/../../cgroups/src/owner.ts`,
       },
     });
     const { stdout } = await promisify(execFile)(process.execPath, [outfile, image, `${workspace}/public`], {

@@ -34,7 +34,10 @@ async function bundle(name: 'lease' | 'caller'): Promise<string> {
     format: 'esm',
     outfile,
     logLevel: 'error',
-    alias: { '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts` },
+    alias: {
+      '@casemate/wire': `${import.meta.dirname}/../../wire/src/index.ts`,
+      '@casemate/cgroups/owner': `${import.meta.dirname}/../../cgroups/src/owner.ts`,
+    },
   });
   return outfile;
 }

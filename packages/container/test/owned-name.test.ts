@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
-import { ownedName, removeOrphans } from '../src/owner.js';
+import { ownedName, removeOrphans } from '../src/owned-name.js';
 import { workDirectory } from './fixture.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -13,7 +13,7 @@ if (!isRoot && process.env.MUST_RUN === '1') throw new Error('expected root for 
 describe('a directory with the name of its maker', () => {
   it('is kept while the maker lives, and removed where it is gone', async () => {
     const directory = workDirectory();
-    const mine = await ownedName('work');
+    const mine = ownedName('work');
     const [prefix, boot, namespaces, , start, random] = mine.split('.');
     // No process has the number 0, and init did not start when this process did.
     const gone = [0, 1].map((pid) => [prefix, boot, namespaces, pid, start, random].join('.'));
@@ -28,16 +28,16 @@ describe('a directory with the name of its maker', () => {
     `is kept from programs with other clocks, or the /proc of another pid namespace${isRoot ? '' : ' (skipped: needs root)'}`,
     async () => {
       const directory = workDirectory();
-      const mine = await ownedName('work');
+      const mine = ownedName('work');
       mkdirSync(join(directory, mine));
       const program = join(workDirectory(), 'remove.mjs');
       await build({
         stdin: {
           resolveDir: import.meta.dirname,
           contents: `import { mkdirSync } from 'node:fs';
-          import { ownedName, removeOrphans } from '../src/owner.js';
+          import { ownedName, removeOrphans } from '../src/owned-name.js';
           const [directory] = process.argv.slice(2);
-          mkdirSync(directory + '/' + await ownedName('work'));
+          mkdirSync(directory + '/' + ownedName('work'));
           console.log((await removeOrphans(directory, 'work')).length);`,
         },
         bundle: true,
