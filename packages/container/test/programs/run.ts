@@ -1,5 +1,6 @@
 /** Starts the GuestOS of a store: `run.mjs STORE ANCHOR PORT [insecure]`. Prints one JSON line when it runs and one when it has ended. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { type LogStore, openMeasurementLog } from '@casemate/attestation';
 import { Tpm } from '@casemate/tpm';
@@ -25,7 +26,7 @@ try {
     log: await openMeasurementLog(tpm, { store }),
     insecureAllowMissingLimits: insecure === 'insecure',
   });
-  const output = text(container.stdout ?? []);
+  const output = text(container.stdout ?? Readable.from([]));
   console.log(JSON.stringify({ running: container.pid }));
   const exit = await container.wait();
   console.log(JSON.stringify({ exit, text: await output, records: container.runLog.records }));
