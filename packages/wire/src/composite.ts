@@ -204,6 +204,7 @@ export function repeated<T>(name: string, element: Codec<T>, bounds: { readonly 
       return values;
     },
     write(w, values) {
+      if (!Array.isArray(values)) throw w.refuse(name, `expected an array, got ${typeof values}`);
       if (values.length > bounds.max) {
         throw w.refuse(name, `expected at most ${bounds.max} elements, got ${values.length}`);
       }

@@ -92,7 +92,7 @@ export function rest(name: string, max: number): Codec<Uint8Array> {
       return r.take(r.remaining, name);
     },
     write(w, value) {
-      if (value.length > max) throw w.refuse(name, `expected at most ${max} bytes, got ${value.length}`);
+      if (value?.length > max) throw w.refuse(name, `expected at most ${max} bytes, got ${value.length}`);
       w.put(value, name);
     },
   };

@@ -39,14 +39,14 @@ export class Writer {
 
   /** Appends an unsigned 8-bit integer. */
   u8(value: number, subject: string): void {
-    if ((value & 0xff) !== value) throw this.#refuseInteger(value, 0xff, subject);
+    if (typeof value !== 'number' || (value & 0xff) !== value) throw this.#refuseInteger(value, 0xff, subject);
     this.#grow(1);
     this.#bytes[this.#offset++] = value;
   }
 
   /** Appends an unsigned 16-bit integer. */
   u16(value: number, subject: string, littleEndian = false): void {
-    if ((value & 0xffff) !== value) throw this.#refuseInteger(value, 0xffff, subject);
+    if (typeof value !== 'number' || (value & 0xffff) !== value) throw this.#refuseInteger(value, 0xffff, subject);
     this.#grow(2);
     this.#view.setUint16(this.#offset, value, littleEndian);
     this.#offset += 2;
@@ -54,7 +54,7 @@ export class Writer {
 
   /** Appends an unsigned 32-bit integer. */
   u32(value: number, subject: string, littleEndian = false): void {
-    if (value >>> 0 !== value) throw this.#refuseInteger(value, 0xffffffff, subject);
+    if (typeof value !== 'number' || value >>> 0 !== value) throw this.#refuseInteger(value, 0xffffffff, subject);
     this.#grow(4);
     this.#view.setUint32(this.#offset, value, littleEndian);
     this.#offset += 4;

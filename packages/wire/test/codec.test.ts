@@ -11,12 +11,15 @@ import {
   type Infer,
   oneOf,
   optionalSized,
+  repeated,
+  rest,
   sized,
   sizedBytes,
   struct,
   text,
   u8,
   u16,
+  u16le,
   u32,
   u32le,
   u64,
@@ -132,6 +135,19 @@ describe('codecs', () => {
     expect(failure(() => encode(u8, 1.5)).code).toBe('bad-input');
     expect(failure(() => encode(u64, -1n)).code).toBe('bad-input');
     expect(failure(() => encode(bytes('M', 3), new Uint8Array(2))).code).toBe('bad-input');
+  });
+
+  it.each([u8, u16, u32, u16le, u32le])('refuse a bigint for $name, which holds a number', (codec) => {
+    expect(failure(() => encode(codec, 5n as never)).code).toBe('bad-input');
+    const pair = struct('PAIR', { first: u8, second: codec });
+    expect(failure(() => encode(pair, { first: 1, second: 5n as never })).path).toBe('second');
+  });
+
+  it('refuse what is no byte string and no list', () => {
+    for (const value of [undefined, null, 5, 'text']) {
+      expect(failure(() => encode(rest('REST', 8), value as never)).code).toBe('bad-input');
+      expect(failure(() => encode(repeated('LIST', u8, { max: 8 }), value as never)).code).toBe('bad-input');
+    }
   });
 });
 
