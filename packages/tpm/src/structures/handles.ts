@@ -2,7 +2,7 @@
  * Interface types of handles: which handles a field may hold. TPM 2.0 Part 2, clauses 9.2 to 9.26. `…OrNull` is the
  * type with its conditional value (`+`).
  */
-import { type Codec, type Infer, mapped, oneOf, u8, u32, within } from '@casemate/wire';
+import { type Codec, checked, type Infer, mapped, oneOf, u8, u32, within } from '@casemate/wire';
 import { TPM_HC, TPM_RH, TPM_RS } from '../constants/handles.js';
 
 type Range = readonly [first: number, last: number];
@@ -25,11 +25,16 @@ const PASSWORD: Range = [TPM_RS.PW, TPM_RS.PW];
 const SAVED_OBJECT: Range = [TPM_HC.TRANSIENT_FIRST, TPM_HC.TRANSIENT_FIRST + 2];
 
 /** One octet that is 0 or 1, as a boolean. TPM 2.0 Part 2, table 41. */
-export const TpmiYesNo: Codec<boolean> = mapped(
+export const TpmiYesNo: Codec<boolean> = checked(
   'TPMI_YES_NO',
-  oneOf('TPMI_YES_NO', u8, [0, 1]),
-  (value) => value === 1,
-  (value) => (value ? 1 : 0),
+  mapped(
+    'TPMI_YES_NO',
+    oneOf('TPMI_YES_NO', u8, [0, 1]),
+    (value) => value === 1,
+    (value) => (value ? 1 : 0),
+  ),
+  // A value that was forgotten must not become a "no": that is what disables a hierarchy.
+  (value) => (typeof value === 'boolean' ? undefined : `expected a boolean, got ${typeof value}`),
 );
 /** The value type of {@link TpmiYesNo}. */
 export type TpmiYesNo = Infer<typeof TpmiYesNo>;

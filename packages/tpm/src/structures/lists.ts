@@ -42,7 +42,8 @@ export type TpmlDigest = Infer<typeof TpmlDigest>;
 
 /** Two to eight digests, the branches of TPM2_PolicyOR. TPM 2.0 Part 2, table 110. */
 export const TpmlDigestOfBranches = checked('TPML_DIGEST', TpmlDigest, (digests) =>
-  digests.length < 2 ? `expected at least 2 elements, got ${digests.length}` : undefined,
+  // What is no array at all, the list itself refuses.
+  digests?.length < 2 ? `expected at least 2 elements, got ${digests.length}` : undefined,
 );
 /** The value type of {@link TpmlDigestOfBranches}. */
 export type TpmlDigestOfBranches = Infer<typeof TpmlDigestOfBranches>;

@@ -65,6 +65,21 @@ describe('bounds', () => {
     expect(() => encode(tpm.TpmtHa, value)).toThrow(WireError);
   });
 
+  it('takes nothing but true and false for yes and no, so that what was forgotten or misspelled is no "no"', () => {
+    for (const value of [undefined, null, 0, 1, 'no', {}]) {
+      expect(() => encode(tpm.TpmiYesNo, value as never), String(value)).toThrow(WireError);
+    }
+    const { parameters } = tpm.HierarchyControl;
+    for (let time = 0; time < 60; time++) {
+      expect(() => encode(parameters, { enable: tpm.TPM_RH.OWNER } as never)).toThrow(/expected a boolean.*at state/);
+    }
+    expect(encode(parameters, { enable: tpm.TPM_RH.OWNER, state: false })[4]).toBe(0);
+  });
+
+  it('refuses a missing list of branches by its name', () => {
+    expect(() => encode(tpm.PolicyOr.parameters, {} as never)).toThrow(/expected an array.*at pHashList/);
+  });
+
   it('refuses TPM_ALG_NULL where the specification has no plus', () => {
     expect(() => decode(tpm.TpmtSignature, new Uint8Array([0, 0x10]))).toThrow(WireError);
     expect(decode(tpm.TpmtSignatureOrNull, new Uint8Array([0, 0x10]))).toEqual({ sigAlg: tpm.TPM_ALG.NULL });
