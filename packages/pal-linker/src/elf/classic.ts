@@ -1,14 +1,23 @@
 /** The classic way of TrustVisor's TEE-SDK: a PAL as one relocatable object with private names, and the linker script that puts it on pages of its own in an application. */
 import { PalLinkerError } from '../error.js';
 import { integerWithin } from '../parameters.js';
-import { SHF, SHN, STT } from './constants.js';
+import { SHF, SHN, STT, UNPLACED } from './constants.js';
 import { isProvidedName, keptSections, type Layout, MAX_REGION, type MergedSection, planLayout } from './layout.js';
 import { findLive } from './liveness.js';
 import { type MapEntry, mapOf } from './map.js';
 import { planMerges } from './merges.js';
 import { type ElfMachine, eachRelocation } from './object.js';
 import { encodeRelocatable, type OutputRelocation, type OutputSection, type OutputSymbol } from './relocatable.js';
-import { addressOf, baseSection, planGot, RelocationWriter, type SlotRule, slotRuleOf, targetOf } from './relocate.js';
+import {
+  addressOf,
+  baseSection,
+  homeOf,
+  planGot,
+  RelocationWriter,
+  type SlotRule,
+  slotRuleOf,
+  targetOf,
+} from './relocate.js';
 import { needsMovableGotX86, refersToSlotX86 } from './relocate-x86-64.js';
 import { retargetOf } from './retarget.js';
 import {
@@ -170,7 +179,7 @@ function isNumber(object: LinkedObject, index: number): boolean {
   if (shared?.common) return false;
   const symbol = shared === undefined ? object.elf.symbols[index] : shared.definition?.symbol;
   if (symbol === undefined) return shared === undefined || !isBound(shared.name);
-  return symbol.section === SHN.ABS || symbol.section === SHN.UNDEF;
+  return symbol.section === UNPLACED.ABS || symbol.section === SHN.UNDEF;
 }
 
 function isBound(name: string): boolean {
@@ -263,10 +272,10 @@ function fillSlots(
   return got.owners.flatMap(([object, index], slot) => {
     const target = addressOf(layout, object, index);
     const offset = layout.got.address - merged.address + 8 * slot;
+    const home = homeOf(layout, object, index);
+    const type = machine === 'x86-64' ? 1 : 257;
     if (!isNumber(object, index))
-      return [
-        { offset, type: machine === 'x86-64' ? 1 : 257, ...baseOf(layout, { target, addend: 0, isFixed: false }) },
-      ];
+      return [{ offset, type, ...baseOf(layout, { target, home, addend: 0, isFixed: false }) }];
     view.setBigUint64(offset, BigInt(target), true);
     return [];
   });
@@ -274,13 +283,17 @@ function fillSlots(
 
 interface Destination {
   readonly target: number;
+  readonly home: number;
   readonly addend: number;
   readonly isFixed: boolean;
 }
 
-function baseOf(layout: Layout, { target, addend, isFixed }: Destination): Pick<OutputRelocation, 'base' | 'addend'> {
+function baseOf(
+  layout: Layout,
+  { target, home, addend, isFixed }: Destination,
+): Pick<OutputRelocation, 'base' | 'addend'> {
   if (isFixed) return { base: { fixed: target }, addend };
-  const section = sectionAt(layout, target);
+  const section = sectionAt(layout, home);
   return { base: layout.merged.indexOf(section), addend: addend + target - section.address };
 }
 

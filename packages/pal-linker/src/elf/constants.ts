@@ -37,6 +37,9 @@ export const SHF = {
 /** Section numbers with a meaning of their own, `st_shndx`. */
 export const SHN = { UNDEF: 0, LORESERVE: 0xff00, ABS: 0xfff1, COMMON: 0xfff2, XINDEX: 0xffff } as const;
 
+/** What an `ElfSymbol` has in their place: with SHN_XINDEX there are sections of these numbers too. */
+export const UNPLACED = { ABS: -1, COMMON: -2 } as const;
+
 /** Symbol bindings. */
 export const STB = { LOCAL: 0, GLOBAL: 1, WEAK: 2, GNU_UNIQUE: 10 } as const;
 

@@ -194,11 +194,14 @@ type Inputs = Record<MergedName, Omit<PlacedSection, 'address'>[]>;
 
 function sortInputs(live: Live): Inputs {
   const inputs: Inputs = { CODE: [], RODATA: [], DATA: [], BSS: [] };
+  const mixed = mixedNames(live);
   for (const object of objectsInOrder(live)) {
     const kept = [...(live.sections.get(object) ?? [])].sort((a, b) => a - b);
     for (const index of kept) {
       const section = object.elf.sections[index];
-      if (section) inputs[kindOf(section)].push({ object, section });
+      if (section === undefined) continue;
+      const kind = kindOf(section);
+      inputs[kind !== 'CODE' && mixed.has(section.name) ? 'DATA' : kind].push({ object, section });
     }
   }
   // Tables of functions and sections whose bounds somebody takes must be in one piece; all others keep their order.
@@ -213,14 +216,32 @@ function kindOf({ flags, type, name }: ElfSection): MergedName {
   return type === SHT.NOBITS ? 'BSS' : 'DATA';
 }
 
+/** Names that C code can write, of sections that are written in one object and not in another: for their bounds they go together. */
+function mixedNames(live: Live): ReadonlySet<string> {
+  const kinds = new Map<string, MergedName>();
+  const mixed = new Set<string>();
+  for (const { section } of keptSections(live)) {
+    const kind = kindOf(section);
+    if (kind === 'CODE' || !isNamed(section)) continue;
+    if ((kinds.get(section.name) ?? kind) !== kind) mixed.add(section.name);
+    kinds.set(section.name, kind);
+  }
+  return mixed;
+}
+
+function isNamed({ name }: ElfSection): boolean {
+  return /^[A-Za-z_]\w*$/.test(name);
+}
+
 function isTable(type: number): boolean {
   return type === SHT.INIT_ARRAY || type === SHT.FINI_ARRAY || type === SHT.PREINIT_ARRAY;
 }
 
 /** `.init_array.00101` comes before `.init_array`; the empty text comes first. */
-function pieceOf({ type, name }: ElfSection): string {
+function pieceOf(section: ElfSection): string {
+  const { type, name } = section;
   if (isTable(type)) return `${type}${/\.(\d+)$/.exec(name)?.[1]?.padStart(6, '0') ?? '999999'}`;
-  return /^[A-Za-z_]\w*$/.test(name) ? `named ${name}` : '';
+  return isNamed(section) ? `named ${name}` : '';
 }
 
 function compareText(a: string, b: string): number {
@@ -258,17 +279,21 @@ function provide(
 interface Bounds {
   readonly start: number;
   readonly end: number;
+  readonly in: MergedName;
+  /** Whether nothing else lies in between. */
+  readonly isWhole: boolean;
 }
 
 /** The first and the last address of the sections of each name, and of each type of table. */
 function boundsOf(merged: readonly MergedSection[]): ReadonlyMap<string | number, Bounds> {
   const bounds = new Map<string | number, Bounds>();
-  for (const { inputs } of merged) {
+  for (const { name, inputs } of merged) {
     for (const { section, address } of inputs) {
       const end = address + section.size;
       for (const key of isTable(section.type) ? [section.name, section.type] : [section.name]) {
         const known = bounds.get(key);
-        bounds.set(key, { start: known?.start ?? address, end: Math.max(known?.end ?? 0, end) });
+        const isWhole = (known?.isWhole ?? true) && (known?.in ?? name) === name;
+        bounds.set(key, { start: known?.start ?? address, end: Math.max(known?.end ?? 0, end), in: name, isWhole });
       }
     }
   }
@@ -286,5 +311,7 @@ function boundOf(symbol: string, bounds: ReadonlyMap<string | number, Bounds>): 
   const [, table, tableSide] = /^__(preinit|init|fini)_array_(start|end)$/.exec(symbol) ?? [];
   const [, side = tableSide, name = ''] = /^__(start|stop)_(.*)$/.exec(symbol) ?? [];
   const found = bounds.get(table === undefined ? name : (TABLES[table] ?? 0));
+  if (found?.isWhole === false)
+    throw new PalLinkerError('object', `link PAL: expected sections ${name} of code or of data, got both`, { symbol });
   return (side === 'start' ? found?.start : found?.end) ?? 0;
 }

@@ -17,7 +17,7 @@ export interface Live {
 
 /**
  * Follows relocations from the roots. Throws {@link PalLinkerError}: `undefined-symbol` with all who want it, `thread-local`,
- * `constructor` where code would have to run before the entry and nothing refers to `__init_array_start`, `relocation` where
+ * `constructor` where code would have to run before the entry and nothing refers to its table, `relocation` where
  * something refers to a discarded group.
  */
 export function findLive(linkage: Linkage, options: LinkageOptions): Live {
@@ -25,6 +25,13 @@ export function findLive(linkage: Linkage, options: LinkageOptions): Live {
 }
 
 const INIT_ARRAY = '__init_array_start';
+/** Tables of functions, and the name by which start code runs them. */
+const TABLES: ReadonlyMap<number, string> = new Map([
+  [SHT.PREINIT_ARRAY, '__preinit_array_start'],
+  [SHT.INIT_ARRAY, INIT_ARRAY],
+  [SHT.FINI_ARRAY, '__fini_array_start'],
+]);
+const TABLE_STARTS: readonly string[] = [...TABLES.values()];
 const BOUND = /^__(?:start|stop)_([A-Za-z_]\w*)$/;
 
 /** One walk over everything that is reachable. */
@@ -90,7 +97,8 @@ class Marking {
           'link PAL: refer to a section of a group that another object gave',
           place,
         );
-      if (symbol.section < SHN.LORESERVE) this.#mark(object, symbol.section);
+      if (symbol.section === SHN.UNDEF) this.#undefined.add(symbol.name || `local symbol ${index}`, place);
+      this.#mark(object, symbol.section);
     });
   }
 
@@ -108,8 +116,8 @@ class Marking {
     const isFirst = !this.#provided.has(name);
     this.#provided.add(name);
     if (isFirst && bound !== undefined) this.#markNamed(bound);
-    // Constructors are looked for in all objects again.
-    if (isFirst && name === INIT_ARRAY) this.#objectsSeen = 0;
+    // Tables are looked for in all objects again.
+    if (isFirst && TABLE_STARTS.includes(name)) this.#objectsSeen = 0;
   }
 
   #markNamed(name: string): void {
@@ -131,16 +139,21 @@ class Marking {
 
   #isRetained({ type, flags }: ElfSection): boolean {
     if ((flags & SHF.GNU_RETAIN) !== 0) return true;
-    return type === SHT.INIT_ARRAY && this.#provided.has(INIT_ARRAY);
+    const start = TABLES.get(type);
+    return start !== undefined && this.#provided.has(start);
   }
 
   #assertNoConstructors(): void {
-    if (this.#provided.has(INIT_ARRAY)) return;
-    for (const { elf } of this.#linkage.objects) {
-      const found = elf.sections.find(({ type, name, size }) => size > 0 && isConstructors(type, name));
-      if (found === undefined) continue;
-      const problem = `link PAL: expected start code that runs constructors (it refers to ${INIT_ARRAY}), got constructors alone`;
-      throw new PalLinkerError('constructor', problem, { object: elf.name, section: found.name });
+    for (const { elf, discarded } of this.#linkage.objects) {
+      const found = elf.sections.find(
+        (section) => section.size > 0 && isConstructors(section) && !discarded.has(section.index),
+      );
+      if (found === undefined || this.#isRetained(found)) continue;
+      const start = TABLES.get(found.type);
+      const problem = start
+        ? `expected start code that runs constructors (it refers to ${start}), got constructors alone`
+        : `expected constructors in .init_array, got ${found.name}`;
+      throw new PalLinkerError('constructor', `link PAL: ${problem}`, { object: elf.name, section: found.name });
     }
   }
 }
@@ -161,6 +174,6 @@ function namedSections(
   return named;
 }
 
-function isConstructors(type: number, name: string): boolean {
+function isConstructors({ type, name }: ElfSection): boolean {
   return type === SHT.INIT_ARRAY || type === SHT.PREINIT_ARRAY || /^\.ctors(?:\.|$)/.test(name);
 }

@@ -1,6 +1,6 @@
 /** Relocatable object files: sections, symbols, relocations and groups. System V ABI (gABI), chapters 4 and 5. */
 import { PalLinkerError } from '../error.js';
-import { EM, SHF, SHN, SHT, STB, STT } from './constants.js';
+import { EM, SHF, SHN, SHT, STB, STT, UNPLACED } from './constants.js';
 import { ElfBytes } from './reading.js';
 
 /** The machine of an object. */
@@ -36,9 +36,9 @@ export interface ElfSymbol {
   readonly binding: number;
   /** STT_*. */
   readonly type: number;
-  /** The number of the section that holds it, or SHN_UNDEF, SHN_ABS, SHN_COMMON. */
+  /** The number of the section that holds it, or SHN_UNDEF, UNPLACED.ABS, UNPLACED.COMMON. */
   readonly section: number;
-  /** Its offset in the section; for SHN_COMMON its alignment. */
+  /** Its offset in the section; of what is common its alignment. */
   readonly value: number;
   /** Bytes. */
   readonly size: number;
@@ -91,7 +91,7 @@ export function parseElfObject(bytes: Uint8Array, name: string): ElfObject {
   const symbols = readSymbols(elf, headers);
   const relocations = relocationTables(elf, headers);
   const sections = headers.map((header, index) => readSection(elf, headers, header, { index, relocations, name }));
-  return { name, machine, sections, symbols, groups: readGroups(elf, headers, symbols) };
+  return { name, machine, sections, symbols, groups: readGroups(elf, headers, { symbols, sections }) };
 }
 
 /** Calls `visit` for each relocation of a section, in the order of the table. */
@@ -203,8 +203,10 @@ function readSymbols(elf: ElfBytes, headers: readonly SectionHeader[]): readonly
   return Array.from({ length: count }, (_, i) => {
     const at = table.offset + i * ENTRY.SYMBOL;
     const given = elf.u16(at + 6);
-    const section = given === SHN.XINDEX && extended ? elf.u32(extended.offset + 4 * i) : given;
-    assertSection(elf, headers, given, section, at);
+    const isExtended = given === SHN.XINDEX && extended !== undefined;
+    const section = isExtended ? elf.u32(extended.offset + 4 * i) : (SPECIAL.get(given) ?? given);
+    if (section >= headers.length || (section >= SHN.LORESERVE && !isExtended))
+      throw elf.refuse(`expected a section below ${headers.length}, got ${section}`, at + 6);
     return {
       name: nameIn(elf, headers, table.link, elf.u32(at)),
       binding: elf.u8(at + 4) >> 4,
@@ -216,10 +218,10 @@ function readSymbols(elf: ElfBytes, headers: readonly SectionHeader[]): readonly
   });
 }
 
-function assertSection(elf: ElfBytes, headers: readonly unknown[], given: number, section: number, at: number): void {
-  if (given === SHN.ABS || given === SHN.COMMON || section < headers.length) return;
-  throw elf.refuse(`expected a section below ${headers.length}, got ${section}`, at + 6);
-}
+const SPECIAL: ReadonlyMap<number, number> = new Map([
+  [SHN.ABS, UNPLACED.ABS],
+  [SHN.COMMON, UNPLACED.COMMON],
+]);
 
 function relocationTables(elf: ElfBytes, headers: readonly SectionHeader[]): ReadonlyMap<number, ElfBytes> {
   const tables = new Map<number, ElfBytes>();
@@ -239,16 +241,16 @@ const GRP_COMDAT = 1;
 function readGroups(
   elf: ElfBytes,
   headers: readonly SectionHeader[],
-  symbols: readonly ElfSymbol[],
+  { symbols, sections }: Pick<ElfObject, 'symbols' | 'sections'>,
 ): readonly ElfGroup[] {
   const groups: ElfGroup[] = [];
   for (const { type, offset, size, info } of headers) {
     if (type !== SHT.GROUP || size < 4 || elf.u32(offset) !== GRP_COMDAT) continue;
     const symbol = symbols[info];
     if (symbol === undefined) throw elf.refuse(`expected a signature symbol, got number ${info}`, offset);
-    const signature = symbol.type === STT.SECTION ? `section ${symbol.section}` : symbol.name;
-    const sections = Array.from({ length: Math.floor(size / 4) - 1 }, (_, i) => elf.u32(offset + 4 + 4 * i));
-    groups.push({ signature, sections });
+    const signature = symbol.type === STT.SECTION ? (sections[symbol.section]?.name ?? '') : symbol.name;
+    const members = Array.from({ length: Math.floor(size / 4) - 1 }, (_, i) => elf.u32(offset + 4 + 4 * i));
+    groups.push({ signature, sections: members });
   }
   return groups;
 }

@@ -88,7 +88,7 @@ export function relocateArm(relocation: Relocation): void {
 
 /** The low 12 bits, scaled, into bits 10 to 21. */
 function lowBits({ put }: Relocation, value: number, scale: number): void {
-  const low = value % 4096;
+  const low = ((value % 4096) + 4096) % 4096; // what is weak and absent lies at 0, and its neighbours below
   if (low % (1 << scale) !== 0) throw put.overflow(`a multiple of ${1 << scale}`, value);
   put.instruction(0xfff << 10, (low >> scale) << 10);
 }

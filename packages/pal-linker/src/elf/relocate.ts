@@ -1,6 +1,6 @@
 /** Filling in addresses: what each relocation refers to, and the checks that are the same for all machines. */
 import { PalLinkerError, type PalLinkerPlace } from '../error.js';
-import { SHN, STT } from './constants.js';
+import { STT, UNPLACED } from './constants.js';
 import type { Layout, MergedSection, PlacedSection } from './layout.js';
 import { type ElfMachine, type ElfSymbol, eachRelocation } from './object.js';
 import { needsGotArm, relocateArm } from './relocate-aarch64.js';
@@ -27,6 +27,8 @@ export interface Relocation {
 interface RelocationTarget {
   /** The symbol's address: S. */
   readonly symbol: number;
+  /** An address in the section that the symbol belongs to: it may lie far in front of the symbol. */
+  readonly home: number;
   /** A. */
   readonly addend: number;
   /** Z. */
@@ -47,13 +49,18 @@ export class GlobalOffsetTable {
     return this.#owners;
   }
 
-  /** The slot of a symbol, made where it is new. */
-  slotOf(object: LinkedObject, index: number): number {
+  /** Makes a slot for a symbol that has none. */
+  add(object: LinkedObject, index: number): void {
     const key = object.shared[index] ?? object.elf.symbols[index];
-    const known = key === undefined ? undefined : this.#slots.get(key);
-    if (key === undefined || known !== undefined) return known ?? 0;
+    if (key === undefined || this.#slots.has(key)) return;
     this.#slots.set(key, this.#owners.length);
-    return this.#owners.push([object, index]) - 1;
+    this.#owners.push([object, index]);
+  }
+
+  /** The slot of a symbol; `undefined` where none was made. */
+  slotOf(object: LinkedObject, index: number): number | undefined {
+    const key = object.shared[index] ?? object.elf.symbols[index];
+    return key && this.#slots.get(key);
   }
 }
 
@@ -76,7 +83,7 @@ export function planGot(inputs: Iterable<Omit<PlacedSection, 'address'>>, needsS
   const got = new GlobalOffsetTable();
   for (const { object, section } of inputs) {
     eachRelocation(object.elf, section, (type, offset, symbol) => {
-      if (needsSlot(type, section.content, offset, object, symbol)) got.slotOf(object, symbol);
+      if (needsSlot(type, section.content, offset, object, symbol)) got.add(object, symbol);
     });
   }
   return got;
@@ -90,6 +97,14 @@ export function addressOf(layout: Layout, object: LinkedObject, index: number): 
   return symbol === undefined ? 0 : definedAddress(layout, object, symbol);
 }
 
+/** An address in the section that a symbol belongs to: where that begins, unless it was merged with others. */
+export function homeOf(layout: Layout, object: LinkedObject, index: number): number {
+  const { from = object, symbol } = object.shared[index]?.definition ?? { symbol: object.elf.symbols[index] };
+  const isOwn = symbol !== undefined && object.shared[index]?.common === undefined;
+  const section = isOwn ? layout.addresses.get(from)?.get(symbol.section) : undefined;
+  return section ?? addressOf(layout, object, index);
+}
+
 /** The address of a shared symbol; 0 for one that is weak and that nobody defines. */
 export function sharedAddress(layout: Layout, shared: SharedSymbol): number {
   if (shared.definition) return definedAddress(layout, shared.definition.from, shared.definition.symbol);
@@ -97,7 +112,7 @@ export function sharedAddress(layout: Layout, shared: SharedSymbol): number {
 }
 
 function definedAddress(layout: Layout, object: LinkedObject, symbol: ElfSymbol): number {
-  if (symbol.section === SHN.ABS) return symbol.value;
+  if (symbol.section === UNPLACED.ABS) return symbol.value;
   const section = layout.addresses.get(object)?.get(symbol.section);
   if (section !== undefined) return section + symbol.value;
   return layout.pieceAddress(object, symbol.section, symbol.value) ?? 0;
@@ -127,7 +142,11 @@ export function baseSection(
 ): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   if (name === 'CODE' && machine === 'x86-64') bytes.fill(INT3);
-  for (const input of inputs) bytes.set(input.section.content, input.address - address);
+  for (const { section, address: start } of inputs) {
+    // Of what is not in the file, zeros.
+    if (section.content.length < section.size) bytes.fill(0, start - address, start - address + section.size);
+    bytes.set(section.content, start - address);
+  }
   return bytes;
 }
 
@@ -190,9 +209,15 @@ export function targetOf(
     symbol?.type === STT.SECTION ? layout.pieceAddress(object, symbol.section, symbol.value + addend) : undefined;
   return {
     symbol: piece ?? addressOf(layout, object, index),
+    home: piece ?? homeOf(layout, object, index),
     addend: piece === undefined ? addend : 0,
-    size: symbol?.size ?? 0,
-    got: () => layout.got.address + 8 * got.slotOf(object, index),
+    size: object.shared[index]?.common?.size ?? symbol?.size ?? 0,
+    got: () => {
+      const slot = got.slotOf(object, index);
+      // Relocations that overlap can make another instruction of the one that the slots were planned for.
+      if (slot === undefined) throw put.refuse('expected an instruction that no other relocation changes');
+      return layout.got.address + 8 * slot;
+    },
     gotBase,
   };
 }
@@ -243,6 +268,7 @@ export class RelocationWriter {
   /** A number in one of the forms; `shift` moves the place. */
   number(form: NumberForm, value: number, shift = 0): void {
     const { bits, least, bound } = FORMS[form];
+    if (!Number.isSafeInteger(value)) throw this.overflow('a number within 2^53, where sums are exact,', value);
     if (value < least || value >= bound) throw this.overflow(form, value);
     const at = this.#within(shift, bits / 8);
     if (bits === 64) this.#view.setBigInt64(at, BigInt(value), true);

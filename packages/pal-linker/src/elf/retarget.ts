@@ -21,6 +21,8 @@ interface KeptRelocation {
   readonly shift: number;
   /** The address it refers to, or the number. */
   readonly target: number;
+  /** An address in the section that `target` belongs to. */
+  readonly home: number;
   /** Whether `target` is a number. */
   readonly isFixed: boolean;
   /** What is added. */
@@ -69,7 +71,7 @@ function retargetX86(relocation: OpenRelocation): KeptRelocation | undefined {
     case R_X86_64.GOTOFF64:
     case R_X86_64.PLTOFF64:
       if (isFixed) return noCall(relocation);
-      return isNear(target.symbol) ? settle(relocation, relocateX86) : fromBase(relocation, target.symbol);
+      return isNear(target.home) ? settle(relocation, relocateX86) : fromBase(relocation, target.symbol, target.home);
     case R_X86_64.GOTPC32:
     case R_X86_64.GOTPC64:
       assertInCode(relocation);
@@ -81,7 +83,7 @@ function retargetX86(relocation: OpenRelocation): KeptRelocation | undefined {
 
 function relativeX86(relocation: OpenRelocation): KeptRelocation | undefined {
   const { type, target, isFixed, isNear } = relocation;
-  if (!isFixed && isNear(target.symbol)) return settle(relocation, relocateX86);
+  if (!isFixed && isNear(target.home)) return settle(relocation, relocateX86);
   if (type === R_X86_64.PLT32 && isFixed && target.symbol === 0) return noCall(relocation);
   return keep(relocation, type === R_X86_64.PLT32 ? R_X86_64.PC32 : type, target.symbol);
 }
@@ -101,7 +103,7 @@ function relaxedX86(relocation: OpenRelocation): KeptRelocation | undefined {
   const { content, offset, target, isNear } = relocation;
   const change = relaxed(content, offset);
   if (change === undefined) return slotX86(relocation);
-  if (isNear(target.symbol)) return settle(relocation, relocateX86);
+  if (isNear(target.home)) return settle(relocation, relocateX86);
   content[offset - 2] = change.octets[0];
   if (change.back === 0) content[offset - 1] = change.octets[1];
   else content[offset + 3] = NOP;
@@ -111,11 +113,11 @@ function relaxedX86(relocation: OpenRelocation): KeptRelocation | undefined {
 const NOP = 0x90;
 
 /** S + A - GOT, as a distance from the place: the base is as far from the place as it will ever be. */
-function fromBase(relocation: OpenRelocation, address: number): KeptRelocation {
+function fromBase(relocation: OpenRelocation, address: number, home = address): KeptRelocation {
   assertInCode(relocation);
   const { place, target } = relocation;
   const addend = target.addend + place - target.gotBase;
-  return { type: R_X86_64.PC64, shift: 0, target: address, isFixed: false, addend };
+  return { type: R_X86_64.PC64, shift: 0, target: address, home, isFixed: false, addend };
 }
 
 function assertInCode({ isNear, target, put }: OpenRelocation): void {
@@ -156,7 +158,7 @@ function retargetArm(relocation: OpenRelocation): KeptRelocation | undefined {
     put.instruction(-1, ARM_NOP);
     return undefined;
   }
-  if (ARM_RELATIVE.includes(type) && !isFixed && isNear(target.symbol)) return settle(relocation, relocateArm);
+  if (ARM_RELATIVE.includes(type) && !isFixed && isNear(target.home)) return settle(relocation, relocateArm);
   const isDistance = ARM_RELATIVE.includes(type) || ARM_PAGES.includes(type);
   if (isFixed && !isDistance) return settle(relocation, relocateArm);
   if (!KNOWN_ARM.has(type)) throw put.unsupported();
@@ -171,5 +173,6 @@ function settle(relocation: OpenRelocation, apply: (relocation: Relocation) => v
 }
 
 function keep({ target, isFixed }: OpenRelocation, type: number, address: number): KeptRelocation {
-  return { type, shift: 0, target: address, isFixed, addend: target.addend };
+  const home = address === target.symbol ? target.home : address;
+  return { type, shift: 0, target: address, home, isFixed, addend: target.addend };
 }

@@ -1,7 +1,7 @@
 /** Which definition each name has over all objects, and which members of archives are needed. gABI, "Symbol Table". */
 import { PalLinkerError } from '../error.js';
 import { type Archive, isArchive, parseArchive } from './archive.js';
-import { SHN, STB } from './constants.js';
+import { SHN, STB, STT, UNPLACED } from './constants.js';
 import { type ElfMachine, type ElfObject, type ElfSymbol, isElf, isShared, parseElfObject } from './object.js';
 
 /** A name that objects share. */
@@ -52,7 +52,7 @@ export interface Linkage {
   readonly archives: readonly OpenArchive[];
   /** The signatures of groups that were taken. */
   readonly signatures: Set<string>;
-  /** Names that objects refer to and may lack; what is weak asks for nothing. */
+  /** Names that objects refer to and may lack, or that are common; what is weak asks for nothing. */
   readonly wanted: SharedSymbol[];
 }
 
@@ -92,6 +92,7 @@ export function openLinkage(files: readonly ObjectFile[], { roots, isProvided }:
   for (let next = linkage.wanted.pop(); next !== undefined; next = linkage.wanted.pop()) {
     // An index may name a member whose group is discarded: then the next one is asked.
     while (!isDefined(next) && !isProvided(next.name)) if (!pullMember(linkage, next.name)) break;
+    if (next.definition === undefined && next.common !== undefined) pullMember(linkage, next.name, definesData);
   }
   return linkage;
 }
@@ -115,20 +116,35 @@ function isDefined({ definition, common }: SharedSymbol): boolean {
   return definition !== undefined || common !== undefined;
 }
 
-/** Takes the first member of an archive that defines `name`; tells whether there is one. */
-function pullMember(linkage: Linkage, name: string): boolean {
+/** Takes the first member of an archive that defines `name`, as `isWanted` wants it; tells whether there is one. */
+function pullMember(
+  linkage: Linkage,
+  name: string,
+  isWanted: (elf: ElfObject, name: string) => boolean = () => true,
+): boolean {
   for (const { archive, input, taken } of linkage.archives) {
     const offset = archive.index.get(name);
     if (offset === undefined || taken.has(offset)) continue;
-    taken.add(offset);
     const member = archive.members.get(offset);
     if (member === undefined) continue;
     const elf = parseElfObject(member.content, `${archive.name}(${member.name})`);
+    if (!isWanted(elf, name)) continue;
+    taken.add(offset);
     assertMachine(elf, machineOf(linkage) ?? elf.machine);
     addObject(linkage, elf, [input, offset]);
     return true;
   }
   return false;
+}
+
+/** GNU ld looks in archives for the data that common memory stands for, but not for functions and what is weak. */
+function definesData({ symbols }: ElfObject, name: string): boolean {
+  const isData = ({ binding, type, section }: ElfSymbol) =>
+    (binding === STB.GLOBAL || binding === STB.GNU_UNIQUE) &&
+    type !== STT.FUNC &&
+    section !== SHN.UNDEF &&
+    section !== UNPLACED.COMMON;
+  return symbols.some((symbol) => symbol.name === name && isData(symbol));
 }
 
 function addObject(linkage: Linkage, elf: ElfObject, order: LinkedObject['order']): void {
@@ -143,15 +159,16 @@ function addObject(linkage: Linkage, elf: ElfObject, order: LinkedObject['order'
   for (const [i, symbol] of elf.symbols.entries()) {
     const target = shared[i];
     if (target === undefined) continue;
-    if (symbol.section === SHN.COMMON) declareCommon(target, symbol, object);
+    if (symbol.section === UNPLACED.COMMON) declareCommon(linkage, target, symbol, object);
     else if (symbol.section !== SHN.UNDEF && !discarded.has(symbol.section)) define(target, { from: object, symbol });
     else if (symbol.binding !== STB.WEAK) linkage.wanted.push(target);
   }
 }
 
 /** Common memory gives way to a definition, and takes the place of a weak one. */
-function declareCommon(target: SharedSymbol, symbol: ElfSymbol, from: LinkedObject): void {
+function declareCommon({ wanted }: Linkage, target: SharedSymbol, symbol: ElfSymbol, from: LinkedObject): void {
   if (target.definition !== undefined && !isWeak(target.definition)) return;
+  wanted.push(target);
   target.definition = undefined;
   const { size, alignment } = target.common ?? { size: 0, alignment: 1 };
   target.common = {
