@@ -1,9 +1,8 @@
-/** What the operations by node:crypto share: OpenSSL itself, its names of curves and hashes, and bytes as it wants them. */
+/** What the operations by node:crypto share: OpenSSL itself, its names of curves, and bytes as it wants them. */
 import { concat, padTo } from './bytes.js';
-import { TPM_ALG, TPM_ECC_CURVE } from './constants/algorithms.js';
+import { TPM_ECC_CURVE } from './constants/algorithms.js';
 import type { EccPublicKey } from './crypto.js';
 import { TpmError } from './response-code.js';
-import { unknownHash } from './unknown-hash.js';
 
 let loaded: typeof import('node:crypto') | undefined;
 
@@ -33,21 +32,6 @@ export function curve(identifier: number): { readonly openssl: string; readonly 
         'usage',
         `use ECC key: expected curve P-256, P-384 or P-521, got TPM_ECC_CURVE 0x${identifier.toString(16)}`,
       );
-  }
-}
-
-export function hashName(algorithm: number): string {
-  switch (algorithm) {
-    case TPM_ALG.SHA1:
-      return 'sha1';
-    case TPM_ALG.SHA256:
-      return 'sha256';
-    case TPM_ALG.SHA384:
-      return 'sha384';
-    case TPM_ALG.SHA512:
-      return 'sha512';
-    default:
-      throw unknownHash(algorithm);
   }
 }
 

@@ -9,7 +9,7 @@ import { TPM_RH } from './constants/handles.js';
 import { TPM_ST } from './constants/sessions.js';
 import { TPM_GENERATED_VALUE } from './constants/specification.js';
 import { defaultHashes } from './default-crypto.js';
-import { hashSize } from './hashes.js';
+import { hashName, hashSize } from './hashes.js';
 import type { TpmObject } from './object.js';
 import { publicKeySpki } from './public-key.js';
 import { TpmError } from './response-code.js';
@@ -157,7 +157,7 @@ function planEcc(
   const curve = CURVES[curveID];
   if (!curve) throw unusable(`curve 0x${curveID.toString(16)}`);
   if (scheme.scheme !== TPM_ALG.ECDSA && scheme.scheme !== TPM_ALG.NULL) throw unusable('a scheme other than ECDSA');
-  const own = scheme.scheme === TPM_ALG.ECDSA ? hashNameOf(scheme.details.hashAlg) : undefined;
+  const own = scheme.scheme === TPM_ALG.ECDSA ? hashName(scheme.details.hashAlg) : undefined;
   const hash = agreed(own, options.hash) ?? curve.hash;
   return { algorithm: `ecdsa-${curve.name}-${hash}`, scheme: TPM_ALG.ECDSA, hash: HASHES[hash] };
 }
@@ -180,9 +180,9 @@ function rsaSchemeOf(scheme: Extract<TpmtPublic, { type: typeof TPM_ALG.RSA }>['
     case TPM_ALG.NULL:
       return undefined;
     case TPM_ALG.RSASSA:
-      return { scheme: 'rsassa', hash: hashNameOf(scheme.details.hashAlg) } as const;
+      return { scheme: 'rsassa', hash: hashName(scheme.details.hashAlg) } as const;
     case TPM_ALG.RSAPSS:
-      return { scheme: 'rsapss', hash: hashNameOf(scheme.details.hashAlg) } as const;
+      return { scheme: 'rsapss', hash: hashName(scheme.details.hashAlg) } as const;
     default:
       throw unusable('a scheme other than RSASSA and RSAPSS');
   }
@@ -192,21 +192,6 @@ function rsaSchemeOf(scheme: Extract<TpmtPublic, { type: typeof TPM_ALG.RSA }>['
 function agreed<T extends string>(own: T | undefined, wanted: T | undefined): T | undefined {
   if (own === undefined || wanted === undefined || own === wanted) return own ?? wanted;
   throw unusable(`a key that is bound to ${own} and not ${wanted}`);
-}
-
-function hashNameOf(algorithm: number): SignerHash {
-  switch (algorithm) {
-    case TPM_ALG.SHA1:
-      return 'sha1';
-    case TPM_ALG.SHA256:
-      return 'sha256';
-    case TPM_ALG.SHA384:
-      return 'sha384';
-    case TPM_ALG.SHA512:
-      return 'sha512';
-    default:
-      throw unusable(`hash 0x${algorithm.toString(16)}`);
-  }
 }
 
 function unusable(got: string): TpmError {

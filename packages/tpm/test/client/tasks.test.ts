@@ -50,6 +50,7 @@ import {
   TPM_ST,
   TPMA_NV,
   Tpm,
+  type TpmObject,
   TpmsAttest,
   type TpmtPublic,
   TpmtSignature,
@@ -130,6 +131,10 @@ describeWith(['swtpm'], 'tasks with swtpm', () => {
       await using ecc = await createPrimary(tpm, { template: signingKeyTemplate('ecc-p384') });
       expect(tpmSigner(tpm, ecc).algorithm).toBe('ecdsa-p384-sha384');
       const { parameters } = signingKeyTemplate('rsa-2048');
+      const foreign = { scheme: TPM_ALG.RSAPSS, details: { hashAlg: TPM_ALG.SHA3_256 } };
+      const area = { ...signingKeyTemplate('rsa-2048'), parameters: { ...parameters, scheme: foreign } } as TpmtPublic;
+      const attempt = () => tpmSigner(tpm, { ...ecc, public: area } as TpmObject);
+      expect(attempt).toThrow(expect.objectContaining({ code: 'usage', message: expect.stringContaining('0x27') }));
       const scheme = { scheme: TPM_ALG.RSAPSS, details: { hashAlg: TPM_ALG.SHA256 } };
       const template = { ...signingKeyTemplate('rsa-2048'), parameters: { ...parameters, scheme } } as TpmtPublic;
       await using pss = await createPrimary(tpm, { template });
