@@ -1,5 +1,6 @@
 /** A lock file that names its holder, so that what a killed process left behind is told from a lock that is held. */
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { PkiError } from './error.js';
 
 /**
@@ -11,10 +12,11 @@ export async function takeLock(path: string): Promise<AsyncDisposable> {
   const identity = `${process.pid} ${await startOf(process.pid)}\n`;
   await writeFile(own, identity, { mode: 0o600, flag: 'wx' });
   try {
-    // A link is made whole or not at all; a second attempt follows the removal of a dead holder's lock.
-    for (let attempt = 0; attempt < 3; attempt++) {
+    // A link is made whole or not at all; another attempt follows the removal of a dead holder's lock.
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       if (await tryLink(own, path)) return { [Symbol.asyncDispose]: () => release(path, identity) };
-      await removeDead(path, `${own}.dead`);
+      await assertDead(path);
+      if (!(await removeDead(path, own))) await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
     }
     throw new PkiError('locked', `lock store: expected ${path} to be free, got it taken again and again`);
   } finally {
@@ -32,25 +34,51 @@ async function tryLink(own: string, path: string): Promise<boolean> {
   }
 }
 
-/** Moves a dead holder's lock away. Throws `locked` for one that is alive. */
-async function removeDead(path: string, grave: string): Promise<void> {
+async function assertDead(path: string): Promise<void> {
   const holder = await readText(path);
-  if (holder === undefined) return;
-  if (await isAlive(holder)) {
-    throw new PkiError(
-      'locked',
-      `lock store: expected ${path} to be free, got it held by process ${holder.split(' ')[0]}`,
-    );
-  }
+  if (holder === undefined || !(await isAlive(holder))) return;
+  const pid = holder.split(' ')[0];
+  throw new PkiError('locked', `lock store: expected ${path} to be free, got it held by process ${pid}`);
+}
+
+/**
+ * Removes a dead holder's lock; false where another process may be about to do so. Each says in a file of its own that it removes, and only
+ * then looks for others: of two at the same moment the one that looks last sees the other's file. So nobody removes a lock that was taken
+ * since it was found dead.
+ */
+async function removeDead(path: string, own: string): Promise<boolean> {
+  const removing = `${own}.removing`;
+  await link(own, removing);
   try {
-    await rename(path, grave);
-  } catch (error) {
-    if (isCode(error, 'ENOENT')) return;
-    throw error;
+    if (await hasRival(path, removing)) return false;
+    const holder = await readText(path);
+    if (holder !== undefined && !(await isAlive(holder))) await unlink(path);
+    return true;
+  } finally {
+    await unlink(removing);
   }
-  // Another process may have taken the lock between the look and the move; then it gets its lock back.
-  if ((await readText(grave)) !== holder) await tryLink(grave, path);
-  await unlink(grave);
+}
+
+/** Whether a running process other than this one removes; what killed processes left is removed on the way. */
+async function hasRival(path: string, own: string): Promise<boolean> {
+  const directory = dirname(path);
+  for (const name of await readdir(directory)) {
+    const file = join(directory, name);
+    if (!file.startsWith(`${path}.`) || !LEFT.test(name) || file === own) continue;
+    const maker = await readText(file);
+    if (!maker?.endsWith('\n')) continue; // it is gone, or about to be written
+    if (!(await isAlive(maker))) await removeFile(file);
+    else if (name.endsWith('.removing')) return true;
+  }
+  return false;
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!isCode(error, 'ENOENT')) throw error;
+  }
 }
 
 async function release(path: string, identity: string): Promise<void> {
@@ -86,3 +114,7 @@ async function readText(path: string): Promise<string | undefined> {
 export function isCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
+
+const MAX_ATTEMPTS = 100;
+/** What a process that was killed while it took a lock leaves beside it. */
+const LEFT = /\.\d+\.[0-9a-f-]{36}(\.removing|\.dead)?$/;
