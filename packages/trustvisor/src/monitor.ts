@@ -70,6 +70,9 @@ class Monitor {
   readonly #calls = new Map<number, Stop>();
   readonly #loans = new Loans();
   #opened: Opened | undefined;
+  #isOpened = false;
+  #isClosing = false;
+  #ending: Promise<void> | undefined;
   #registering: Promise<unknown> = Promise.resolve();
   #nextPal = 1;
 
@@ -78,14 +81,27 @@ class Monitor {
     this.#channel = new Channel(stream, { accepts: ACCEPTS, handle: (message) => this.#handle(message), closed });
   }
 
-  /** Wipes everything. The application is gone, so nothing can be told to the TPM any more. */
-  async end(): Promise<void> {
-    await Promise.all([...this.#pals.values()].map((pal) => pal.close()));
-    this.#pals.clear();
+  /** Wipes everything, once. Where the application is gone nothing can be told to the TPM any more. */
+  end(): Promise<void> {
+    this.#isClosing = true;
+    this.#ending ??= this.#wipe();
+    return this.#ending;
+  }
+
+  async #wipe(): Promise<void> {
+    await this.#closePals();
+    await this.#opened?.host.nv?.close();
     this.#opened?.host.master.fill(0);
-    this.#opened?.host.nv?.wipe();
     await this.#opened?.certifier.close();
     this.#opened = undefined;
+    // One that was being registered when the stream ended.
+    void this.#registering.then(() => this.#closePals());
+  }
+
+  async #closePals(): Promise<void> {
+    const pals = [...this.#pals.values()];
+    this.#pals.clear();
+    await Promise.all(pals.map((pal) => pal.close()));
   }
 
   async #handle(message: Message): Promise<Outgoing | undefined> {
@@ -115,11 +131,14 @@ class Monitor {
     }
   }
 
+  /** Once: two that are under way would make two master secrets, of which one would never be wiped. */
   async #open(body: Body<1>): Promise<Outgoing> {
-    if (this.#opened !== undefined) throw new TrustvisorError('protocol', 'open isolate: it is open already');
+    if (this.#isOpened) throw new TrustvisorError('protocol', 'open isolate: it was opened already');
     assertOptions(body);
+    this.#isOpened = true;
     const withTpm = (body.flags & OPEN_FLAGS.tpm) !== 0;
     const opened = withTpm ? await this.#openWithTpm(body) : await this.#openEphemeral(body);
+    if (this.#isClosing) return abandon(opened);
     this.#opened = opened;
     return { type: MESSAGE.OPENED, body: { ephemeral: withTpm ? 0 : 1, identity: opened.certifier.identity } };
   }
@@ -151,7 +170,8 @@ class Monitor {
   }
 
   /** Registrations run one after another: they share the registry of histories. */
-  #register(body: Body<2>): Promise<Outgoing> {
+  async #register(body: Body<2>): Promise<Outgoing> {
+    if (this.#isClosing) throw new TrustvisorError('closed', 'register PAL: the isolate is being closed');
     return this.#exclusively(() => this.#registerNow(body));
   }
 
@@ -214,7 +234,13 @@ class Monitor {
     return DONE;
   }
 
+  /**
+   * What is being registered is registered first: the application says how long that takes, and with a master secret that is wiped
+   * meanwhile the PAL would have the keys of 32 zeros, which the application can derive too.
+   */
   async #close(): Promise<Outgoing> {
+    this.#isClosing = true;
+    await this.#registering;
     await this.end();
     return DONE;
   }
@@ -229,6 +255,13 @@ class Monitor {
     if (pal !== undefined) return pal;
     throw new TrustvisorError('closed', `use PAL ${id}: it is not registered`);
   }
+}
+
+/** It was closed while it was being opened. */
+async function abandon({ host, certifier }: Opened): Promise<never> {
+  host.master.fill(0);
+  await certifier.close();
+  throw new TrustvisorError('closed', 'open isolate: it is being closed');
 }
 
 const DONE: Outgoing = { type: MESSAGE.DONE, body: undefined };

@@ -29,6 +29,7 @@ export class NvTable {
   readonly #host: NvHost;
   #history: History | undefined;
   #queue: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
   /** Nothing is asked of TPM or store before the first use. */
   constructor(host: NvHost) {
@@ -43,8 +44,10 @@ export class NvTable {
     };
   }
 
-  /** Overwrites the secrets in memory. */
-  wipe(): void {
+  /** Waits for what is under way, which may be for a PAL that is gone, and overwrites the secrets in memory. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#queue;
     this.#history?.wipe();
   }
 
@@ -73,7 +76,8 @@ export class NvTable {
     return this.#history;
   }
 
-  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+  async #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new TrustvisorError('closed', 'use NV: the isolate is being closed');
     const turn = this.#queue.then(task);
     this.#queue = turn.catch(() => undefined);
     return turn;
