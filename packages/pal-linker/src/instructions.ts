@@ -1,6 +1,7 @@
 /** A walk over the instructions of a function body (WebAssembly Core Specification, section 5.4). */
 import type { Reader } from '@casemate/wire';
-import { skipSigned, varu32 } from './leb128.js';
+import { readVars33, skipSigned, varu32 } from './leb128.js';
+import { VALUE_TYPES } from './module-section.js';
 
 /** What a walk reports about one instruction; offsets are from the start of the reader's bytes. */
 export interface Instruction {
@@ -67,19 +68,36 @@ const twoIndexes: Skip = (r) => {
   varu32.read(r);
   return undefined;
 };
+/** None, one value type, or the number of a type. Of others a linker does not know where they end. */
 const blockType: Skip = (r) => {
-  skipSigned(r, 33);
-  return undefined;
+  const first = r.offset;
+  const value = readVars33(r);
+  const isKnown = value >= 0 || (r.offset === first + 1 && (value === NO_VALUE || VALUE_TYPES.has(value & 0x7f)));
+  return isKnown ? undefined : otherType(value & 0x7f);
 };
+const NO_VALUE = -0x40;
 const branchTable: Skip = (r) => {
   for (let left = varu32.read(r); left > 0; left--) varu32.read(r);
   varu32.read(r);
   return undefined;
 };
 const typedSelect: Skip = (r) => {
-  for (let left = varu32.read(r); left > 0; left--) r.u8('valtype');
+  for (let left = varu32.read(r); left > 0; left--) {
+    const type = r.u8('valtype');
+    if (!VALUE_TYPES.has(type)) return otherType(type);
+  }
   return undefined;
 };
+const heapType: Skip = (r) => {
+  const type = r.u8('heap type');
+  return type === FUNCTION || type === EXTERNAL ? undefined : otherType(type);
+};
+const FUNCTION = 0x70;
+const EXTERNAL = 0x6f;
+
+function otherType(type: number): string {
+  return `the type 0x${type.toString(16)}`;
+}
 const memoryIndex: Skip = (r) => (r.u8('memidx') === 0 ? undefined : 'an access to a second memory');
 const raw =
   (length: number): Skip =>
@@ -165,7 +183,7 @@ const IMMEDIATES: Readonly<Record<number, Skip>> = {
   66: signed(64),
   67: raw(4),
   68: raw(8),
-  208: raw(1),
+  208: heapType,
   209: none,
   210: index,
 };

@@ -50,7 +50,23 @@ export function readVars32(reader: Reader): number {
   throw tooLarge('s32 (LEB128)', at);
 }
 
-/** Skips a signed integer of at most `bits` bits (33, 32 or 64); its value does not matter to the linker. */
+/** Reads a signed 33-bit integer in at most five bytes: a block's type. */
+export function readVars33(reader: Reader): number {
+  const at = reader.offset;
+  let value = 0;
+  for (let shift = 0; shift < 35; shift += 7) {
+    const byte = reader.u8('s33 (LEB128)');
+    value += (byte & 0x7f) * 2 ** shift;
+    if ((byte & 0x80) !== 0) continue;
+    // The fifth byte has five bits of the number; the other two repeat its sign.
+    const isFit = shift < 28 || (byte & 0x70) === 0 || (byte & 0x70) === 0x70;
+    if (!isFit) throw tooLarge('s33 (LEB128)', at);
+    return (byte & 0x40) === 0 ? value : value - 2 ** (shift + 7);
+  }
+  throw tooLarge('s33 (LEB128)', at);
+}
+
+/** Skips a signed integer of at most `bits` bits (32 or 64); its value does not matter to the linker. */
 export function skipSigned(reader: Reader, bits: number): void {
   const at = reader.offset;
   for (let i = 0; i < Math.ceil(bits / 7); i++) {

@@ -1,13 +1,13 @@
 /** Linking: a finished WebAssembly module in, a measured PAL image out. */
-import { Writer } from '@casemate/wire';
+import { Reader, Writer } from '@casemate/wire';
 import { PalLinkerError, type PalLinkerErrorCode } from './error.js';
 import { buildPalImage, PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, WASM_PAGE } from './image.js';
 import { type Instruction, isFloatingPoint } from './instructions.js';
 import { varu32, writeVars32 } from './leb128.js';
 import {
+  eachInstruction,
   type FunctionImport,
   type FunctionType,
-  instructionsOf,
   parseModule,
   type Span,
   typeOfFunction,
@@ -93,7 +93,10 @@ interface Plan {
   readonly growFunction: number;
   readonly pagesGlobal: number;
   readonly startedGlobal: number;
-  readonly bodies: readonly (readonly Instruction[])[];
+  /** For each body what is written anew in it. */
+  readonly edits: readonly (readonly Instruction[])[];
+  /** Functions that code refers to and that only their export declared. */
+  readonly declared: readonly number[];
 }
 
 const MAX_MEMORY_PAGES = 16384;
@@ -108,13 +111,13 @@ function planModule(module: WasmModule, options: LinkPalOptions, limits: PalLimi
   const memory = planMemory(module, options);
   const inner = findEntry(module, options.entry ?? 'pal', limits);
   const initialisers = findInitialisers(module);
-  const bodies = module.bodies.map((body) => instructionsOf(module, body));
+  const survey = surveyCode(module);
   const defined = module.imports.length + module.functionTypes.length;
   const { types, growType, entryType } = planTypes(module, inner);
   return {
     ...memory,
     parameterPages: Math.ceil(parameterBytes(limits) / WASM_PAGE),
-    floatingPoint: checkFloatingPoint(module, bodies, allowsFloatingPoint(options, limits)),
+    floatingPoint: checkFloatingPoint(survey, allowsFloatingPoint(options, limits)),
     inner,
     initialisers,
     entry: initialisers.length === 0 ? inner : defined + 1,
@@ -125,8 +128,41 @@ function planModule(module: WasmModule, options: LinkPalOptions, limits: PalLimi
     growFunction: defined,
     pagesGlobal: module.globals.count,
     startedGlobal: module.globals.count + 1,
-    bodies,
+    edits: survey.edits,
+    declared: exportedAmong(module, survey.references),
   };
+}
+
+/** What of the code matters to the linker. */
+interface CodeSurvey {
+  readonly edits: readonly (readonly Instruction[])[];
+  /** Where the first instruction with floating-point numbers is. */
+  readonly floatingPoint: number | undefined;
+  /** Functions that `ref.func` names. */
+  readonly references: ReadonlySet<number>;
+}
+
+function surveyCode(module: WasmModule): CodeSurvey {
+  let floatingPoint: number | undefined;
+  const references = new Set<number>();
+  const edits = module.bodies.map((body) => {
+    const found: Instruction[] = [];
+    eachInstruction(module, body, (instruction) => {
+      const { opcode, start, end } = instruction;
+      if (opcode === OP.memorySize || opcode === OP.memoryGrow) found.push(instruction);
+      if (isFloatingPoint(instruction)) floatingPoint ??= body.start + start;
+      if (opcode === OP.functionReference)
+        references.add(varu32.read(new Reader(module.bytes.subarray(body.start + start + 1, body.start + end))));
+    });
+    return found;
+  });
+  return { edits, floatingPoint, references };
+}
+
+/** The exports are gone afterwards, and `ref.func` wants each function to be declared somewhere. */
+function exportedAmong(module: WasmModule, references: ReadonlySet<number>): readonly number[] {
+  const exported = new Set(module.exports.filter(({ kind }) => kind === 0).map(({ index }) => index));
+  return [...references].filter((index) => exported.has(index)).sort((a, b) => a - b);
 }
 
 function assertImport(module: WasmModule, imported: FunctionImport): void {
@@ -211,18 +247,10 @@ function planTypes(
   return { types, growType: existing < 0 ? module.types.length : existing, entryType };
 }
 
-function checkFloatingPoint(module: WasmModule, bodies: Plan['bodies'], allowed: boolean): boolean {
-  for (const [i, body] of bodies.entries()) {
-    const found = body.find(isFloatingPoint);
-    if (found === undefined) continue;
-    if (allowed) return true;
-    const offset = (module.bodies[i]?.start ?? 0) + found.start;
-    throw new PalLinkerError('feature', 'link PAL: compute with floating-point numbers in a replay-protected PAL', {
-      section: 'code',
-      offset,
-    });
-  }
-  return false;
+function checkFloatingPoint({ floatingPoint: offset }: CodeSurvey, allowed: boolean): boolean {
+  if (offset === undefined || allowed) return offset !== undefined;
+  const problem = 'link PAL: compute with floating-point numbers in a replay-protected PAL';
+  throw new PalLinkerError('feature', problem, { section: 'code', offset });
 }
 
 function sameType(a: FunctionType, b: FunctionType): boolean {
@@ -262,7 +290,7 @@ function writeModule(module: WasmModule, plan: Plan): Uint8Array {
   section(w, 5, (s) => writeMemory(s, plan.maximum + plan.parameterPages));
   section(w, 6, (s) => writeGlobals(s, module, plan));
   section(w, 7, (s) => writeExports(s, plan));
-  copySection(w, module, 9);
+  writeElements(w, module, plan);
   copySection(w, module, 12);
   section(w, 10, (s) => writeCode(s, module, plan));
   copySection(w, module, 11);
@@ -292,6 +320,22 @@ function copySection(w: Writer, module: WasmModule, id: number): void {
   if (span === undefined) return;
   w.u8(id, 'section id');
   writeSized(w, slice(module, span));
+}
+
+/** The segments as they are, and behind them one that only declares functions. */
+function writeElements(w: Writer, module: WasmModule, { declared }: Plan): void {
+  const span = module.copied.get(9);
+  if (declared.length === 0) {
+    copySection(w, module, 9);
+    return;
+  }
+  section(w, 9, (s) => {
+    const reader = new Reader(span === undefined ? Uint8Array.of(0) : slice(module, span));
+    varu32.write(s, varu32.read(reader) + 1);
+    s.put(reader.take(reader.remaining, 'segments'), 'segments');
+    s.put(Uint8Array.of(3, 0), 'declarative segment of functions');
+    vector(s, declared, (x, index) => varu32.write(x, index));
+  });
 }
 
 function slice(module: WasmModule, span: Span): Uint8Array {
@@ -331,17 +375,16 @@ function writeExports(w: Writer, plan: Plan): void {
 }
 
 function writeCode(w: Writer, module: WasmModule, plan: Plan): void {
-  const bodies = module.bodies.map((body, i) => rewriteBody(slice(module, body), plan.bodies[i] ?? [], plan));
+  const bodies = module.bodies.map((body, i) => rewriteBody(slice(module, body), plan.edits[i] ?? [], plan));
   const wrapper = plan.initialisers.length === 0 ? [] : [entryBody(plan)];
   vector(w, [...bodies, growBody(plan), ...wrapper], writeSized);
 }
 
 /** Turns `memory.size` into a read of the page count and `memory.grow` into a call of the function that keeps it. */
-function rewriteBody(body: Uint8Array, instructions: readonly Instruction[], plan: Plan): Uint8Array {
+function rewriteBody(body: Uint8Array, edits: readonly Instruction[], plan: Plan): Uint8Array {
   const w = new Writer(body.length + 16);
   let copied = 0;
-  for (const { opcode, start, end } of instructions) {
-    if (opcode !== OP.memorySize && opcode !== OP.memoryGrow) continue;
+  for (const { opcode, start, end } of edits) {
     w.put(body.subarray(copied, start), 'code');
     if (opcode === OP.memorySize) withIndex(w, OP.globalGet, plan.pagesGlobal);
     else withIndex(w, OP.call, plan.growFunction);
@@ -410,6 +453,7 @@ const OP = {
   globalSet: 0x24,
   memorySize: 0x3f,
   memoryGrow: 0x40,
+  functionReference: 0xd2,
   constant: 0x41,
   equalZero: 0x45,
   greaterUnsigned: 0x4b,

@@ -2,7 +2,7 @@
 import { Reader, WireError } from '@casemate/wire';
 import { PalLinkerError, type PalLinkerErrorCode } from './error.js';
 import { MAX_SECTION_BYTES, WASM_PAGE } from './image.js';
-import { type Instruction, readInstruction } from './instructions.js';
+import { type Instruction, type Refuse, readInstruction } from './instructions.js';
 import { varu32 } from './leb128.js';
 import { SECTION_NAMES, VALUE_TYPES } from './module-section.js';
 
@@ -55,15 +55,16 @@ export function typeOfFunction(module: WasmModule, index: number): FunctionType 
   return type === undefined ? undefined : module.types[type];
 }
 
-/** The instructions of one body, after its locals; their offsets count from the body's start. */
-export function instructionsOf(module: WasmModule, body: Span): readonly Instruction[] {
-  const reader = new Reader(module.bytes.subarray(body.start, body.end));
+/**
+ * Calls `visit` for each instruction of one body, after its locals; offsets count from the body's start. They are not collected: a
+ * module may have millions.
+ */
+export function eachInstruction(module: WasmModule, body: Span, visit: (instruction: Instruction) => void): void {
+  const reader = new Reader(module.bytes.subarray(body.start, body.end), { shared: true });
   const refused = (start: number, what: string) => refuse('feature', 'code', body.start + start, `use ${what}`);
-  return guarded('code', body.start, () => {
-    skipLocals(reader);
-    const instructions: Instruction[] = [];
-    while (reader.remaining > 0) instructions.push(readInstruction(reader, refused));
-    return instructions;
+  guarded('code', body.start, () => {
+    skipLocals(reader, refused);
+    while (reader.remaining > 0) visit(readInstruction(reader, refused));
   });
 }
 
@@ -292,17 +293,16 @@ class ModuleParser {
 
   #copy(id: number): void {
     const start = this.#reader.offset;
+    if (id === 9) varu32.read(this.#reader); // how many: the linker may add one
     if (id === 4) this.#tables();
     else this.#reader.take(this.#reader.remaining, 'section');
     this.#copied.set(id, { start, end: this.#reader.offset });
   }
 
   #tables(): void {
-    for (const { minimum } of this.#vector(() => this.#table())) {
-      if (minimum > MAX_TABLE) {
-        refuse('limit', 'table', this.#reader.offset, `expected at most ${MAX_TABLE} entries, got ${minimum}`);
-      }
-    }
+    const entries = this.#vector(() => this.#table()).reduce((sum, { minimum }) => sum + minimum, 0);
+    if (entries > MAX_TABLE)
+      refuse('limit', 'table', this.#reader.offset, `expected at most ${MAX_TABLE} entries, got ${entries}`);
   }
 
   #table(): { minimum: number; maximum: number | undefined } {
@@ -311,10 +311,13 @@ class ModuleParser {
   }
 }
 
-function skipLocals(reader: Reader): void {
+function skipLocals(reader: Reader, refused: Refuse): void {
   for (let left = varu32.read(reader); left > 0; left--) {
     varu32.read(reader);
-    reader.u8('value type');
+    const at = reader.offset;
+    const type = reader.u8('value type');
+    // Other types have more bytes: what follows would be read as other instructions than an engine reads.
+    if (!VALUE_TYPES.has(type)) refused(at, `the value type 0x${type.toString(16)}`);
   }
 }
 

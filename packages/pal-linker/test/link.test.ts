@@ -80,6 +80,15 @@ describe('linking a finished module', () => {
     expect([run(image, 0), run(image, 1)]).toEqual([11, 22]);
   });
 
+  it('declares functions that code refers to and only their export declared', () => {
+    for (const more of ['', '(table 3 funcref) (elem (i32.const 1) func $other)']) {
+      const module = assemble(`(module (memory (export "memory") 1) (func $other) ${more} (func $f (export "f"))
+        (func (export "pal") (param i32 i32 i32 i32)
+          (i32.store (local.get 3) (i32.add (ref.is_null (ref.func $f)) (i32.const 3)))))`);
+      expect(run(link(module), 0)).toBe(3);
+    }
+  });
+
   it('drops names, producers and every other custom section', () => {
     const producers = Uint8Array.of(0, 11, 9, ...new TextEncoder().encode('producers'), 0x78);
     const module = Uint8Array.of(...pal('', '(memory (export "memory") 1) (func $secret_name)'), ...producers);
@@ -184,6 +193,13 @@ describe('a module that is refused', () => {
     ],
     ['no entry', assemble('(module (memory 1) (func (export "main")))'), 'entry', /got main/, 'export'],
     ['a large table', pal('', '(memory 1) (table 70000 funcref)'), 'limit', /at most 65536 entries/, 'table'],
+    [
+      'many tables',
+      pal('', `(memory 1) ${'(table 40000 funcref) '.repeat(2)}`),
+      'limit',
+      /at most 65536 entries, got 80000/,
+      'table',
+    ],
   ];
 
   it.each(cases)('%s: is named with its section and offset', (_, module, code, text, section) => {
@@ -210,6 +226,30 @@ describe('a module that is refused', () => {
     const module = pal('(nop) (nop) (drop (i32.atomic.load (i32.const 0)))');
     const { offset = 0 } = failure(() => link(module));
     expect([...module.subarray(offset, offset + 2)]).toEqual([0xfe, 0x10]);
+  });
+
+  it('is refused for types of more than one byte, behind which a linker and an engine would read different instructions', () => {
+    const entry = [0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 0];
+    const withBody = (body: readonly number[]) =>
+      Uint8Array.from([
+        ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 8, 1, ...entry, 3, 2, 1, 0, 5, 3, 1, 0, 1],
+        ...[7, 7, 1, 3, 0x70, 0x61, 0x6c, 0, 0, 10, body.length + 2, 1, body.length, ...body],
+      ]);
+    expect(WebAssembly.validate(withBody([1, 1, 0x70, 0x0b]))).toBe(true);
+    expect(() => link(withBody([1, 1, 0x70, 0x02, 0x7e, 0x42, 0, 0x0b, 0x1a, 0x02, 0x40, 0x0b, 0x0b]))).not.toThrow();
+    // References to a type of this module: `(ref null 14)`, of which a linker could take the second byte for br_table.
+    const bodies = [
+      [1, 1, 0x63, 0x0e, 0x0b],
+      [0, 0x02, 0x63, 0x0e, 0xd0, 0x0e, 0x0b, 0x1a, 0x0b],
+      [0, 0x02, 0xe3, 0x7f, 0x0b, 0x0b],
+      [0, 0x1c, 1, 0x64, 0x0e, 0x0b],
+      [0, 0xd0, 0x8e, 0, 0x1a, 0x0b],
+    ];
+    for (const body of bodies)
+      expect(
+        failure(() => link(withBody(body))),
+        String(body),
+      ).toMatchObject({ code: 'feature', section: 'code' });
   });
 
   it('never crashes on a module that is cut or changed at any byte: it links or throws PalLinkerError', () => {

@@ -12,7 +12,7 @@ import {
   parsePalImage,
   WASM_PAGE,
 } from '../image.js';
-import { instructionsOf, parseModule } from '../module.js';
+import { eachInstruction, parseModule } from '../module.js';
 import { PAL_SERVICES, type PalServiceName } from '../services.js';
 import { compileC } from './c.js';
 import { findInPackage, ownDirectory, run } from './tools.js';
@@ -86,10 +86,13 @@ async function makeC(input: TranslationInput, { sections }: PalImage): Promise<v
 /** wasm2c before 1.0.33 breaks off at vectors, and later ones want a library of headers for them. */
 function assertNoVectors(code: Uint8Array): void {
   const module = parseModule(code);
-  const body = module.bodies.find((span) => instructionsOf(module, span).some(({ opcode }) => opcode === 0xfd));
-  if (body === undefined) return;
-  const problem = 'translate PAL for kvm: expected code without vectors (SIMD), got some';
-  throw new PalLinkerError('feature', problem, { section: 'code', offset: body.start });
+  for (const body of module.bodies) {
+    eachInstruction(module, body, ({ opcode, start }) => {
+      if (opcode !== 0xfd) return;
+      const problem = 'translate PAL for kvm: expected code without vectors (SIMD), got some';
+      throw new PalLinkerError('feature', problem, { section: 'code', offset: body.start + start });
+    });
+  }
 }
 
 /** The package `wabt` of the project before that of the system: a lock file says which it is. */
