@@ -34,8 +34,11 @@ export const WASM_PAGE = 65536;
 /** The largest section content, in bytes. */
 export const MAX_SECTION_BYTES = 16 * 1024 * 1024;
 
+/** The largest image without one. */
+const MAX_UNSIGNED_BYTES = MAX_SECTION_BYTES + 65536;
+
 /** The largest image, in bytes, with its signature block: what {@link parsePalImage} looks at. */
-export const MAX_IMAGE_BYTES = MAX_SECTION_BYTES + 65536 + MAX_SIGNATURE_BLOCK;
+export const MAX_IMAGE_BYTES = MAX_UNSIGNED_BYTES + MAX_SIGNATURE_BLOCK;
 
 /** What runs the image: 1 a WebAssembly module; 2 and 3 are kept for ELF on x86-64 and aarch64. */
 export const PAL_KIND = { WASM: 1, ELF_X86_64: 2, ELF_AARCH64: 3 } as const;
@@ -153,13 +156,23 @@ function blockBehind(image: Uint8Array, trailer: Uint8Array): PalSignatureBlock 
   throw new PalLinkerError('signature', 'parse PAL signature: expected that of this image, got that of another');
 }
 
-/** Encodes an image, computing the digest of each section. Throws {@link PalLinkerError} with code `image`. */
+/** Encodes an image, computing the digest of each section. Throws {@link PalLinkerError} with code `image` or `limit`. */
 export function buildPalImage(
   image: Omit<PalImage, 'magic' | 'format' | 'sections'> & { readonly sections: readonly Omit<PalSection, 'digest'>[] },
 ): Uint8Array {
   const sections = image.sections.map((section) => ({ ...section, digest: sha256(section.content) }));
+  const encoded = encodeImage({ ...image, magic: 0x43504131, format: 1, sections });
+  // One that cannot be opened again is none.
+  if (encoded.length <= MAX_UNSIGNED_BYTES) return encoded;
+  throw new PalLinkerError(
+    'limit',
+    `build PAL image: expected at most ${MAX_UNSIGNED_BYTES} bytes, got ${encoded.length}`,
+  );
+}
+
+function encodeImage(image: PalImage): Uint8Array {
   try {
-    return encode(PalImage, { ...image, magic: 0x43504131, format: 1, sections });
+    return encode(PalImage, image);
   } catch (error) {
     throw asImageError('build PAL image', error);
   }

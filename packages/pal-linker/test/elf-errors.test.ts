@@ -154,6 +154,34 @@ describe.skipIf(!isReady)(`what the linker refuses${why}`, () => {
     expect(Buffer.from(one.sections[0]?.content ?? []).includes(Buffer.from('b802000000c3', 'hex'))).toBe(false);
   });
 
+  it('reads long names of members and symbols, and refuses those that have no end', () => {
+    const file = (name: string, content: string) =>
+      `${name.padEnd(16)}${'0'.padEnd(32)}${String(content.length).padEnd(10)}\`\n${content}`;
+    const ar = (...files: readonly string[]) => new TextEncoder().encode(`!<arch>\n${files.join('')}`);
+    const names = `${'a'.repeat(100_000)}/\n`;
+    const many = Array.from({ length: 1000 }, (_, i) => file(`/${2 * i}`, ''));
+    const { members } = parseArchive(ar(file('//', names), ...many, file('/99990', '')), 'many.a');
+    expect(members.size).toBe(1001);
+    expect([...members.values()].map(({ name }) => name.length)).toEqual([...many.map(() => 1024), 10]);
+    expect([...parseArchive(ar(file('#1/8', 'some.o\0\0content!')), 'bsd.a').members.values()]).toMatchObject([
+      { name: 'some.o' },
+    ]);
+    for (const odd of ['#1/-2', '#1/9', '#1/1e0', '#1/'])
+      expect(errorOf(() => parseArchive(ar(file(odd, 'content!')), 'bsd.a'))).toMatchObject({
+        code: 'object',
+        offset: 8,
+      });
+    const long = (length: number) =>
+      objectOf(`int ${'n'.repeat(length)} = 1; ${ENTRY} { *rv = ${'n'.repeat(length)}; }`);
+    expect(() => link([long(60_000)])).not.toThrow();
+    expect(errorOf(() => link([long(70_000)])).message).toMatch(/a name of less than 65536 bytes/);
+  });
+
+  it('refuses an image that nobody could open, for its size', () => {
+    const object = objectOf(`const char a[9000000] = {1}; char b[9000000] = {2}; ${ENTRY} { b[c] = a[c]; }`);
+    expect(errorOf(() => link([object]))).toMatchObject({ code: 'limit' });
+  });
+
   it('reads any bytes, and truncated and changed objects and archives, with nothing but its own errors', {
     timeout: 120_000,
   }, () => {

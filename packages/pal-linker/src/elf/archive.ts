@@ -45,8 +45,8 @@ export function parseArchive(bytes: Uint8Array, name: string): Archive {
     if (rawName === '//') longNames = content;
     else if (rawName === '/') index = readIndex(content, 4);
     else if (rawName === '/SYM64/') index = readIndex(content, 8);
-    else if (rawName.startsWith('#1/')) addBsdMember(members, rawName, content, at);
-    else members.set(at, { name: memberName(rawName, longNames), offset: at, content });
+    else if (rawName.startsWith('#1/')) addBsdMember(members, rawName, content, at, refuse);
+    else members.set(at, new NamedMember(rawName, longNames, at, content));
     at += HEADER + content.length + (content.length & 1);
   }
   for (const offset of index.values())
@@ -69,19 +69,46 @@ function readMember(
   return { rawName: text(header.subarray(0, 16)).trimEnd(), content: bytes.subarray(at + HEADER, end) };
 }
 
-/** `name/`, or `/123` for one that stands at 123 in the table of long names. */
-function memberName(raw: string, longNames: Uint8Array): string {
-  if (!/^\/\d+$/.test(raw)) return raw.endsWith('/') ? raw.slice(0, -1) : raw;
-  const from = Number(raw.slice(1));
-  const end = longNames.indexOf(0x0a, from);
-  return text(longNames.subarray(from, end < 0 ? longNames.length : end)).replace(/\/$/, '');
+/** Errors have no more of a name. */
+const MAX_NAME = 1024;
+
+/** A member whose name is made when somebody asks for it: many may stand at one place in the table of long names. */
+class NamedMember implements ArchiveMember {
+  readonly offset: number;
+  readonly content: Uint8Array;
+  readonly #raw: string;
+  readonly #longNames: Uint8Array;
+
+  constructor(raw: string, longNames: Uint8Array, offset: number, content: Uint8Array) {
+    this.offset = offset;
+    this.content = content;
+    this.#raw = raw;
+    this.#longNames = longNames;
+  }
+
+  /** `name/`, or `/123` for one that stands at 123 in the table of long names. */
+  get name(): string {
+    const raw = this.#raw;
+    if (!/^\/\d+$/.test(raw)) return raw.endsWith('/') ? raw.slice(0, -1) : raw;
+    const from = Number(raw.slice(1));
+    const whole = this.#longNames.subarray(from, from + MAX_NAME);
+    const end = whole.indexOf(0x0a);
+    return text(end < 0 ? whole : whole.subarray(0, end)).replace(/\/$/, '');
+  }
 }
 
 /** BSD and macOS put a long name in front of the content; their index, `__.SYMDEF`, is made anew from the members. */
-function addBsdMember(members: Map<number, ArchiveMember>, rawName: string, content: Uint8Array, offset: number): void {
-  const length = Number(rawName.slice(3));
-  if (!Number.isInteger(length)) return;
-  const name = text(content.subarray(0, length)).replace(/\0+$/, '');
+function addBsdMember(
+  members: Map<number, ArchiveMember>,
+  rawName: string,
+  content: Uint8Array,
+  offset: number,
+  refuse: (problem: string, offset: number) => PalLinkerError,
+): void {
+  const length = /^#1\/\d+$/.test(rawName) ? Number(rawName.slice(3)) : Number.NaN;
+  if (!(length <= content.length))
+    throw refuse(`expected the length of a name, got ${JSON.stringify(rawName)}`, offset);
+  const name = text(content.subarray(0, Math.min(length, MAX_NAME))).replace(/\0+$/, '');
   if (!name.startsWith('__.SYMDEF')) members.set(offset, { name, offset, content: content.subarray(length) });
 }
 

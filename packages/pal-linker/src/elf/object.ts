@@ -1,7 +1,7 @@
 /** Relocatable object files: sections, symbols, relocations and groups. System V ABI (gABI), chapters 4 and 5. */
 import { PalLinkerError } from '../error.js';
 import { EM, SHF, SHN, SHT, STB, STT, UNPLACED } from './constants.js';
-import { ElfBytes } from './reading.js';
+import { ElfBytes, ElfNames } from './reading.js';
 
 /** The machine of an object. */
 export type ElfMachine = 'x86-64' | 'aarch64';
@@ -90,7 +90,8 @@ export function parseElfObject(bytes: Uint8Array, name: string): ElfObject {
   const headers = readSectionHeaders(elf);
   const symbols = readSymbols(elf, headers);
   const relocations = relocationTables(elf, headers);
-  const sections = headers.map((header, index) => readSection(elf, headers, header, { index, relocations, name }));
+  const names = headers.length === 0 ? undefined : namesIn(elf, headers, sectionNames(elf, headers));
+  const sections = headers.map((header, index) => readSection(elf, header, { index, relocations, name, names }));
   return { name, machine, sections, symbols, groups: readGroups(elf, headers, { symbols, sections }) };
 }
 
@@ -154,17 +155,19 @@ function readSectionHeader(elf: ElfBytes, at: number): SectionHeader {
 interface SectionContext {
   readonly index: number;
   readonly relocations: ReadonlyMap<number, ElfBytes>;
+  /** Of the object. */
   readonly name: string;
+  /** Of the sections. */
+  readonly names: ElfNames | undefined;
 }
 
 function readSection(
   elf: ElfBytes,
-  headers: readonly SectionHeader[],
   header: SectionHeader,
-  { index, relocations, name: object }: SectionContext,
+  { index, relocations, name: object, names }: SectionContext,
 ): ElfSection {
   const { type, flags, size, entrySize } = header;
-  const name = nameIn(elf, headers, sectionNames(elf, headers), header.name);
+  const name = names?.at(header.name) ?? '';
   const alignment = Math.max(header.alignment, 1);
   if (alignment > MAX_ALIGNMENT || (alignment & (alignment - 1)) !== 0) {
     const problem = `read object: expected an alignment of 1 to ${MAX_ALIGNMENT}, a power of two, got ${alignment}`;
@@ -184,11 +187,11 @@ function sectionNames(elf: ElfBytes, headers: readonly SectionHeader[]): number 
   return index === SHN.XINDEX ? (headers[0]?.link ?? 0) : index;
 }
 
-function nameIn(elf: ElfBytes, headers: readonly SectionHeader[], table: number, offset: number): string {
+function namesIn(elf: ElfBytes, headers: readonly SectionHeader[], table: number): ElfNames {
   const strings = headers[table];
   if (strings?.type !== SHT.STRTAB) throw elf.refuse(`expected a string table in section ${table}, got none`, 62);
-  if (offset >= strings.size) throw elf.refuse(`expected a name within ${strings.size} bytes, got ${offset}`, 62);
-  return elf.name(strings.offset + offset);
+  const { offset, size } = strings;
+  return new ElfNames(elf.slice(offset, size), (problem) => elf.refuse(problem, offset));
 }
 
 function readSymbols(elf: ElfBytes, headers: readonly SectionHeader[]): readonly ElfSymbol[] {
@@ -200,6 +203,7 @@ function readSymbols(elf: ElfBytes, headers: readonly SectionHeader[]): readonly
   elf.slice(table.offset, table.size);
   const extended = headers.find(({ type, link }) => type === SHT.SYMTAB_SHNDX && link === index);
   const count = table.size / ENTRY.SYMBOL;
+  const names = namesIn(elf, headers, table.link);
   return Array.from({ length: count }, (_, i) => {
     const at = table.offset + i * ENTRY.SYMBOL;
     const given = elf.u16(at + 6);
@@ -208,7 +212,7 @@ function readSymbols(elf: ElfBytes, headers: readonly SectionHeader[]): readonly
     if (section >= headers.length || (section >= SHN.LORESERVE && !isExtended))
       throw elf.refuse(`expected a section below ${headers.length}, got ${section}`, at + 6);
     return {
-      name: nameIn(elf, headers, table.link, elf.u32(at)),
+      name: names.at(elf.u32(at)),
       binding: elf.u8(at + 4) >> 4,
       type: elf.u8(at + 4) & 15,
       section,

@@ -52,13 +52,6 @@ export class ElfBytes {
     return this.bytes.subarray(offset, offset + length);
   }
 
-  /** A name: bytes up to a zero byte. */
-  name(offset: number): string {
-    const end = this.bytes.indexOf(0, offset);
-    if (offset >= this.bytes.length || end < 0) throw this.refuse('expected a name that ends in a zero byte', offset);
-    return latin1.decode(this.bytes.subarray(offset, end));
-  }
-
   /** An error at `offset`. */
   refuse(problem: string, offset: number): PalLinkerError {
     return new PalLinkerError('object', `read object: ${problem}`, { object: this.#object, offset });
@@ -70,4 +63,31 @@ export class ElfBytes {
   }
 }
 
+/** The longest name: more than any compiler makes, and not so much that thousands of names in one another take all memory. */
+const MAX_NAME = 65536;
+
+/** A table of names that end in zero bytes. They are parts of one text, so that names in one another take no memory of their own. */
+export class ElfNames {
+  readonly #bytes: Uint8Array;
+  readonly #refuse: (problem: string) => PalLinkerError;
+  #text: string | undefined;
+
+  /** `refuse` makes an error of what is wrong. */
+  constructor(bytes: Uint8Array, refuse: (problem: string) => PalLinkerError) {
+    this.#bytes = bytes;
+    this.#refuse = refuse;
+  }
+
+  /** The name at `offset`. */
+  at(offset: number): string {
+    const { length } = this.#bytes;
+    if (offset >= length) throw this.#refuse(`expected a name within ${length} bytes, got ${offset}`);
+    const size = this.#bytes.subarray(offset, offset + MAX_NAME).indexOf(0);
+    if (size < 0) throw this.#refuse(`expected a name of less than ${MAX_NAME} bytes that ends in a zero byte`);
+    this.#text ??= latin1.decode(this.#bytes);
+    return this.#text.slice(offset, offset + size);
+  }
+}
+
+/** One character for each byte. */
 const latin1 = new TextDecoder('latin1');
