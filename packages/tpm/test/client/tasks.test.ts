@@ -11,6 +11,8 @@ import {
   type EkKind,
   ekTemplate,
   extendPcr,
+  FlushContext,
+  HashSequenceStart,
   type KeyKind,
   loadKey,
   loadPublic,
@@ -30,14 +32,17 @@ import {
   openNv,
   openObject,
   orderedPcrValues,
+  PolicyCounterTimer,
   password,
   pcrBanks,
   persist,
   publicKeyOf,
   publicKeySpki,
   quote,
+  ReadPublic,
   readEkCertificate,
   readPcrs,
+  SequenceUpdate,
   seal,
   sealLarge,
   signatureToDer,
@@ -45,6 +50,7 @@ import {
   srkTemplate,
   startSession,
   TPM_ALG,
+  TPM_EO,
   TPM_RC,
   TPM_RH,
   TPM_ST,
@@ -105,6 +111,21 @@ describeWith(['swtpm'], 'tasks with swtpm', () => {
       const short = extendPcr(tpm, 9, { sha256: new Uint8Array(31) });
       await expect(short).rejects.toMatchObject({ name: 'WireError', code: 'bad-input' });
     });
+  });
+
+  it('explains refusals by what the TPM means with them', async () => {
+    const meaning = (explanation: RegExp) => ({ response: { explanation: expect.stringMatching(explanation) } });
+    const { sequenceHandle } = await tpm.execute(HashSequenceStart, { auth: utf8(''), hashAlg: TPM_ALG.SHA256 });
+    const read = tpm.execute(ReadPublic, { objectHandle: sequenceHandle });
+    await expect(read).rejects.toMatchObject(meaning(/takes no sequence/));
+    await tpm.execute(FlushContext, { flushHandle: sequenceHandle });
+    await using key = await createPrimary(tpm, { template: signingKeyTemplate('ecc-p256') });
+    const update = tpm.execute(SequenceUpdate, { sequenceHandle: key, buffer: NONCE });
+    await expect(update).rejects.toMatchObject(meaning(/handle is no sequence/));
+    await using policy = await startSession(tpm, { type: 'policy' });
+    const comparison = { operandB: new Uint8Array(8), offset: 0, operation: TPM_EO.EQ };
+    const compared = tpm.execute(PolicyCounterTimer, { policySession: policy.handle, ...comparison });
+    await expect(compared).rejects.toMatchObject(meaning(/comparison/));
   });
 
   describe('keys', () => {
