@@ -1,10 +1,13 @@
 /*
- * Starts a program so that nobody of its own user can look into it: `casemate-hidden-start PROGRAM ARGUMENT...`.
+ * Starts a program so that nobody of its own user can look into it: `casemate-hidden-start [--pairs FIRST COUNT] PROGRAM ARGUMENT...`.
  *
  * A process may hide itself (PR_SET_DUMPABLE), but execve(2) makes it visible again, unless the file that it executes cannot be
  * read. So what is executed is a copy of the program's dynamic loader that nobody may read, with the program as its first
  * argument: the process is hidden from its first moment on, from ptrace(2), /proc/PID/mem, process_vm_readv(2), pidfd_getfd(2)
  * and core dumps, unless somebody has CAP_SYS_PTRACE. A root is left two of its capabilities.
+ *
+ * With --pairs the program finds COUNT connected pairs of stream sockets, the ends of each at FIRST + 2 i and FIRST + 2 i + 1: nobody
+ * else has them, and a thread of Node, which can make none itself, may wait in a read of one.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -13,11 +16,13 @@
 #include <linux/capability.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -119,13 +124,41 @@ static void drop_capabilities(void)
 		fail("capset");
 }
 
+/* Fewer of them where there may not be so many open files; the program sees which there are. */
+static void make_pairs(int first, int count)
+{
+	int behind = first + 2 * count;
+	for (int i = 0; i < count; i++) {
+		int ends[2], moved[2];
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+			return;
+		for (int end = 0; end < 2; end++) {
+			moved[end] = fcntl(ends[end], F_DUPFD, behind);
+			close(ends[end]);
+		}
+		for (int end = 0; end < 2; end++)
+			if (moved[end] >= 0 && moved[!end] >= 0 && dup2(moved[end], first + 2 * i + end) < 0)
+				fail("dup2");
+		for (int end = 0; end < 2; end++)
+			if (moved[end] >= 0)
+				close(moved[end]);
+		if (moved[0] < 0 || moved[1] < 0)
+			return;
+	}
+}
+
 int main(int count, char **arguments)
 {
-	if (count < 2) {
-		dprintf(2, "usage: casemate-hidden-start PROGRAM ARGUMENT...\n");
+	int has_pairs = count > 4 && strcmp(arguments[1], "--pairs") == 0;
+	int first = has_pairs ? atoi(arguments[2]) : 0, pairs = has_pairs ? atoi(arguments[3]) : 0;
+	if (count < 2 || (has_pairs && (first < 3 || first > 1000 || pairs < 0 || pairs > 1000))) {
+		dprintf(2, "usage: casemate-hidden-start [--pairs FIRST COUNT] PROGRAM ARGUMENT...\n");
 		return 2;
 	}
+	if (has_pairs)
+		arguments += 3;
 	hide();
+	make_pairs(first, pairs);
 	const char *loader = loader_of(arguments[1]);
 	int copy = unreadable_copy(loader ? loader : arguments[1]);
 	drop_capabilities();

@@ -3,7 +3,7 @@
  * write-xor-execute pages, unmapped pages around the stack, two I/O ports. Whatever else the PAL does ends it.
  *
  * It speaks with the isolate on descriptor 3: frames of a little-endian u32 length and a body whose first byte is the type. See
- * src/kvm-protocol.ts, which has the same list. On descriptor 5, where there is one, the application calls the PAL without the
+ * src/kvm-protocol.ts, which has the same list. On descriptor 6 the isolate performs the PAL's services. On descriptor 5, where there is one, the application calls the PAL without the
  * isolate between them (src/lane.ts): nothing but a command and an input, both of which the PAL has to distrust anyway.
  * Intel SDM volume 3, chapters 3 to 6; Documentation/virt/kvm/api.rst.
  */
@@ -32,6 +32,7 @@
 
 #define CONTROL 3
 #define LANE 5
+#define SERVICES 6
 #define PAGE 4096u
 #define MAX_FRAME (40u << 20)
 #define MAX_SECTIONS 16u
@@ -54,14 +55,15 @@
 #define SERVICE_PORT 0x54u
 #define RETURN_PORT 0x55u
 
-enum request { REQUEST_LOAD = 1, REQUEST_RUN = 2, REQUEST_REPLY = 3 };
+enum request { REQUEST_LOAD = 1, REQUEST_RUN = 2, REQUEST_REPLY = 3, REQUEST_WAKE = 4 };
 enum answer {
 	ANSWER_READY = 1,
 	ANSWER_FAILED,
 	ANSWER_SERVICE,
 	ANSWER_RETURNED,
 	ANSWER_FAULT,
-	ANSWER_LANE_FAULT
+	ANSWER_LANE_FAULT,
+	ANSWER_WAKE
 };
 enum { LANE_RETURNED = 0, LANE_FAILED = 1 };
 enum fault {
@@ -86,7 +88,7 @@ struct section {
 	uint64_t physical;
 };
 
-static unsigned char *frame; /* the last one received; the sections' contents stay in `image` */
+static unsigned char *frame; /* the last one received, with room for its length before it; the sections' contents stay in `image` */
 static uint32_t frame_size, frame_at;
 static unsigned char *image;
 static struct section sections[MAX_SECTIONS];
@@ -199,6 +201,13 @@ static _Noreturn void fail(const char *what)
 	__builtin_unreachable();
 }
 
+static unsigned char *new_frame(void)
+{
+	unsigned char *at = mmap(NULL, PAGE + MAX_FRAME, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return at == MAP_FAILED ? NULL : at + PAGE;
+}
+
 static void receive_from(int from)
 {
 	read_all(from, &frame_size, 4);
@@ -211,6 +220,26 @@ static void receive_from(int from)
 static void receive(void)
 {
 	receive_from(CONTROL);
+}
+
+/* The one frame that answers ours: mostly with one read. */
+static void receive_reply(void)
+{
+	unsigned char *reply = frame - 4;
+	ssize_t got;
+	while ((got = read(SERVICES, reply, 4 + MAX_FRAME)) < 0 && errno == EINTR)
+		continue;
+	if (got < 4) {
+		if (got <= 0)
+			end(0); /* the isolate is gone */
+		read_all(SERVICES, reply + got, 4 - (size_t)got);
+		got = 4;
+	}
+	memcpy(&frame_size, reply, 4);
+	if (frame_size == 0 || frame_size > MAX_FRAME || (size_t)got > 4 + (size_t)frame_size)
+		end(72);
+	read_all(SERVICES, reply + got, 4 + (size_t)frame_size - (size_t)got);
+	frame_at = 0;
 }
 
 static const unsigned char *take(uint32_t size)
@@ -505,8 +534,8 @@ static void load(void)
 	}
 	/* The contents are needed again for fresh memory: the frame becomes the image. */
 	image = frame;
-	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (frame == MAP_FAILED)
+	frame = new_frame();
+	if (!frame)
 		fail("mmap");
 	if (is_marshalled)
 		return;
@@ -712,8 +741,8 @@ static int serve(struct kvm_regs *r)
 		r->rax = STATUS_BAD_PARAM;
 		return 1;
 	}
-	send_frame();
-	receive();
+	send_to(SERVICES);
+	receive_reply();
 	if (take_u8() != REQUEST_REPLY)
 		end(78);
 	uint32_t status = take_u32();
@@ -1129,9 +1158,9 @@ static int is_for_lane(void)
 
 int main(void)
 {
-	frame = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	out = mmap(NULL, MAX_FRAME, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (frame == MAP_FAILED || out == MAP_FAILED)
+	frame = new_frame();
+	out = new_frame();
+	if (!frame || !out)
 		return 69;
 	hide();
 	struct sigaction action = {.sa_handler = on_alarm};
@@ -1154,8 +1183,16 @@ int main(void)
 			continue;
 		}
 		receive();
-		if (take_u8() != REQUEST_RUN)
+		switch (take_u8()) {
+		case REQUEST_RUN:
+			run_entry();
+			break;
+		case REQUEST_WAKE: /* who waits for the next service has something else to do first */
+			begin(ANSWER_WAKE);
+			send_to(SERVICES);
+			break;
+		default:
 			end(83);
-		run_entry();
+		}
 	}
 }

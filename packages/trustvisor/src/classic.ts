@@ -1,10 +1,10 @@
 /** The micro-TPM in TrustVisor's own structures: SHA-1, TPM_PCR_INFO, TPM_QUOTE_INFO (tv_utpm.h; TPM 1.2 Main, Part 2, clauses 8 and 11). */
-import { createHash, type KeyObject, sign } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { bytes, constant, type Infer, rest, sizedBytes, struct, u8, u32 } from '@casemate/wire';
+import type { HostServices } from './host-services.js';
 import { UPCRS } from './micro-tpm.js';
 import { equal } from './platform-tpm.js';
-import { rsaPublicKeyDer } from './rsa-key.js';
 import { type BlobSecret, MAX_SEALED, openBlob, parseBlob, type SealingKeys, sealBlob } from './seal.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 
@@ -29,8 +29,8 @@ export interface ClassicContext {
   /** SHA-256 of the PAL's uPCR 0 of 32 bytes. */
   readonly self: () => Uint8Array;
   readonly random: (length: number) => Uint8Array;
-  /** The key that signs; `undefined` where nothing is to be signed. */
-  readonly key: (() => Promise<KeyObject>) | undefined;
+  /** Where the key is that signs; `undefined` where nothing is to be signed. */
+  readonly host: HostServices | undefined;
 }
 
 /** Eight uPCRs of 20 bytes. */
@@ -50,7 +50,7 @@ export class ClassicTpm {
   }
 
   /** Answers a call of a service whose name begins with `tv_`. Throws {@link TrustvisorError} with code `sealed-state`. */
-  perform({ name, values, inputs }: ServiceCall, context: ClassicContext): ServiceReply | Promise<ServiceReply> {
+  perform({ name, values, inputs }: ServiceCall, context: ClassicContext): ServiceReply {
     const [first = NOTHING, second = NOTHING] = inputs;
     const [index = 0] = values;
     switch (name) {
@@ -65,7 +65,7 @@ export class ClassicTpm {
       case 'tv_quote':
         return this.#quote(context, first, second);
       case 'tv_id_getpub':
-        return context.key?.().then((key) => success(rsaPublicKeyDer(key))) ?? statusOnly(PAL_STATUS.UNAVAILABLE);
+        return context.host?.({ kind: 'classic-public' }) ?? statusOnly(PAL_STATUS.UNAVAILABLE);
       default:
         return statusOnly(PAL_STATUS.ERR);
     }
@@ -108,12 +108,13 @@ export class ClassicTpm {
   }
 
   /** RSASSA-PKCS1-v1_5 over SHA-1 of TPM_QUOTE_INFO: version 1.1.0.0, "QUOT", the composite's hash, the nonce. */
-  async #quote(context: ClassicContext, selection: Uint8Array, nonce: Uint8Array): Promise<ServiceReply> {
+  #quote({ host }: ClassicContext, selection: Uint8Array, nonce: Uint8Array): ServiceReply {
     if (!isSelection(selection)) return statusOnly(PAL_STATUS.BAD_PARAM);
-    if (context.key === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
+    if (host === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
     const composite = this.#composite(selection);
     const info = Buffer.concat([Uint8Array.of(1, 1, 0, 0), Buffer.from('QUOT'), sha1(composite), nonce]);
-    return success(new Uint8Array(sign('sha1', info, await context.key())), composite);
+    const { status, outputs } = host({ kind: 'classic-sign', info: new Uint8Array(info) });
+    return status === PAL_STATUS.SUCCESS ? success(...outputs, composite) : statusOnly(status);
   }
 
   /** The selection, the size of the values (big-endian, whereas the selection's is little-endian), the values. */

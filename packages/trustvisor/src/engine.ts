@@ -2,6 +2,9 @@
 import { PAL_BUFFER_HEADER, PAL_SECTION, PAL_STATUS, type PalImage } from '@casemate/pal-linker';
 import { type PalFault, TrustvisorError } from './error.js';
 import { joinState, nvServiceOf, splitState } from './nv-area.js';
+import type { PalQuote } from './options.js';
+import type { Randomness, ServicesStart } from './pal-services.js';
+import type { ThreadHost } from './pal-thread.js';
 import type { Body } from './protocol.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 import type { StopSignal } from './stop.js';
@@ -19,20 +22,13 @@ export type RunOutcome =
     }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string };
 
-/** What the engine asks of the isolate while a PAL runs. */
-export interface EngineHost {
-  /** Answers a service call. */
-  readonly service: (call: ServiceCall) => ServiceReply | Promise<ServiceReply>;
-  /** Passes on what the PAL prints. */
-  readonly print: (text: string) => void;
+/** What the engine asks of the isolate. */
+export interface EngineHost extends ThreadHost {
+  /** What the PAL's thread performs its services with; the secrets are for this thread alone. */
+  readonly services: () => ServicesStart;
   /** Tells the application which lane (lane.ts) leads to the PAL from now on: `undefined` for none. */
   readonly lane: (lane: number | undefined, inputCapacity: number) => void;
-  /** A call that came by the lane did not return: puts back what else belongs to the PAL, and gives the failure for the caller. */
-  readonly laneFailed: (end: LaneFailure) => Promise<Uint8Array>;
 }
-
-/** How a call that came by the lane ended, where it did not return. */
-export type LaneFailure = Extract<RunOutcome, { readonly kind: 'fault' }> | TrustvisorError;
 
 /** Memory lent for one run: of the arena from `at` on, or bytes of its own. `access`: 1 read, 2 write. */
 export type Lent = Body<3>['lent'][number];
@@ -45,24 +41,42 @@ export interface Run {
   readonly lent: readonly Lent[];
   /** The PAL's state, for a replay-protected one. */
   readonly state: Uint8Array;
+  /** For such a one, what fixes its randomness: all but its state is then as newly registered. */
+  readonly randomness?: Randomness | undefined;
   /** Milliseconds. */
   readonly timeLimit: number;
   readonly signal?: StopSignal | undefined;
 }
 
-/** A PAL ready to run; one run at a time. What an engine of another kind offers too. */
+/**
+ * A PAL ready to run; one run at a time. After a fault, a stop or an error nothing of the run is left, in the memory and in the services.
+ * What an engine of another kind offers too.
+ */
 export interface EnginePal {
   /** Largest input in bytes. */
   readonly inputCapacity: number;
-  /** Loads the code where it is not loaded. Throws `refused`, `memory`, `timeout`. */
-  load(timeLimit: number): Promise<void>;
-  /** Ends what runs, if anything does; gives why it ended by itself, if it has. The memory is then fresh at the next run. */
+  /** Loads the code where it is not loaded; gives TPMT_PUBLIC of the identity. Throws `refused`, `memory`, `timeout`. */
+  load(timeLimit: number): Promise<Uint8Array>;
+  /** Ends what runs, if anything does; gives why it ended by itself, if it has. */
   stop(): TrustvisorError | undefined;
-  /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`; the memory is then fresh at the next run. */
+  /** Runs the entry. Throws `timeout`, `aborted`, `memory`, `closed`. */
   run(run: Run): Promise<RunOutcome>;
+  /** A quote by the identity. Throws `tpm`, and as {@link EnginePal.load}. */
+  quote(nonce: Uint8Array, mask: number): Promise<PalQuote>;
   /** Wipes the memory and ends. */
   close(): Promise<void>;
 }
+
+/** What a caller gets for a run that broke off. */
+export function faultError(
+  name: string,
+  { problem, fault }: { readonly problem: string; readonly fault: PalFault },
+): TrustvisorError {
+  return new TrustvisorError('fault', `run PAL ${name}: ${problem}`, { fault });
+}
+
+/** How long a PAL that had to be ended may take to be loaded for a quote, in milliseconds. */
+export const QUOTE_TIME = 30_000;
 
 /** Plans where the parameters lie: in the section PARAM, which the PAL's own memory does not reach. */
 export function planLayout(image: PalImage): ParameterLayout {

@@ -4,9 +4,14 @@ import { join } from 'node:path';
 
 /**
  * The command that starts `command` hidden, where there is a program for that (Linux, in `programs`, the directory of the isolate's
- * program): else `command` as it is.
+ * program): else `command` as it is. With `pairs` it makes socket pairs for it, from the descriptor `first` on.
  */
-export function hiddenCommand(command: readonly string[], programs: string): readonly string[] {
+export function hiddenCommand(
+  command: readonly string[],
+  programs: string,
+  pairs?: { readonly first: number; readonly count: number },
+): readonly string[] {
   const starter = join(programs, 'bin', `linux-${process.arch}`, 'casemate-hidden-start');
-  return process.platform === 'linux' && existsSync(starter) ? [starter, ...command] : command;
+  if (process.platform !== 'linux' || !existsSync(starter)) return command;
+  return [starter, ...(pairs ? ['--pairs', `${pairs.first}`, `${pairs.count}`] : []), ...command];
 }

@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { TrustvisorError } from './error.js';
 import { hiddenCommand } from './hidden-start.js';
-import { LANES } from './protocol.js';
+import { FIRST_LANE, FIRST_PAIR, LANES, PAIRS } from './protocol.js';
 
 /** A running isolate. */
 export interface IsolateProcess {
@@ -25,7 +25,6 @@ export interface IsolateProcess {
 }
 
 const MAX_COMPLAINT = 4096;
-const FIRST_LANE = 5;
 
 /**
  * Starts `dist/isolate.js` in a process and session of its own. It ends when the stream does. For `kvm` it may start monitors. `arena`
@@ -34,7 +33,8 @@ const FIRST_LANE = 5;
 export function startIsolate(engine: 'wasm' | 'kvm', arena: number | undefined): IsolateProcess {
   const program = realpathSync(createRequire(import.meta.url).resolve('#isolate'));
   const plain = [process.execPath, ...confinement(dirname(program), engine), program];
-  const [command = process.execPath, ...rest] = hiddenCommand(plain, dirname(program));
+  const pairs = engine === 'kvm' ? { first: FIRST_PAIR, count: PAIRS } : undefined;
+  const [command = process.execPath, ...rest] = hiddenCommand(plain, dirname(program), pairs);
   const child = spawn(command, rest, {
     env: {},
     cwd: '/',

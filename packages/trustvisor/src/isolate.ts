@@ -1,22 +1,27 @@
 /**
  * The program of the isolate's process: it speaks with the application on file descriptor 3 and ends when that ends. Descriptor 4
- * is the shared memory, where it is a file; those from 5 on are the lanes, as far as they are sockets.
+ * is the shared memory, where it is a file; those from 5 on are the lanes, and behind them pairs (native/hidden-start.c makes these), as
+ * far as they are sockets.
  */
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { Lanes } from './lanes.js';
+import { Lanes, SocketPairs } from './lanes.js';
 import { serve } from './monitor.js';
-import { LANES } from './protocol.js';
+import { FIRST_LANE, FIRST_PAIR, LANES, PAIRS } from './protocol.js';
 
 const ARENA = 4;
-const FIRST_LANE = 5;
 const stream = new Socket({ fd: 3, readable: true, writable: true });
 const kvmMonitor = fileURLToPath(new URL('./bin/linux-x64/casemate-pal-monitor', import.meta.url));
 const arena = fstatSync(ARENA).isFile() ? ARENA : undefined;
-const lanes = new Lanes([...Array(LANES).keys()].map((i) => FIRST_LANE + i).filter(isSocket));
-await serve(stream, { workerUrl: new URL('./pal-worker.js', import.meta.url), kvmMonitor, arena, lanes });
+const lanes = new Lanes(socketsFrom(FIRST_LANE, LANES));
+const pairs = new SocketPairs(socketsFrom(FIRST_PAIR, 2 * PAIRS));
+await serve(stream, { workerUrl: new URL('./pal-worker.js', import.meta.url), kvmMonitor, arena, lanes, pairs });
 process.exit(0);
+
+function socketsFrom(first: number, count: number): readonly number[] {
+  return [...Array(count).keys()].map((i) => first + i).filter(isSocket);
+}
 
 function isSocket(fd: number): boolean {
   try {

@@ -1,39 +1,32 @@
 /** The engine `kvm`: for each PAL a virtual machine without an operating system, kept by a small native monitor process. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { dirname, join } from 'node:path';
-import { Duplex } from 'node:stream';
 import { PAL_BUFFER_HEADER, PAL_FLAGS, PAL_KIND, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
 import {
   type EngineHost,
   type EnginePal,
-  type LaneFailure,
+  faultError,
   type Lent,
   localService,
   planLayout,
+  QUOTE_TIME,
   type Run,
   type RunOutcome,
 } from './engine.js';
 import { type PalFault, TrustvisorError } from './error.js';
-import { hiddenCommand } from './hidden-start.js';
 import {
   ACCESS,
-  decodeAnswer,
-  encodeLaneEnd,
   encodeLoad,
-  encodeReply,
   encodeRun,
   FAULT_KINDS,
   type LoadRequest,
-  MAX_MONITOR_FRAME,
   type MonitorAnswer,
   type MonitorFault,
   type RunRequest,
 } from './kvm-protocol.js';
-import { closeLane, type Lanes, type TakenLane } from './lanes.js';
+import { Machine, type MachinePrograms } from './machine.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
+import type { PalQuote } from './options.js';
 import { MAX_DATA, PAGE } from './protocol.js';
-import type { ServiceCall, ServiceReply } from './service-plan.js';
 import type { ParameterLayout } from './worker-messages.js';
 
 const SECTION_ACCESS: Readonly<Record<number, number>> = {
@@ -52,36 +45,29 @@ const NOTHING = new Uint8Array(0);
 /** How long the monitor may take beyond the PAL's own time, in milliseconds: then it is ended. */
 const PATIENCE = 1000;
 
-/** The monitor's path, the file that holds what the application can lend, and the lanes. */
-interface MonitorProgram {
-  readonly program: string;
-  readonly arena: number | undefined;
-  readonly lanes: Lanes;
-}
-
 /** A PAL in a machine of its own. The machine is made at the first need, and anew after it had to be ended. */
 export class KvmPal implements EnginePal {
   readonly inputCapacity: number;
   readonly #image: PalImage;
-  readonly #program: MonitorProgram;
+  readonly #programs: MachinePrograms;
   readonly #host: EngineHost;
   /** Where the entry takes buffers. */
   readonly #layout: ParameterLayout | undefined;
   /** Where it takes parameters of its own. */
   readonly #plan: MarshalPlan | undefined;
   readonly #isStateful: boolean;
-  #monitor: Monitor | undefined;
-  /** What its services work with: those of a call that came by the lane, unless another one runs. */
+  #machine: Machine | undefined;
+  /** What its services work with, as far as they are not those of its thread. */
   #local: Local;
 
   /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
-  constructor(image: PalImage, program: MonitorProgram, host: EngineHost) {
+  constructor(image: PalImage, programs: MachinePrograms, host: EngineHost) {
     if (image.kind !== PAL_KIND.ELF_X86_64 || process.arch !== 'x64') {
       const problem = `the engine kvm runs images for x86-64 on such a processor, not kind ${image.kind} on ${process.arch}`;
       throw new TrustvisorError('unsupported-engine', `load PAL ${image.name}: ${problem}`);
     }
     this.#image = image;
-    this.#program = program;
+    this.#programs = programs;
     this.#host = host;
     this.#layout = isMarshalled(image) ? undefined : planLayout(image);
     this.#plan = isMarshalled(image) ? planMarshalling(image) : undefined;
@@ -90,57 +76,72 @@ export class KvmPal implements EnginePal {
     this.#local = this.#localOf(undefined);
   }
 
-  async load(timeLimit: number): Promise<void> {
-    if (this.#monitor !== undefined) return;
-    const lane = this.#layout === undefined || this.#isStateful ? undefined : this.#program.lanes.take();
-    const monitor = new Monitor(this.#program, lane, {
-      service: (call) => localService(call, this.#local) ?? this.#host.service(call),
-      fault: (fault) => this.#host.laneFailed(this.#laneFailure(fault)),
-    });
-    this.#monitor = monitor;
-    const answer = await this.#limited(
-      monitor,
-      { timeLimit },
-      monitor.ask(encodeLoad(machineOf(this.#image, this.#layout, { arena: this.#program.arena, lane: lane?.fd }))),
+  async load(timeLimit: number): Promise<Uint8Array> {
+    if (this.#machine?.error) this.#machine = undefined;
+    if (this.#machine !== undefined) return this.#machine.identity();
+    const hasLane = this.#layout !== undefined && !this.#isStateful;
+    const machine = new Machine(
+      this.#programs,
+      { hasLane, hasState: this.#isStateful },
+      {
+        ...this.#host,
+        local: (call) => localService(call, this.#local),
+        describe: (fault) => this.#laneFailure(fault),
+      },
     );
-    if (answer.type === 'ready') {
-      if (lane !== undefined) this.#host.lane(lane.number, this.inputCapacity);
-      return;
+    this.#machine = machine;
+    const place = { arena: this.#programs.arena, lane: machine.lane?.fd };
+    const loaded = machine.ask(encodeLoad(machineOf(this.#image, this.#layout, place)));
+    const answer = await this.#limited(machine, { timeLimit }, loaded);
+    if (answer.type !== 'ready') {
+      this.#drop(machine);
+      throw answer.type === 'failed' ? machineError(this.#image.name, answer) : this.#unexpected(answer);
     }
-    this.#drop(monitor);
-    throw answer.type === 'failed' ? machineError(this.#image.name, answer) : this.#unexpected(answer);
+    const identity = await this.#limited(machine, { timeLimit }, machine.identity());
+    if (machine.lane !== undefined) this.#host.lane(machine.lane.number, this.inputCapacity);
+    return identity;
   }
 
   async run(run: Run): Promise<RunOutcome> {
     if (run.signal?.aborted) throw this.#aborted();
     const call = this.#plan?.prepare(run.input);
-    if (this.#monitor?.error) this.#monitor = undefined;
-    if (this.#monitor === undefined) await this.load(run.timeLimit);
-    const monitor = this.#monitor;
-    if (run.signal?.aborted || monitor === undefined) throw this.#aborted();
+    const machine = await this.#loaded(run.timeLimit);
+    if (run.signal?.aborted) throw this.#aborted();
+    if (run.randomness !== undefined) machine.reset(run.randomness);
     const local = this.#localOf(this.#isStateful ? run.state : undefined);
     this.#local = local;
     try {
-      const answer = await this.#limited(monitor, run, monitor.ask(encodeRun(this.#runRequest(run, call))));
+      const answer = await this.#limited(machine, run, machine.ask(encodeRun(this.#runRequest(run, call))));
       if (answer.type === 'returned') return this.#returned(answer, call, local.state);
       if (answer.type !== 'fault') throw this.#unexpected(answer);
+      machine.reset(undefined);
       return this.#faulted(answer.fault, run.timeLimit);
     } finally {
       this.#local = this.#localOf(undefined);
     }
   }
 
+  async quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
+    return (await this.#loaded(QUOTE_TIME)).quote(nonce, mask);
+  }
+
+  async #loaded(timeLimit: number): Promise<Machine> {
+    await this.load(timeLimit);
+    if (this.#machine === undefined) throw this.#aborted();
+    return this.#machine;
+  }
+
   stop(): TrustvisorError | undefined {
-    const monitor = this.#monitor;
-    const error = monitor?.error;
-    if (monitor !== undefined) this.#drop(monitor, this.#aborted());
+    const machine = this.#machine;
+    const error = machine?.error;
+    if (machine !== undefined) this.#drop(machine, this.#aborted());
     return error;
   }
 
   async close(): Promise<void> {
-    const monitor = this.#monitor;
-    this.#monitor = undefined;
-    await monitor?.end();
+    const machine = this.#machine;
+    this.#machine = undefined;
+    await machine?.wipeAndEnd();
   }
 
   #localOf(state: Uint8Array | undefined): Local {
@@ -153,7 +154,7 @@ export class KvmPal implements EnginePal {
       isFresh: this.#isStateful ? 1 : 0,
       command: command >>> 0,
       arguments: call?.arguments ?? [],
-      lent: this.#program.arena === undefined ? placed(lent) : lent.map(inArena),
+      lent: this.#programs.arena === undefined ? placed(lent) : lent.map(inArena),
       content: call?.area ?? input,
     };
   }
@@ -180,11 +181,12 @@ export class KvmPal implements EnginePal {
     return { kind: 'fault', fault: 'malformed-output', problem };
   }
 
-  #laneFailure(fault: MonitorFault): LaneFailure {
+  #laneFailure(given: MonitorFault): TrustvisorError {
+    const { name } = this.#image;
     // The application said how long it may take: it knows.
-    const late = () =>
-      new TrustvisorError('timeout', `run PAL ${this.#image.name}: expected an end within its time limit`);
-    return FAULT_KINDS[fault.kind] === 'time' ? late() : this.#describe(fault);
+    if (FAULT_KINDS[given.kind] === 'time')
+      return new TrustvisorError('timeout', `run PAL ${name}: expected an end within its time limit`);
+    return faultError(name, this.#describe(given));
   }
 
   #faulted(fault: MonitorFault, timeLimit: number): Faulted {
@@ -202,18 +204,18 @@ export class KvmPal implements EnginePal {
   }
 
   /** Waits for an answer, but ends the machine when its time is up twice over, or the caller gives up. */
-  async #limited(
-    monitor: Monitor,
+  async #limited<T>(
+    machine: Machine,
     { timeLimit, signal }: Pick<Run, 'timeLimit' | 'signal'>,
-    answer: Promise<MonitorAnswer>,
-  ): Promise<MonitorAnswer> {
-    const timer = setTimeout(() => this.#drop(monitor, this.#late(timeLimit)), timeLimit + PATIENCE);
-    const given = () => this.#drop(monitor, this.#aborted());
+    answer: Promise<T>,
+  ): Promise<T> {
+    const timer = setTimeout(() => this.#drop(machine, this.#late(timeLimit)), timeLimit + PATIENCE);
+    const given = () => this.#drop(machine, this.#aborted());
     signal?.addEventListener('abort', given, { once: true });
     try {
       return await answer;
     } catch (error) {
-      this.#drop(monitor);
+      this.#drop(machine);
       throw error;
     } finally {
       clearTimeout(timer);
@@ -221,13 +223,13 @@ export class KvmPal implements EnginePal {
     }
   }
 
-  #drop(monitor: Monitor, error?: TrustvisorError): void {
-    if (this.#monitor === monitor) {
-      this.#monitor = undefined;
+  #drop(machine: Machine, error?: TrustvisorError): void {
+    if (this.#machine === machine) {
+      this.#machine = undefined;
       // The end of its lane comes when the process has died: the application must know it before the next call.
       this.#host.lane(undefined, 0);
     }
-    void monitor.end(error);
+    void machine.end(error);
   }
 
   #late(timeLimit: number): TrustvisorError {
@@ -360,115 +362,4 @@ function machineError(
       ? 'this user may not use it: usually a member of the group kvm may'
       : 'it is not there: the processor has no virtualisation, or it is switched off, or the kernel lacks it';
   return new TrustvisorError('unsupported-engine', `load PAL ${name}: expected /dev/kvm, got ${symbol}; ${hint}`);
-}
-
-/** Who answers the monitor while a PAL runs. */
-interface MonitorHost {
-  readonly service: (call: ServiceCall) => ServiceReply | Promise<ServiceReply>;
-  /** Gives the failure for who called by the lane. */
-  readonly fault: (fault: MonitorFault) => Promise<Uint8Array>;
-}
-
-/** The monitor's process, as questions and answers. */
-class Monitor {
-  readonly #process: ChildProcess;
-  readonly #host: MonitorHost;
-  readonly #stream: Duplex;
-  readonly #ended: Promise<void>;
-  #received: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
-  #waiting: { resolve(answer: MonitorAnswer): void; reject(error: unknown): void } | undefined;
-  #error: TrustvisorError | undefined;
-
-  constructor({ program, arena }: MonitorProgram, lane: TakenLane | undefined, host: MonitorHost) {
-    this.#host = host;
-    const stdio = ['ignore', 'ignore', 'ignore', 'pipe', arena ?? 'ignore', lane?.fd ?? 'ignore'] as const;
-    const [command = program, ...rest] = hiddenCommand([program], join(dirname(program), '..', '..'));
-    this.#process = spawn(command, rest, { env: {}, cwd: '/', stdio: [...stdio] });
-    this.#ended = new Promise((resolve) => {
-      this.#process.once('error', (error) => {
-        this.#fail(new TrustvisorError('unsupported-engine', `start the monitor: ${error.message}`, { cause: error }));
-        resolve();
-      });
-      this.#process.once('exit', (code, signal) => {
-        this.#fail(new TrustvisorError('closed', `run PAL: its monitor ended (${signal ?? `exit ${code}`})`));
-        resolve();
-      });
-    });
-    const stream = this.#process.stdio[3];
-    if (!(stream instanceof Duplex)) throw new TrustvisorError('refused', 'start the monitor: expected a stream to it');
-    this.#stream = stream;
-    stream.on('data', (chunk: Uint8Array) => this.#receive(chunk));
-    stream.on('error', () => undefined); // the exit tells
-    if (lane !== undefined) closeLane(lane); // it is the monitor's now, and ends with it
-  }
-
-  /** Why it ended, if it has. */
-  get error(): TrustvisorError | undefined {
-    return this.#error;
-  }
-
-  ask(frame: Uint8Array): Promise<MonitorAnswer> {
-    if (this.#error) return Promise.reject(this.#error);
-    this.#stream.write(frame);
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-    });
-  }
-
-  /** The kernel gives the memory to nobody before it has zeroed it. */
-  async end(error = new TrustvisorError('closed', 'run PAL: its monitor was ended')): Promise<void> {
-    this.#fail(error);
-    this.#process.kill('SIGKILL');
-    await this.#ended;
-  }
-
-  #receive(chunk: Uint8Array): void {
-    this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
-    while (this.#received.length >= 4) {
-      const length = new DataView(this.#received.buffer, this.#received.byteOffset).getUint32(0, true);
-      if (length === 0 || length > MAX_MONITOR_FRAME) {
-        void this.end(new TrustvisorError('protocol', `read the monitor: expected a frame, got a length of ${length}`));
-        return;
-      }
-      if (this.#received.length < 4 + length) return;
-      this.#deliver(this.#received.subarray(4, 4 + length));
-      this.#received = this.#received.subarray(4 + length);
-    }
-  }
-
-  #deliver(body: Uint8Array): void {
-    try {
-      const answer = decodeAnswer(body);
-      if (answer.type === 'service') void this.#serve(answer.call);
-      else if (answer.type === 'lane-fault') void this.#explain(answer.fault);
-      else this.#settle(answer);
-    } catch (error) {
-      void this.end(
-        error instanceof TrustvisorError ? error : new TrustvisorError('protocol', `read the monitor: ${error}`),
-      );
-    }
-  }
-
-  #settle(answer: MonitorAnswer): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.resolve(answer);
-  }
-
-  /** Without a turn of the event loop where the answer is there at once. */
-  #serve(call: ServiceCall): void | Promise<void> {
-    const reply = this.#host.service(call);
-    if (!(reply instanceof Promise)) return void this.#stream.write(encodeReply(reply));
-    return reply.then((late) => void this.#stream.write(encodeReply(late)));
-  }
-
-  async #explain(fault: MonitorFault): Promise<void> {
-    this.#stream.write(encodeLaneEnd(await this.#host.fault(fault)));
-  }
-
-  #fail(error: TrustvisorError): void {
-    this.#error ??= error;
-    this.#waiting?.reject(this.#error);
-    this.#waiting = undefined;
-  }
 }

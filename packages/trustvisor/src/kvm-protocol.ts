@@ -1,4 +1,7 @@
-/** What passes between the isolate and the monitor of one PAL's virtual machine; native/pal-monitor.c has the other end. */
+/**
+ * What passes between the isolate and the monitor of one PAL's virtual machine, on two sockets: one for calls, one for the services that
+ * the PAL calls. native/pal-monitor.c has the other ends.
+ */
 import { array, decode, encode, type Infer, rest, sizedBytes, struct, u8, u32le, u64le } from '@casemate/wire';
 import { TrustvisorError } from './error.js';
 import { decodeCall, encodeReplyInto, replyLength } from './service-codec.js';
@@ -99,13 +102,12 @@ export const FAULT_KINDS = [
 export type MonitorAnswer =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly errno: number; readonly step: string }
-  | { readonly type: 'service'; readonly call: ServiceCall }
   | ({ readonly type: 'returned' } & MonitorReturn)
   | { readonly type: 'fault'; readonly fault: MonitorFault }
   | { readonly type: 'lane-fault'; readonly fault: MonitorFault };
 
-const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3 } as const;
-const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5, LANE_FAULT: 6 } as const;
+const REQUEST = { LOAD: 1, RUN: 2, REPLY: 3, WAKE: 4 } as const;
+const ANSWER = { READY: 1, FAILED: 2, SERVICE: 3, RETURNED: 4, FAULT: 5, LANE_FAULT: 6, WAKE: 7 } as const;
 
 /** A frame that loads the machine. */
 export function encodeLoad(request: LoadRequest): Uint8Array {
@@ -115,6 +117,11 @@ export function encodeLoad(request: LoadRequest): Uint8Array {
 /** A frame that runs the entry. */
 export function encodeRun(request: RunRequest): Uint8Array {
   return frame(REQUEST.RUN, encode(RunRequest, request));
+}
+
+/** A frame that has the monitor wake who performs the services, as soon as no call runs. */
+export function encodeWake(): Uint8Array {
+  return frame(REQUEST.WAKE, new Uint8Array(0));
 }
 
 /** A frame with the failure for the caller by the lane. */
@@ -149,8 +156,6 @@ export function decodeAnswer(body: Uint8Array): MonitorAnswer {
       const { errno, step } = decode(Failed, content);
       return { type: 'failed', errno, step: new TextDecoder().decode(step) };
     }
-    case ANSWER.SERVICE:
-      return { type: 'service', call: decodeCall(content) };
     case ANSWER.RETURNED:
       return { type: 'returned', ...decode(Returned, content) };
     case ANSWER.FAULT:
@@ -158,6 +163,35 @@ export function decodeAnswer(body: Uint8Array): MonitorAnswer {
     case ANSWER.LANE_FAULT:
       return { type: 'lane-fault', fault: decode(Fault, content) };
     default:
-      throw new TrustvisorError('protocol', `read the monitor: expected an answer of type 1 to 6, got ${body[0]}`);
+      throw new TrustvisorError(
+        'protocol',
+        `read the monitor: expected an answer of type 1, 2, 4, 5 or 6, got ${body[0]}`,
+      );
+  }
+}
+
+/** What a frame on the socket for services says: a call, or nothing but to wake up. Throws as {@link decodeCall}. */
+export function decodeServiceFrame(body: Uint8Array): ServiceCall | undefined {
+  if (body[0] === ANSWER.WAKE && body.length === 1) return undefined;
+  if (body[0] === ANSWER.SERVICE) return decodeCall(body.subarray(1));
+  throw new TrustvisorError('protocol', `read the monitor: expected a service call, got a frame of type ${body[0]}`);
+}
+
+/** Cuts what a monitor sends into the bodies of frames. */
+export class MonitorFrames {
+  #received: Uint8Array = new Uint8Array(0);
+
+  /** Gives each body; throws {@link TrustvisorError} with code `protocol` where one is too long. */
+  push(chunk: Uint8Array, frame: (body: Uint8Array) => void): void {
+    this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
+    while (this.#received.length >= 4) {
+      const length = new DataView(this.#received.buffer, this.#received.byteOffset).getUint32(0, true);
+      if (length === 0 || length > MAX_MONITOR_FRAME)
+        throw new TrustvisorError('protocol', `read the monitor: expected a frame, got a length of ${length}`);
+      if (this.#received.length < 4 + length) return;
+      const body = this.#received.subarray(4, 4 + length);
+      this.#received = this.#received.subarray(4 + length);
+      frame(body);
+    }
   }
 }

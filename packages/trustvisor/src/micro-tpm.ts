@@ -3,6 +3,7 @@ import { akTemplate, createPrimary, extendPcr, readPcrs, Tpm, type TpmObject, Tp
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { type MicroUtpm, openMicroUtpm } from '@casemate/utpm/micro';
 import { encode } from '@casemate/wire';
+import { TrustvisorError } from './error.js';
 import { assertSuccess, MicroCommands, parseQuote } from './micro-commands.js';
 import type { PalQuote } from './options.js';
 import { sha256 } from './platform-tpm.js';
@@ -11,7 +12,7 @@ import { deriveKey } from './seal.js';
 /** How many uPCRs there are. */
 export const UPCRS = 8;
 
-/** The micro-TPM of one PAL. Calls must not overlap; those that give a promise now and then answer at once otherwise. */
+/** The micro-TPM of one PAL. Nothing of it is stored, so that it answers at once. */
 export class MicroTpm {
   readonly #source: MicroSource;
   #utpm: MicroUtpm;
@@ -21,7 +22,7 @@ export class MicroTpm {
   #pcrs: Uint8Array[];
   /** Digests of uPCRs by mask, as long as none of them is extended. */
   #digests: Uint8Array[] = [];
-  #dirty = false;
+  #isDirty = false;
 
   private constructor(source: MicroSource, made: Made) {
     this.#source = source;
@@ -31,7 +32,7 @@ export class MicroTpm {
     this.#pcrs = made.pcrs;
   }
 
-  /** Makes the micro-TPM and measures the PAL into uPCR 0. */
+  /** Makes the micro-TPM and measures the PAL into uPCR 0. The seeds belong to it from now on, and are wiped when it is closed. */
   static async open(source: MicroSource): Promise<MicroTpm> {
     return new MicroTpm(source, await make(source));
   }
@@ -47,16 +48,9 @@ export class MicroTpm {
   }
 
   /** Extends a uPCR, 0 to 7, by 32 bytes. */
-  pcrExtend(index: number, digest: Uint8Array): Promise<void> | undefined {
-    this.#dirty = true;
-    const response = this.#utpm.execute(this.#commands.extend(index, digest));
-    if (response instanceof Promise) return response.then((late) => this.#noteExtend(index, digest, late));
-    this.#noteExtend(index, digest, response);
-    return undefined;
-  }
-
-  #noteExtend(index: number, digest: Uint8Array, response: Uint8Array): void {
-    assertSuccess(response, 'extend a uPCR');
+  pcrExtend(index: number, digest: Uint8Array): void {
+    this.#isDirty = true;
+    assertSuccess(this.#execute(this.#commands.extend(index, digest)), 'extend a uPCR');
     this.#pcrs[index] = sha256(this.#pcrs[index] ?? new Uint8Array(32), digest);
     this.#digests = [];
   }
@@ -71,14 +65,17 @@ export class MicroTpm {
   }
 
   /** TPM2_Quote over the uPCRs of `mask`; the nonce has at most 64 bytes. */
-  quote(nonce: Uint8Array, mask: number): PalQuote | Promise<PalQuote> {
-    const response = this.#utpm.execute(this.#commands.quote(nonce, mask));
-    return response instanceof Promise ? response.then(parseQuote) : parseQuote(response);
+  quote(nonce: Uint8Array, mask: number): PalQuote {
+    const wasDirty = this.#isDirty;
+    this.#isDirty = true; // should it break off
+    const quoted = parseQuote(this.#execute(this.#commands.quote(nonce, mask)));
+    this.#isDirty = wasDirty;
+    return quoted;
   }
 
   /** As new: uPCR 0 holds the measurement, the others zeros. Does nothing where no uPCR was extended. */
   async reset(): Promise<void> {
-    if (!this.#dirty) return;
+    if (!this.#isDirty) return;
     await this.#utpm.close();
     const made = await make(this.#source);
     this.#utpm = made.utpm;
@@ -86,22 +83,46 @@ export class MicroTpm {
     this.#commands = new MicroCommands(made.key.handle);
     this.#pcrs = made.pcrs;
     this.#digests = [];
-    this.#dirty = false;
+    this.#isDirty = false;
   }
 
   /** Lets go of it. */
   async close(): Promise<void> {
     await this.#utpm.close();
+    for (const seed of Object.values(this.#source.seeds)) seed.fill(0);
+  }
+
+  #execute(command: Uint8Array): Uint8Array {
+    const response = this.#utpm.execute(command);
+    if (response instanceof Promise) throw new TrustvisorError('tpm', 'use the micro-TPM: it is in use already');
+    return response;
   }
 }
 
 /** What a micro-TPM is made from. */
 export interface MicroSource {
-  readonly master: Uint8Array;
-  /** What uPCR 0 is extended by, and what makes its seeds its own. */
+  readonly seeds: MicroSeeds;
+  /** What uPCR 0 is extended by. */
   readonly measurement: Uint8Array;
-  /** What makes its identity key; the measurement unless given. Micro-TPMs with the same have the same key. */
-  readonly identity?: Uint8Array;
+}
+
+/** The primary seeds of a micro-TPM's hierarchies, 32 bytes each. */
+export interface MicroSeeds {
+  readonly endorsement: Uint8Array;
+  readonly owner: Uint8Array;
+  readonly platform: Uint8Array;
+}
+
+/**
+ * Those of the PAL with this measurement. `identity` is what makes its identity key, the measurement unless given: micro-TPMs with the
+ * same have the same key.
+ */
+export function microSeeds(master: Uint8Array, measurement: Uint8Array, identity = measurement): MicroSeeds {
+  return {
+    endorsement: deriveKey(master, 'utpm endorsement seed', identity),
+    owner: deriveKey(master, 'utpm owner seed', measurement),
+    platform: deriveKey(master, 'utpm platform seed', measurement),
+  };
 }
 
 interface Made {
@@ -110,20 +131,11 @@ interface Made {
   readonly pcrs: Uint8Array[];
 }
 
-async function make({ master, measurement, identity = measurement }: MicroSource): Promise<Made> {
-  const seeds = {
-    endorsement: deriveKey(master, 'utpm endorsement seed', identity),
-    owner: deriveKey(master, 'utpm owner seed', measurement),
-    platform: deriveKey(master, 'utpm platform seed', measurement),
-  };
-  try {
-    const utpm = await openMicroUtpm({ seeds, startup: true });
-    const tpm = new Tpm(utpm, { crypto: nodeCrypto });
-    await extendPcr(tpm, 0, { sha256: measurement });
-    const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
-    const { sha256: pcrs = {} } = await readPcrs(tpm, { sha256: [...Array(UPCRS).keys()] });
-    return { utpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
-  } finally {
-    for (const seed of Object.values(seeds)) seed.fill(0);
-  }
+async function make({ seeds, measurement }: MicroSource): Promise<Made> {
+  const utpm = await openMicroUtpm({ seeds, startup: true });
+  const tpm = new Tpm(utpm, { crypto: nodeCrypto });
+  await extendPcr(tpm, 0, { sha256: measurement });
+  const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
+  const { sha256: pcrs = {} } = await readPcrs(tpm, { sha256: [...Array(UPCRS).keys()] });
+  return { utpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
 }

@@ -23,7 +23,7 @@ import { sha1 } from './classic.js';
 import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
 import { isMarshalled } from './marshal.js';
-import { MicroTpm } from './micro-tpm.js';
+import { MicroTpm, microSeeds } from './micro-tpm.js';
 import { NvTable } from './nv.js';
 import type { LastRequest } from './options.js';
 import { equal, PlatformTpm, sha256 } from './platform-tpm.js';
@@ -206,7 +206,7 @@ class Monitor {
     const { name, version } = parsed;
     const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];
     const { measurement, identity } = pal;
-    const certificate = await certify(certifier, { name, version, identity, ...source });
+    const certificate = certify(certifier, { name, version, identity, ...source });
     const about = { measurement, identity, certificate, signed: signed ? [signed] : [] };
     const entry = { isMarshalled: isMarshalled(parsed) ? 1 : 0, parameters: parsed.parameters } as const;
     return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, ...about, ...entry, last } };
@@ -359,13 +359,14 @@ function assertMemory({ name, sections, memory }: PalImage, memoryLimit: number)
 }
 
 function openCertifier(master: Uint8Array): Promise<MicroTpm> {
-  return MicroTpm.open({ master, measurement: TRUSTVISOR_MEASUREMENT });
+  const measurement = TRUSTVISOR_MEASUREMENT;
+  return MicroTpm.open({ seeds: microSeeds(master, measurement), measurement });
 }
 
 /** Says by the TrustVisor key whose the identity is. */
-async function certify(certifier: MicroTpm, claims: PalCertificateClaims): Promise<PalCertificate> {
+function certify(certifier: MicroTpm, claims: PalCertificateClaims): PalCertificate {
   const statement = encodePalStatement(claims);
-  return { statement, ...(await certifier.quote(palStatementNonce(statement), 1)) };
+  return { statement, ...certifier.quote(palStatementNonce(statement), 1) };
 }
 
 type Lent = Body<3>['lent'][number];

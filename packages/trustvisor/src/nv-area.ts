@@ -1,5 +1,5 @@
 /** What a PAL keeps that cannot be rolled back: a counter and 32 bytes, as TrustVisor's TPM NV area; with services to use them. */
-import { PAL_STATUS } from '@casemate/pal-linker';
+import { PAL_STATUS, type PalServiceName } from '@casemate/pal-linker';
 import { bytes, decode, encode, type Infer, struct, u64 } from '@casemate/wire';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 
@@ -91,14 +91,15 @@ export function nvServiceOf(
   return { reply, state: service.change ? joinState({ area: next, own }) : state };
 }
 
+/** Whether {@link performNv} answers it. */
+export function isNvService(name: PalServiceName): boolean {
+  return nvService({ name, values: [], inputs: [] }) !== undefined;
+}
+
 /** The same for other PALs. */
-export function performNv(
-  call: ServiceCall,
-  access: NvAccess | undefined,
-): ServiceReply | Promise<ServiceReply> | undefined {
+export async function performNv(call: ServiceCall, access: NvAccess | undefined): Promise<ServiceReply> {
   const service = nvService(call);
-  if (service === undefined) return undefined;
-  if (access === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
-  const reply = (area: NvArea) => ({ status: PAL_STATUS.SUCCESS, outputs: service.outputs(area) });
-  return (service.change ? access.write(service.change) : access.read()).then(reply);
+  if (service === undefined || access === undefined) return statusOnly(PAL_STATUS.UNAVAILABLE);
+  const area = await (service.change ? access.write(service.change) : access.read());
+  return { status: PAL_STATUS.SUCCESS, outputs: service.outputs(area) };
 }

@@ -37,6 +37,12 @@ export const MAX_ARENA = 256 * 1024 * 1024;
 
 /** How many lanes (lane.ts) an isolate starts with: one for each PAL that can be registered at the same time. */
 export const LANES = 100;
+/** The isolate's descriptor of the first. */
+export const FIRST_LANE = 5;
+/** How many socket pairs for the services of PALs in machines it starts with; their descriptors are behind the lanes'. */
+export const PAIRS = 100;
+/** The isolate's descriptor of the first end of the first. */
+export const FIRST_PAIR = FIRST_LANE + LANES;
 /** In place of a lane's number: no lane leads to the PAL any more. */
 export const NO_LANE = 255;
 

@@ -1,30 +1,28 @@
 /** One PAL in the isolate: its engine, its micro-TPM, its history, and its calls one after another. */
 import { randomBytes } from 'node:crypto';
 import { PAL_FLAGS, PAL_KIND, type PalImage } from '@casemate/pal-linker';
-import { ClassicTpm } from './classic.js';
-import type { EngineHost, EnginePal, LaneFailure, Run, RunOutcome } from './engine.js';
+import { type EngineHost, type EnginePal, faultError, type Run, type RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
+import { type HostContext, performHostCall } from './host-services.js';
 import { KvmPal } from './kvm-engine.js';
-import { encodeLaneFailure } from './lane.js';
-import type { Lanes } from './lanes.js';
+import type { Lanes, SocketPairs } from './lanes.js';
 import { isMarshalled, planMarshalling } from './marshal.js';
-import { MicroTpm } from './micro-tpm.js';
+import { microSeeds } from './micro-tpm.js';
 import type { NvTable } from './nv.js';
 import type { LastRequest, PalQuote } from './options.js';
+import { handOver, type ServicesStart } from './pal-services.js';
 import { sha256 } from './platform-tpm.js';
-import { type RsaIdentity, RsaKeys, rsaIdentity } from './rsa-key.js';
-import { deriveKey, deterministicRandom, SealingKeys } from './seal.js';
+import { RsaKeys, rsaIdentity } from './rsa-key.js';
+import { deriveKey } from './seal.js';
 import type { Sealer } from './sealing.js';
-import type { ServiceCall, ServiceReply } from './service-plan.js';
-import { FREE_RUN, performService, type RunContext, type ServiceContext } from './services.js';
 import { Stop } from './stop.js';
 import type { BlobStore } from './store.js';
 import { WasmPal } from './wasm-engine.js';
 
 /** Where the engines find their programs. */
 export interface Engines {
-  /** The PAL thread of the engine wasm. */
+  /** A PAL's thread. */
   readonly workerUrl: URL;
   /** The monitor of the engine kvm, where it may be used. */
   readonly kvmMonitor: string | undefined;
@@ -32,6 +30,8 @@ export interface Engines {
   readonly arena: number | undefined;
   /** The lanes by which the application calls PALs. */
   readonly lanes: Lanes;
+  /** For the services of PALs in machines. */
+  readonly pairs: SocketPairs;
 }
 
 /** What every PAL of an isolate is made with. */
@@ -77,59 +77,40 @@ export class RegisteredPal {
   /** SHA-256 of the image. */
   readonly measurement: Uint8Array;
   readonly #engine: EnginePal;
-  readonly #micro: MicroTpm;
   readonly #history: History | undefined;
-  readonly #services: ServiceContext;
   /** The calls that run or wait: they end when the PAL is closed. */
   readonly #active = new Set<Stop>();
+  #identity: Uint8Array = new Uint8Array(0);
   #isClosed = false;
   readonly #checkpointAfter: number | undefined;
   #checkpoint: NodeJS.Timeout | undefined;
-  #run: RunContext = FREE_RUN;
   #waiting = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
-  private constructor(made: Made) {
-    const { source, host, micro, rsa } = made;
-    this.image = source.image;
-    this.measurement = source.measurement;
-    this.#engine = made.engine({
-      service: (call) => this.#serve(call),
-      laneFailed: (end) => this.#laneFailed(end),
-    });
-    this.#micro = micro;
-    this.#history = made.history;
-    this.#checkpointAfter = made.source.checkpointAfter;
-    this.#services = {
-      sealer: {
-        micro,
-        keys: new SealingKeys(deriveKey(host.master, 'sealed data', new Uint8Array(32))),
-        name: source.image.name,
-        signed: source.signed,
-      },
-      quote: rsa
-        ? async (nonce, mask) => rsa.sign((await micro.quote(nonce, mask)).quoted)
-        : (nonce, mask) => micro.quote(nonce, mask),
-      identity: rsa?.public ?? micro.identity,
-      classic: new ClassicTpm(source.classicMeasurement),
-      rsaKeys: made.rsaKeys,
-      nv: host.nv?.of(source.measurement),
-      epoch: new Uint8Array(randomBytes(8)),
-      started: performance.now(),
-    };
+  private constructor({ image, measurement, checkpointAfter }: PalSource, engine: EnginePal, history?: History) {
+    this.image = image;
+    this.measurement = measurement;
+    this.#engine = engine;
+    this.#history = history;
+    this.#checkpointAfter = checkpointAfter;
   }
 
   /** Loads and measures; a request that a crash cut off is carried out first. */
   static async register(source: PalSource, host: PalHost, timeLimit: number): Promise<RegisteredPal> {
     const { image, measurement, checkpointAfter } = source;
     const isProtected = (image.flags & PAL_FLAGS.replayProtected) !== 0;
-    const engine: Made['engine'] = (pal) =>
-      openEngine(image, host.engines, { ...pal, print: host.print, lane: host.lane });
-    const { micro, rsaKeys, rsa } = await openIdentity(source, host);
+    const context = await openHostContext(source, host);
+    const { epoch, started } = { epoch: new Uint8Array(randomBytes(8)), started: process.hrtime.bigint() };
+    const engine = openEngine(image, host.engines, {
+      services: () => ({ ...servicesFor(source, host.master), rsaIdentity: context.rsa?.public, epoch, started }),
+      service: (call) => performHostCall(call, context),
+      print: host.print,
+      lane: host.lane,
+    });
     const history = isProtected ? await openHistory(image, measurement, host, checkpointAfter) : undefined;
-    const pal = new RegisteredPal({ source, host, engine, micro, rsaKeys, rsa, history });
+    const pal = new RegisteredPal(source, engine, history);
     try {
-      await pal.#engine.load(timeLimit);
+      pal.#identity = await engine.load(timeLimit);
       await pal.#rollForward({ timeLimit, signal: new Stop() });
       return pal;
     } catch (error) {
@@ -140,7 +121,7 @@ export class RegisteredPal {
 
   /** TPMT_PUBLIC of the identity key. */
   get identity(): Uint8Array {
-    return this.#services.identity;
+    return this.#identity;
   }
 
   /** The last request in the PAL's history. */
@@ -163,9 +144,9 @@ export class RegisteredPal {
     return this.#stoppable(call.signal, () => this.#inTurn(() => this.#call(call)));
   }
 
-  /** A quote by the micro-TPM, between calls. */
+  /** A quote by the PAL's identity, between calls. */
   quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
-    return this.#inTurn(async () => this.#services.quote(nonce, mask));
+    return this.#inTurn(() => this.#engine.quote(nonce, mask));
   }
 
   /**
@@ -173,7 +154,7 @@ export class RegisteredPal {
    */
   async stop(): Promise<void> {
     const error = this.#engine.stop();
-    await this.#inTurn(() => this.#reset());
+    await this.#inTurn(async () => undefined);
     if (error !== undefined) throw error;
   }
 
@@ -186,9 +167,7 @@ export class RegisteredPal {
     // Where the application is gone, so is its TPM: the history is then closed by the next one that opens it.
     await this.#history?.close().catch(() => undefined);
     await this.#engine.close();
-    await this.#micro.close();
     this.#history?.wipe();
-    this.#services.sealer.keys.wipe();
   }
 
   async #stoppable<T>(stop: Stop, task: () => Promise<T>): Promise<T> {
@@ -220,36 +199,11 @@ export class RegisteredPal {
 
   async #call(call: Call): Promise<CallResult> {
     if (call.signal.aborted) throw new TrustvisorError('aborted', `run PAL ${this.image.name}: the caller gave it up`);
-    const outcome = this.#history ? await this.#protectedRun(this.#history, call) : await this.#freeRun(call);
+    const outcome = this.#history
+      ? await this.#protectedRun(this.#history, call)
+      : await this.#engine.run({ ...call, state: NOTHING });
     if (outcome.kind === 'returned') return outcome;
-    throw this.#faultError(outcome);
-  }
-
-  #faultError({ problem, fault }: Extract<RunOutcome, { readonly kind: 'fault' }>): TrustvisorError {
-    return new TrustvisorError('fault', `run PAL ${this.image.name}: ${problem}`, { fault });
-  }
-
-  /** As after a call through the isolate: nothing of the run is left. */
-  async #laneFailed(end: LaneFailure): Promise<Uint8Array> {
-    const error = end instanceof TrustvisorError ? end : this.#faultError(end);
-    try {
-      await this.#inTurn(() => this.#reset());
-      return encodeLaneFailure(error);
-    } catch (other) {
-      return encodeLaneFailure(other instanceof TrustvisorError ? other : error);
-    }
-  }
-
-  /** After a fault or a stop nothing of the run is left: the memory is fresh, and so is the micro-TPM. */
-  async #freeRun(call: Call): Promise<RunOutcome> {
-    this.#run = FREE_RUN;
-    let outcome: RunOutcome | undefined;
-    try {
-      outcome = await this.#engine.run({ ...call, state: new Uint8Array(0) });
-      return outcome;
-    } finally {
-      if (outcome?.kind !== 'returned') await this.#reset();
-    }
+    throw faultError(this.image.name, outcome);
   }
 
   async #protectedRun(history: History, call: Call): Promise<RunOutcome> {
@@ -280,53 +234,47 @@ export class RegisteredPal {
    * of the history: a run that was stopped, or that ran out of stack or memory, leaves the request pending.
    */
   async #carryOut(history: History, call: Call, rolledForward: boolean): Promise<RunOutcome> {
-    const { key, context } = history.randomness;
-    this.#run = { random: deterministicRandom(key, context), deterministic: true };
-    await this.#reset();
-    const outcome = await this.#engine.run({ ...call, state: history.state });
+    const { state, randomness } = history;
+    const outcome = await this.#engine.run({ ...call, state, randomness });
     if (outcome.kind === 'fault' && !REPEATABLE.has(outcome.fault)) return outcome;
     await history.commit(outcome, rolledForward);
     return outcome;
   }
-
-  async #reset(): Promise<void> {
-    this.#services.classic.reset();
-    await this.#micro.reset();
-  }
-
-  #serve(call: ServiceCall): ServiceReply | Promise<ServiceReply> {
-    return performService(call, this.#services, this.#run);
-  }
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** An image for the processor runs in a virtual machine, where that is asked for; everything else is WebAssembly. */
 function openEngine(image: PalImage, engines: Engines, host: EngineHost): EnginePal {
-  const { kvmMonitor } = engines;
+  const { kvmMonitor, ...others } = engines;
   if (image.kind === PAL_KIND.WASM || kvmMonitor === undefined) return new WasmPal(image, engines, host);
-  return new KvmPal(image, { program: kvmMonitor, arena: engines.arena, lanes: engines.lanes }, host);
+  return new KvmPal(image, { monitor: kvmMonitor, ...others }, host);
 }
 
 /** What PALs with a shared identity have in place of a measurement. */
 const SHARED_IDENTITY = sha256(new TextEncoder().encode('casemate trustvisor shared identity'));
 
-async function openIdentity({ measurement, identityKey, sharedIdentity }: PalSource, { master, store }: PalHost) {
-  const identity = sharedIdentity ? SHARED_IDENTITY : measurement;
-  const micro = await MicroTpm.open({ master, measurement, identity });
-  const random = (length: number) => new Uint8Array(randomBytes(length));
-  const rsaKeys = new RsaKeys({ master, store, owner: measurement, random });
-  if (identityKey === 'ecc-p256') return { micro, rsaKeys, rsa: undefined };
-  const keys = sharedIdentity ? new RsaKeys({ master, store, owner: identity, random }) : rsaKeys;
-  return { micro, rsaKeys, rsa: rsaIdentity(await keys.get('identity')) };
+/** Where the PAL's identity key comes from. */
+function identityOf({ measurement, sharedIdentity }: PalSource): Uint8Array {
+  return sharedIdentity ? SHARED_IDENTITY : measurement;
 }
 
-interface Made {
-  readonly source: PalSource;
-  readonly host: PalHost;
-  readonly rsaKeys: RsaKeys;
-  readonly rsa: RsaIdentity | undefined;
-  readonly engine: (pal: Pick<EngineHost, 'service' | 'laneFailed'>) => EnginePal;
-  readonly micro: MicroTpm;
-  readonly history: History | undefined;
+/** What a thread of the PAL starts with, each with secrets of its own. */
+function servicesFor(source: PalSource, master: Uint8Array): Omit<ServicesStart, 'rsaIdentity' | 'epoch' | 'started'> {
+  const { image, measurement, classicMeasurement, signed } = source;
+  const sealing = deriveKey(master, 'sealed data', new Uint8Array(32));
+  const secrets = handOver({ sealing, ...microSeeds(master, measurement, identityOf(source)) });
+  return { secrets, name: image.name, measurement, classicMeasurement, signed };
+}
+
+async function openHostContext(source: PalSource, { master, store, nv }: PalHost): Promise<HostContext> {
+  const { measurement, identityKey, sharedIdentity } = source;
+  const random = (length: number) => new Uint8Array(randomBytes(length));
+  const rsaKeys = new RsaKeys({ master, store, owner: measurement, random });
+  const context = { rsaKeys, nv: nv?.of(measurement), rsa: undefined };
+  if (identityKey === 'ecc-p256') return context;
+  const keys = sharedIdentity ? new RsaKeys({ master, store, owner: SHARED_IDENTITY, random }) : rsaKeys;
+  return { ...context, rsa: rsaIdentity(await keys.get('identity')) };
 }
 
 const REPEATABLE: ReadonlySet<string> = new Set([

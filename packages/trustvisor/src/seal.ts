@@ -172,14 +172,19 @@ export class SealingKeys {
     if (latest !== undefined && isFor(latest, label, context)) return latest.secret;
     const known = this.#recent.find((recent) => isFor(recent, label, context)) ?? this.#make(label, context);
     const others = this.#recent.filter((recent) => recent !== known);
-    for (const old of others.slice(MAX_RECENT - 1)) old.secret.wipe();
     this.#recent = [known, ...others.slice(0, MAX_RECENT - 1)];
+    for (const old of others.slice(MAX_RECENT - 1)) old.secret.wipe();
     return known.secret;
   }
 
   /** Overwrites all of them. */
   wipe(): void {
     this.#root.fill(0);
+    this.forget();
+  }
+
+  /** Overwrites those that were used last; they are made again. */
+  forget(): void {
     for (const { secret } of this.#recent) secret.wipe();
     this.#recent = [];
   }

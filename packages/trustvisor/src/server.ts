@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Lanes } from './lanes.js';
+import { Lanes, SocketPairs } from './lanes.js';
 import { serve } from './monitor.js';
 
 /**
@@ -13,6 +13,7 @@ import { serve } from './monitor.js';
 export function serveIsolate(stream: Duplex): Promise<void> {
   const isolate = pathToFileURL(createRequire(import.meta.url).resolve('#isolate'));
   const kvmMonitor = fileURLToPath(new URL('bin/linux-x64/casemate-pal-monitor', isolate));
-  const lanes = new Lanes([]); // descriptors do not travel
-  return serve(stream, { workerUrl: new URL('pal-worker.js', isolate), kvmMonitor, arena: undefined, lanes });
+  const workerUrl = new URL('pal-worker.js', isolate);
+  const none = { arena: undefined, lanes: new Lanes([]), pairs: new SocketPairs([]) }; // descriptors do not travel
+  return serve(stream, { workerUrl, kvmMonitor, ...none });
 }

@@ -1,38 +1,14 @@
 /**
- * Service calls and replies as bytes: from the monitor of a PAL's machine, and from the thread of one in WebAssembly. Little-endian.
+ * Service calls from the monitor of a PAL's machine, and replies to it, as bytes. Little-endian.
  *
  * A call is an octet, the service's number, and its slots (service-plan.ts), each an octet (0 a number, 1 bytes, 2 an output, which
  * carries nothing) and what belongs to it. A reply is u32 status and, with success, the outputs, each behind its u32 length.
  */
-import { PAL_SERVICES, type PalServiceName, type PalStatus } from '@casemate/pal-linker';
+import { PAL_SERVICES, type PalServiceName } from '@casemate/pal-linker';
 import { TrustvisorError } from './error.js';
 import { SERVICE_SLOTS, type ServiceCall, type ServiceReply } from './service-plan.js';
 
 const NAMES = Object.keys(PAL_SERVICES) as PalServiceName[]; // the keys of a Record of that type
-const NUMBERS: ReadonlyMap<PalServiceName, number> = new Map(NAMES.map((name, i) => [name, i + 1]));
-
-/** Puts a call into `target`; gives how many bytes it takes, or `undefined` where it does not fit. */
-export function encodeCall({ name, values, inputs }: ServiceCall, target: Uint8Array): number | undefined {
-  const slots = SERVICE_SLOTS[name];
-  if (1 + 5 * slots.length + inputs.reduce((sum, { length }) => sum + length, 0) > target.length) return undefined;
-  const view = viewOf(target);
-  let [at, value, input] = [1, 0, 0];
-  target[0] = NUMBERS.get(name) ?? 0;
-  for (const { kind } of slots) {
-    if (kind === 'value' || kind === 'fill') {
-      target[at] = 0;
-      view.setUint32(at + 1, values[value++] ?? 0, true);
-      at += 5;
-    } else if (kind === 'input' || kind === 'fixed-input') {
-      const bytes = inputs[input++] ?? NOTHING;
-      target[at] = 1;
-      view.setUint32(at + 1, bytes.length, true);
-      target.set(bytes, at + 5);
-      at += 5 + bytes.length;
-    } else target[at++] = 2;
-  }
-  return at;
-}
 
 /** Reads a call; what it gives are copies. Throws {@link TrustvisorError} with code `protocol`, or a RangeError where it ends early. */
 export function decodeCall(content: Uint8Array): ServiceCall {
@@ -72,21 +48,6 @@ export function encodeReplyInto({ status, outputs }: ServiceReply, target: Uint8
     at += 4 + output.length;
   }
 }
-
-/** Reads a reply; its outputs are parts of `content`. Throws a RangeError where it ends early. */
-export function decodeReply(content: Uint8Array): ServiceReply {
-  const view = viewOf(content);
-  const status = view.getUint32(0, true) as PalStatus; // this side's own
-  const outputs: Uint8Array[] = [];
-  for (let at = 4; at < content.length; ) {
-    const length = view.getUint32(at, true);
-    outputs.push(content.subarray(at + 4, at + 4 + length));
-    at += 4 + length;
-  }
-  return { status, outputs };
-}
-
-const NOTHING: Uint8Array = new Uint8Array(0);
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -2,30 +2,27 @@
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { nodeUtpmCrypto } from '@casemate/utpm/node';
 import type { ClassicTpm } from './classic.js';
-import { TrustvisorError } from './error.js';
+import { type HostServices, statusOfError } from './host-services.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
-import { type NvAccess, performNv } from './nv-area.js';
-import type { PalQuote } from './options.js';
-import type { RsaKeys } from './rsa-key.js';
+import { isNvService } from './nv-area.js';
 import { isMask, type Sealer, seal, sealData, unseal, unsealData } from './sealing.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 
 /** What the services of one PAL work with. */
 export interface ServiceContext {
   readonly sealer: Sealer;
-  /** Signs quotes of the micro-TPM, by the key that `identity` is the public part of. */
-  readonly quote: (nonce: Uint8Array, mask: number) => PalQuote | Promise<PalQuote>;
-  /** TPMT_PUBLIC. */
+  /** TPMT_PUBLIC of the key that signs quotes. */
   readonly identity: Uint8Array;
+  /** Whether that is an RSA key, and not the micro-TPM's own. */
+  readonly hasRsaIdentity: boolean;
   /** TrustVisor's own structures. */
   readonly classic: ClassicTpm;
-  readonly rsaKeys: RsaKeys;
-  /** The PAL's counter; absent where there is no TPM. */
-  readonly nv: NvAccess | undefined;
+  /** What is done elsewhere. */
+  readonly host: HostServices;
   /** Names the start of the clock. */
   readonly epoch: Uint8Array;
-  /** `performance.now()` at the start of the clock. */
-  readonly started: number;
+  /** `process.hrtime.bigint()` at the start of the clock. */
+  readonly started: bigint;
 }
 
 /** What differs from run to run. */
@@ -40,28 +37,19 @@ export interface RunContext {
 export const FREE_RUN: RunContext = { random: nodeUtpmCrypto.random, deterministic: false };
 
 /**
- * Answers one call: at once, unless it waits for a store, for the platform's TPM or for a key that is made. Never throws, and its
- * promise never rejects: what goes wrong inside is the status ERR.
+ * Answers one call. What goes wrong inside is the status ERR; but throws a RangeError where the stack is full, which the PAL may have
+ * used up: then what was under way is half done.
  */
-export function performService(
-  call: ServiceCall,
-  context: ServiceContext,
-  run: RunContext,
-): ServiceReply | Promise<ServiceReply> {
+export function performService(call: ServiceCall, context: ServiceContext, run: RunContext): ServiceReply {
   try {
-    const reply = perform(call, context, run);
-    return reply instanceof Promise ? reply.catch(failed) : reply;
+    return perform(call, context, run);
   } catch (error) {
-    return failed(error);
+    if (isStackOverflow(error)) throw error;
+    return statusOfError(error);
   }
 }
 
-function failed(error: unknown): ServiceReply {
-  if (error instanceof TrustvisorError && error.code === 'sealed-state') return statusOnly(PAL_STATUS.REFUSED);
-  return statusOnly(PAL_STATUS.ERR);
-}
-
-function perform(call: ServiceCall, context: ServiceContext, run: RunContext): ServiceReply | Promise<ServiceReply> {
+function perform(call: ServiceCall, context: ServiceContext, run: RunContext): ServiceReply {
   const { sealer } = context;
   const { micro } = sealer;
   const [first = EMPTY, second = EMPTY, third = EMPTY] = call.inputs;
@@ -80,7 +68,7 @@ function perform(call: ServiceCall, context: ServiceContext, run: RunContext): S
     case 'unseal_data':
       return unsealData(sealer, { blob: first, extra: second });
     case 'utpm_quote':
-      return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : quote(context, first, value);
+      return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : quoteFor(context, first, value);
     case 'utpm_rand':
       return success(run.random(value));
     case 'utpm_id_getpub':
@@ -88,8 +76,12 @@ function perform(call: ServiceCall, context: ServiceContext, run: RunContext): S
     case 'time_elapsed':
       return run.deterministic ? statusOnly(PAL_STATUS.UNAVAILABLE) : success(context.epoch, elapsed(context.started));
     default:
-      return performNv(call, context.nv) ?? classic(call, context, run);
+      return isNvService(call.name) ? context.host({ kind: 'nv', call }) : classic(call, context, run);
   }
+}
+
+function isStackOverflow(error: unknown): boolean {
+  return error instanceof RangeError && error.message.includes('call stack');
 }
 
 const EMPTY = new Uint8Array(0);
@@ -98,35 +90,37 @@ function success(...outputs: readonly Uint8Array[]): ServiceReply {
   return { status: PAL_STATUS.SUCCESS, outputs };
 }
 
-function extend(micro: MicroTpm, index: number, digest: Uint8Array): ServiceReply | Promise<ServiceReply> {
+function extend(micro: MicroTpm, index: number, digest: Uint8Array): ServiceReply {
   if (index >= UPCRS) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  return micro.pcrExtend(index, digest)?.then(() => success()) ?? success();
+  micro.pcrExtend(index, digest);
+  return success();
 }
 
-function quote(context: ServiceContext, nonce: Uint8Array, mask: number): ServiceReply | Promise<ServiceReply> {
+/** `utpm_quote`: TPMS_ATTEST and TPMT_SIGNATURE. */
+export function quoteFor(
+  { sealer, hasRsaIdentity, host }: ServiceContext,
+  nonce: Uint8Array,
+  mask: number,
+): ServiceReply {
   if (!isMask(mask)) return statusOnly(PAL_STATUS.PCR_OUT_OF_RANGE);
-  const quoted = context.quote(nonce, mask);
-  return quoted instanceof Promise ? quoted.then(quoteReply) : quoteReply(quoted);
-}
-
-function quoteReply({ quoted, signature }: PalQuote): ServiceReply {
-  return success(quoted, signature);
+  const { quoted, signature } = sealer.micro.quote(nonce, mask);
+  return hasRsaIdentity ? host({ kind: 'rsa-quote', quoted }) : success(quoted, signature);
 }
 
 /** What is answered beside the PAL elsewhere has no answer here. The key may be another one next time, so a protected PAL has none. */
-function classic(call: ServiceCall, context: ServiceContext, run: RunContext): Promise<ServiceReply> | ServiceReply {
+function classic(call: ServiceCall, { classic, sealer, host }: ServiceContext, run: RunContext): ServiceReply {
   if (!call.name.startsWith('tv_')) return statusOnly(PAL_STATUS.UNAVAILABLE);
-  const { sealer, rsaKeys } = context;
-  return context.classic.perform(call, {
+  return classic.perform(call, {
     keys: sealer.keys,
     self: () => sealer.micro.pcrDigest(1),
     random: run.random,
-    key: run.deterministic ? undefined : () => rsaKeys.get('classic'),
+    host: run.deterministic ? undefined : host,
   });
 }
 
-function elapsed(started: number): Uint8Array {
+/** Microseconds. */
+function elapsed(started: bigint): Uint8Array {
   const out = new Uint8Array(8);
-  new DataView(out.buffer).setBigUint64(0, BigInt(Math.floor((performance.now() - started) * 1000)), true);
+  new DataView(out.buffer).setBigUint64(0, (process.hrtime.bigint() - started) / 1000n, true);
   return out;
 }

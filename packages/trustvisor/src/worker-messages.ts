@@ -1,6 +1,10 @@
-/** What passes between the isolate's control thread and the thread that runs one PAL. Both ends are ours. */
+/** What passes between the isolate's main thread and the thread of one PAL. Both ends are ours. */
+import type { MessagePort } from 'node:worker_threads';
 import type { Lent } from './engine.js';
 import type { PalFault } from './error.js';
+import type { HostCall } from './host-services.js';
+import type { PalQuote } from './options.js';
+import type { Randomness, ServicesStart } from './pal-services.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 
 /** Where the parameters lie in the PAL's memory. */
@@ -17,15 +21,34 @@ export interface ParameterLayout {
   readonly outputCapacity: number;
 }
 
-/**
- * Memory of both threads, so that a service call costs no message: i32 that is 1 when the answer is there; i32 that is 1 while a call by
- * the lane runs; u32 length of the call or reply behind (service-codec.ts), 0 where a message carries it; i32 that is 1 when a call is
- * there.
- */
-export const MAILBOX = { ANSWERED: 0, BUSY: 1, LENGTH: 2, ASKED: 3, CONTENT: 16, SIZE: 16384 } as const;
+/** i32 in memory of both threads: 1 when what the thread asked ({@link WorkerStart.host}) is answered; 1 while a call by the lane runs. */
+export const SHARED = { ANSWERED: 0, BUSY: 1, SIZE: 8 } as const;
 
-/** What a worker starts with. */
+/** What a PAL's thread starts with. */
 export interface WorkerStart {
+  readonly services: ServicesStart;
+  /** Where it asks the main thread ({@link HostQuestion}), and finds the answer. */
+  readonly host: MessagePort;
+  /** See {@link SHARED}. */
+  readonly shared: SharedArrayBuffer;
+  /** What it runs; where it runs nothing, the PAL has a machine of its own. */
+  readonly program: WasmProgram | undefined;
+}
+
+/** What a thread asks at {@link WorkerStart.host}. */
+export interface HostQuestion {
+  readonly id: number;
+  readonly call: HostCall;
+}
+
+/** The answer to the question with that number. */
+export interface HostAnswer {
+  readonly id: number;
+  readonly reply: ServiceReply;
+}
+
+/** A PAL in WebAssembly. */
+export interface WasmProgram {
   readonly code: Uint8Array;
   /** Where the buffers lie; where there is none, the entry takes parameters of its own. */
   readonly layout: ParameterLayout | undefined;
@@ -37,8 +60,6 @@ export interface WorkerStart {
   readonly arena: number | undefined;
   /** The descriptor of the lane by which the application calls, where there is one. */
   readonly lane: number | undefined;
-  /** Both threads have it; see {@link MAILBOX}. */
-  readonly mailbox: SharedArrayBuffer;
 }
 
 /** A call with parameters of its own. */
@@ -48,23 +69,29 @@ export interface MarshalledCall {
   readonly area: Uint8Array;
 }
 
-/** To the worker. */
+/** To the thread, which takes them one after another; all but `reset` and `serve` have one answer. */
 export type ToWorker =
   | {
       readonly kind: 'run';
       readonly command: number;
       readonly input: Uint8Array;
       readonly state: Uint8Array;
+      /** Where the run may be repeated: everything but the state is then as newly registered. */
+      readonly randomness: Randomness | undefined;
       readonly lent: readonly Lent[];
       readonly call: MarshalledCall | undefined;
     }
-  | { readonly kind: 'service-reply'; readonly reply: ServiceReply }
-  | { readonly kind: 'lane-reply'; readonly failure: Uint8Array }
+  /** Puts the services back to their beginning. */
+  | { readonly kind: 'reset'; readonly randomness: Randomness | undefined }
+  /** Performs the services for the PAL's machine at the other end of a descriptor until that ends. */
+  | { readonly kind: 'serve'; readonly fd: number }
+  | { readonly kind: 'service'; readonly call: ServiceCall }
+  | { readonly kind: 'quote'; readonly nonce: Uint8Array; readonly mask: number }
   | { readonly kind: 'wipe' };
 
-/** From the worker. */
+/** From the thread. */
 export type FromWorker =
-  | { readonly kind: 'ready' }
+  | { readonly kind: 'ready'; readonly identity: Uint8Array }
   | { readonly kind: 'refused'; readonly problem: string; readonly outOfMemory: boolean }
   | {
       readonly kind: 'returned';
@@ -75,8 +102,9 @@ export type FromWorker =
       readonly written: readonly Uint8Array[];
     }
   | { readonly kind: 'fault'; readonly fault: PalFault; readonly problem: string }
-  /** One that does not fit the mailbox. */
-  | { readonly kind: 'service'; readonly call: ServiceCall }
-  | { readonly kind: 'print'; readonly text: string }
-  | { readonly kind: 'lane-fault'; readonly fault: PalFault; readonly problem: string }
-  | { readonly kind: 'wiped' };
+  | { readonly kind: 'served'; readonly reply: ServiceReply }
+  | { readonly kind: 'quoted'; readonly quote: PalQuote }
+  | { readonly kind: 'wiped' }
+  | { readonly kind: 'failed'; readonly problem: string }
+  /** Not an answer. */
+  | { readonly kind: 'print'; readonly text: string };

@@ -1,32 +1,38 @@
 import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
+import { TpmtPublic, verifyAttestSignature } from '@casemate/tpm';
+import { decode } from '@casemate/wire';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { EngineHost } from '../src/engine.js';
+import type { HostCall } from '../src/host-services.js';
 import { Lanes } from '../src/lanes.js';
-import type { ServiceCall } from '../src/service-plan.js';
 import { WasmPal } from '../src/wasm-engine.js';
-import { link, ROGUE, rogue, SERVICE, services } from './pals.js';
+import { link, palOf, ROGUE, rogue, SERVICE, services } from './pals.js';
+import { servicesStart } from './services-start.js';
 
+const COUNTER_IMPORT = '(import "trustvisor" "counter_read" (func $counter (param i32) (result i32)))';
 const ENGINES = {
   workerUrl: new URL('../dist/pal-worker.js', import.meta.url),
   arena: undefined,
   lanes: new Lanes([]),
 };
-const WITHOUT_LANES = { lane: () => undefined, laneFailed: async () => new Uint8Array(0) };
 const NONE = new Uint8Array(0);
 const text = (value: string) => new TextEncoder().encode(value);
 
 const open: WasmPal[] = [];
 const printed: string[] = [];
-const calls: ServiceCall[] = [];
+const calls: HostCall[] = [];
+const HOST: EngineHost = {
+  services: () => servicesStart('test'),
+  service: async (call) => {
+    calls.push(call);
+    return { status: PAL_STATUS.SUCCESS, outputs: [text('elsewhr.')] };
+  },
+  print: (line) => printed.push(line),
+  lane: () => undefined,
+};
 
 function load(image: Uint8Array): WasmPal {
-  const pal = new WasmPal(parsePalImage(image), ENGINES, {
-    service: async (call) => {
-      calls.push(call);
-      return { status: PAL_STATUS.SUCCESS, outputs: [text('from the other side'), new Uint8Array(32)] };
-    },
-    print: (line) => printed.push(line),
-    ...WITHOUT_LANES,
-  });
+  const pal = new WasmPal(parsePalImage(image), ENGINES, HOST);
   open.push(pal);
   return pal;
 }
@@ -82,12 +88,7 @@ describe('the engine wasm', () => {
   });
 
   it('stops a PAL that calls services without end when its time is up, while another PAL goes on', async () => {
-    const asking = new WasmPal(parsePalImage(rogue()), ENGINES, {
-      service: () => ({ status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(32)] }),
-      print: () => undefined,
-      ...WITHOUT_LANES,
-    });
-    open.push(asking);
+    const asking = load(rogue());
     const end = run(asking, ROGUE.askForever, NONE, 300).catch((error) => error);
     expect(await run(load(rogue()), ROGUE.echo, text('still here'))).toMatchObject({ output: text('still here') });
     expect(await end).toMatchObject({ name: 'TrustvisorError', code: 'timeout' });
@@ -111,10 +112,40 @@ describe('the engine wasm', () => {
     expect(printed).toEqual(['a line']);
   });
 
-  it('hands a service call over without pointers, and writes what comes back', async () => {
-    const outcome = await run(load(services()), SERVICE.seal, text('secret'));
-    expect(calls).toEqual([{ name: 'utpm_seal', values: [], inputs: [text('secret'), NONE] }]);
-    expect(outcome).toMatchObject({ returnCode: 0, output: text('from the other side') });
+  it('performs services in the thread of the PAL, and asks elsewhere for what waits', async () => {
+    const pal = load(services());
+    const sealed = await run(pal, SERVICE.seal, text('secret'));
+    expect(sealed).toMatchObject({ returnCode: 0 });
+    expect(await run(pal, SERVICE.unseal, new Uint8Array((sealed as { output: Uint8Array }).output))).toMatchObject({ returnCode: 0 });
+    expect(calls).toEqual([]);
+    const counting = load(palOf(['(call $end (i32.const 8) (call $counter (call $out)))'], {}, '', COUNTER_IMPORT));
+    expect(await run(counting, 0)).toMatchObject({ returnCode: 0, output: text('elsewhr.') });
+    expect(calls).toEqual([{ kind: 'nv', call: { name: 'counter_read', values: [], inputs: [] } }]);
+  });
+
+  it('ends a PAL that leaves no room on the stack for its services, which are then as new', async () => {
+    const pal = load(rogue());
+    expect(await run(pal, ROGUE.askDeeper)).toMatchObject({ kind: 'fault', fault: 'stack-overflow' });
+    expect(await run(pal, ROGUE.pcr)).toMatchObject({ returnCode: 0, output: new Uint8Array(32) });
+    expect(await pal.quote(NONE, 1)).toMatchObject({ signature: expect.any(Uint8Array) });
+  });
+
+  it('quotes after a PAL that had to be stopped, with the same identity', async () => {
+    const pal = load(rogue());
+    const identity = await pal.load(5000);
+    await expect(run(pal, ROGUE.loop, NONE, 100)).rejects.toMatchObject({ code: 'timeout' });
+    const { quoted, signature } = await pal.quote(text('nonce'), 1);
+    expect(verifyAttestSignature(decode(TpmtPublic, identity), quoted, signature)).toBe(true);
+    expect(await pal.load(5000)).toEqual(identity);
+  });
+
+  it('leaves nothing of the secrets where it took them over', async () => {
+    const start = servicesStart('test');
+    const pal = new WasmPal(parsePalImage(rogue()), ENGINES, { ...HOST, services: () => start });
+    open.push(pal);
+    expect(new Uint8Array(start.secrets)).not.toEqual(new Uint8Array(128));
+    await pal.load(5000);
+    expect(new Uint8Array(start.secrets)).toEqual(new Uint8Array(128));
   });
 
   it('refuses a module that is not WebAssembly inside', async () => {
@@ -129,8 +160,9 @@ describe('the engine wasm', () => {
     const pal = new WasmPal(
       { ...image, sections: [{ ...code, content: code.content.subarray(0, -1) }, ...others] },
       ENGINES,
-      { service: async () => ({ status: 0, outputs: [] }), print: () => undefined, ...WITHOUT_LANES },
+      HOST,
     );
+    open.push(pal);
     await expect(pal.load(1000)).rejects.toMatchObject({ code: 'refused' });
   });
 });

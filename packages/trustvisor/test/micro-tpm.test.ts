@@ -5,7 +5,7 @@ import { decode, encode } from '@casemate/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MicroCommands, parseQuote } from '../src/micro-commands.js';
-import { MicroTpm } from '../src/micro-tpm.js';
+import { MicroTpm, microSeeds } from '../src/micro-tpm.js';
 import { sha256 } from '../src/platform-tpm.js';
 
 const NONE = new Uint8Array(0);
@@ -76,17 +76,18 @@ describe('the response to TPM2_Quote', () => {
 });
 
 describe('a PAL’s micro-TPM', () => {
-  const source = { master: new Uint8Array(32).fill(1), measurement: new Uint8Array(32).fill(2) };
+  const measurement = new Uint8Array(32).fill(2);
+  const source = () => ({ seeds: microSeeds(new Uint8Array(32).fill(1), measurement), measurement });
 
   it('quotes what its uPCRs hold, which is what they were extended by; the quotes verify offline', async () => {
-    const micro = await MicroTpm.open(source);
+    const micro = await MicroTpm.open(source());
     const signer = decode(T.TpmtPublic, micro.identity);
-    const pcrs = new Map([[0, sha256(new Uint8Array(32), source.measurement)]]);
+    const pcrs = new Map([[0, sha256(new Uint8Array(32), measurement)]]);
     const step = fc.tuple(index, bytes(32), mask, fc.uint8Array({ maxLength: 64 }));
     for (const [pcr, digest, bits, nonce] of fc.sample(step, 20)) {
-      await micro.pcrExtend(pcr, digest);
+      micro.pcrExtend(pcr, digest);
       pcrs.set(pcr, sha256(pcrs.get(pcr) ?? new Uint8Array(32), digest));
-      const { quoted, signature } = await micro.quote(nonce, bits);
+      const { quoted, signature } = micro.quote(nonce, bits);
       const values = Object.fromEntries(indexesOf(bits).map((each) => [each, pcrs.get(each) ?? new Uint8Array(32)]));
       const input = { signer, attest: quoted, signature, nonce, pcrs: { sha256: values } };
       expect(T.verifyQuote(input)).toMatchObject({ ok: true });
@@ -97,16 +98,28 @@ describe('a PAL’s micro-TPM', () => {
   });
 
   it('is as new after a reset, with the same identity', async () => {
-    const micro = await MicroTpm.open(source);
+    const micro = await MicroTpm.open(source());
     const [identity, before] = [micro.identity, micro.pcrDigest(0xff)];
-    await micro.pcrExtend(5, source.master);
+    micro.pcrExtend(5, new Uint8Array(32).fill(1));
     expect(micro.pcrDigest(0xff)).not.toEqual(before);
     await micro.reset();
     expect(micro.pcrDigest(0xff)).toEqual(before);
     expect(micro.pcrRead(5)).toEqual(new Uint8Array(32));
     expect(micro.identity).toEqual(identity);
-    const { quoted, signature } = await micro.quote(NONE, 1);
+    const { quoted, signature } = micro.quote(NONE, 1);
     expect(T.verifyAttestSignature(decode(T.TpmtPublic, identity), quoted, signature)).toBe(true);
     await micro.close();
+  });
+
+  it('is as new after a quote that broke off in the middle, and wipes its seeds when it is closed', async () => {
+    const given = source();
+    const micro = await MicroTpm.open(given);
+    const { identity } = micro;
+    expect(() => micro.quote(new Uint8Array(65), 1)).toThrowError(expect.objectContaining({ code: 'input' }));
+    await micro.reset();
+    expect(micro.identity).toEqual(identity);
+    await micro.close();
+    for (const seed of Object.values(given.seeds)) expect(seed).toEqual(new Uint8Array(32));
+    expect(() => micro.quote(NONE, 1)).toThrow(/closed/);
   });
 });

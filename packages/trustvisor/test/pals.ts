@@ -72,6 +72,8 @@ export const ROGUE = {
   count: 10,
   print: 11,
   askForever: 12,
+  askDeeper: 13,
+  pcr: 14,
 } as const;
 
 /** A PAL that misbehaves on command. */
@@ -91,9 +93,11 @@ export function rogue(options: Partial<LinkPalOptions> = {}): Uint8Array {
       '(global.set $n (i32.add (global.get $n) (i32.const 1))) (call $end (i32.const 0) (global.get $n))',
       '(drop (call $print (call $in) (call $in_length))) (call $end (i32.const 0) (i32.const 0))',
       '(loop $l (br_if $l (i32.eqz (call $pcr_read (i32.const 1) (i32.const 1024)))))',
+      '(call $descend)',
+      '(call $end (i32.const 32) (call $pcr_read (i32.const 1) (call $out)))',
     ],
     options,
-    '(global $n (mut i32) (i32.const 0)) (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))',
+    '(func $descend (drop (call $pcr_extend (i32.const 1) (i32.const 1024))) (call $descend)) (global $n (mut i32) (i32.const 0)) (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))',
   );
 }
 

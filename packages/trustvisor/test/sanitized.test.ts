@@ -6,9 +6,10 @@ import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { KvmPal } from '../src/kvm-engine.js';
-import { Lanes } from '../src/lanes.js';
+import { Lanes, SocketPairs } from '../src/lanes.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 import { sanitizedMonitor } from './sanitized-monitor.js';
+import { servicesStart } from './services-start.js';
 
 const missing = whyNoPrograms('kvm');
 const NONE = new Uint8Array(0);
@@ -21,16 +22,16 @@ describe.skipIf(missing !== '')(`the monitor under sanitizers${missing && ` (ski
   }, 60_000);
 
   it('runs the test PAL: services, wrong pointers, faults of each kind, and fresh memory after each', async () => {
-    const reply = { status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(600).fill(1), new Uint8Array(40).fill(2)] };
     const image = parsePalImage(buildProgram('kvm', ['services.c']));
+    const workerUrl = new URL('../dist/pal-worker.js', import.meta.url);
     const pal = new KvmPal(
       image,
-      { program, arena: undefined, lanes: new Lanes([]) },
+      { monitor: program, workerUrl, arena: undefined, lanes: new Lanes([]), pairs: new SocketPairs([]) },
       {
-        service: async () => reply,
+        services: () => servicesStart('test'),
+        service: async () => ({ status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(8)] }),
         print: () => undefined,
         lane: () => undefined,
-        laneFailed: async () => NONE,
       },
     );
     const run = (command: number, input = NONE, timeLimit = 10_000) =>

@@ -2,8 +2,8 @@
 import { PAL_SERVICES, type PalServiceName, type PalStatus } from '@casemate/pal-linker';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeCall, decodeReply, encodeCall, encodeReplyInto, replyLength } from '../src/service-codec.js';
-import { SERVICE_SLOTS } from '../src/service-plan.js';
+import { decodeCall, encodeReplyInto, replyLength } from '../src/service-codec.js';
+import { SERVICE_SLOTS, type ServiceCall } from '../src/service-plan.js';
 
 const names = Object.keys(PAL_SERVICES) as PalServiceName[]; // the keys of a Record of that type
 const bytes = fc.uint8Array({ maxLength: 60 });
@@ -19,25 +19,39 @@ const anyCall = fc.constantFrom(...names).chain((name) => {
   });
 });
 
+const u32 = (value: number) => [...new Uint8Array(Uint32Array.of(value).buffer)];
+
+/** As the monitor writes it. */
+function encodeCall({ name, values, inputs }: ServiceCall): Uint8Array {
+  const [numbers, strings] = [[...values], [...inputs]];
+  const slots = SERVICE_SLOTS[name].map(({ kind }) => {
+    if (kind === 'value' || kind === 'fill') return [0, ...u32(numbers.shift() ?? 0)];
+    const given = kind === 'input' || kind === 'fixed-input' ? strings.shift() : undefined;
+    return given ? [1, ...u32(given.length), ...given] : [2];
+  });
+  return Uint8Array.of(names.indexOf(name) + 1, ...slots.flat());
+}
+
+/** As the monitor reads it. */
+function decodeReply(bytesOfReply: Uint8Array): { status: number; outputs: Uint8Array[] } {
+  const view = new DataView(bytesOfReply.buffer);
+  const outputs: Uint8Array[] = [];
+  for (let at = 4; at < bytesOfReply.length; at += 4 + (outputs.at(-1)?.length ?? 0)) {
+    outputs.push(bytesOfReply.slice(at + 4, at + 4 + view.getUint32(at, true)));
+  }
+  return { status: view.getUint32(0, true), outputs };
+}
+
 describe('service calls as bytes', () => {
-  it('say what was put into them, in memory that two threads share too, and give copies', () => {
+  it('say what was put into them, and give copies', () => {
     fc.assert(
       fc.property(anyCall, (call) => {
-        const shared = new Uint8Array(new SharedArrayBuffer(400)).fill(0xee);
-        const length = encodeCall(call, shared);
-        const read = decodeCall(shared.subarray(0, length));
-        shared.fill(0);
+        const content = encodeCall(call);
+        const read = decodeCall(content);
+        content.fill(0);
         expect(read).toEqual(call);
-        for (const input of read.inputs) expect(input.buffer).toBeInstanceOf(ArrayBuffer);
       }),
     );
-  });
-
-  it('are left to a message where they do not fit', () => {
-    const call = { name: 'utpm_unseal', values: [], inputs: [new Uint8Array(100)] } as const;
-    const needed = encodeCall(call, new Uint8Array(1000)) ?? 0;
-    expect(encodeCall(call, new Uint8Array(needed - 30))).toBeUndefined();
-    expect(decodeCall(new Uint8Array(1000).fill(0).fill(4, 0, 1)).name).toBe('utpm_unseal');
   });
 
   it('are refused where they end early or name no service', () => {

@@ -1,8 +1,10 @@
-/** The services of a PAL as the isolate performs them: at once, as before, and without ever throwing. */
+/** The services of a PAL as its thread performs them: as before, and with a status for whatever goes wrong. */
 import { PAL_STATUS, type PalServiceName } from '@casemate/pal-linker';
 import { describe, expect, it } from 'vitest';
 import { ClassicTpm } from '../src/classic.js';
-import { MicroTpm } from '../src/micro-tpm.js';
+import { type HostCall, type HostServices, performHostCall } from '../src/host-services.js';
+import { MicroTpm, microSeeds } from '../src/micro-tpm.js';
+import { handOver, PalServices } from '../src/pal-services.js';
 import { RsaKeys } from '../src/rsa-key.js';
 import { deriveKey, deterministicRandom, SealingKeys } from '../src/seal.js';
 import type { ServiceReply } from '../src/service-plan.js';
@@ -14,33 +16,27 @@ const secret = new Uint8Array(32).fill(5);
 const NONE = new Uint8Array(0);
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? NONE).toString('hex');
 
+/** As a PAL's thread has them; what is asked of the main thread ends up in `asked`. */
 async function open(overrides: Partial<ServiceContext> = {}): Promise<ServiceContext> {
-  const micro = await MicroTpm.open({ master, measurement });
+  const micro = await MicroTpm.open({ seeds: microSeeds(master, measurement), measurement });
   const keys = new SealingKeys(deriveKey(master, 'sealed data', new Uint8Array(32)));
   const signed = { signer: new Uint8Array(32).fill(9), securityVersion: 3 };
   return {
     sealer: { micro, keys, name: 'bench', signed },
-    quote: (nonce, mask) => micro.quote(nonce, mask),
     identity: micro.identity,
+    hasRsaIdentity: false,
     classic: new ClassicTpm(new Uint8Array(20)),
-    rsaKeys: new RsaKeys({ master, store: undefined, owner: measurement, random: FREE_RUN.random }),
-    nv: undefined,
+    host: () => ({ status: PAL_STATUS.UNAVAILABLE, outputs: [] }),
     epoch: new Uint8Array(8),
-    started: 0,
+    started: process.hrtime.bigint(),
     ...overrides,
   };
 }
 
 type Asked = readonly [name: PalServiceName, values: readonly number[], ...inputs: readonly Uint8Array[]];
 
-function ask(context: ServiceContext, [name, values, ...inputs]: Asked, run: RunContext = FREE_RUN) {
+function ask(context: ServiceContext, [name, values, ...inputs]: Asked, run: RunContext = FREE_RUN): ServiceReply {
   return performService({ name, values, inputs }, context, run);
-}
-
-function atOnce(context: ServiceContext, asked: Asked, run?: RunContext): ServiceReply {
-  const reply = ask(context, asked, run);
-  if (reply instanceof Promise) throw new Error(`${asked[0]} was not answered at once`);
-  return reply;
 }
 
 function policy(kind: number, mask = 0): Uint8Array {
@@ -85,7 +81,7 @@ describe('sealing', () => {
     const context = await open();
     const run = salts();
     for (const [name, asked] of Object.entries(SEALED)) {
-      const { status, outputs } = atOnce(context, asked, run);
+      const { status, outputs } = ask(context, asked, run);
       expect([name, status, hex(outputs[0])]).toEqual([
         name,
         PAL_STATUS.SUCCESS,
@@ -97,25 +93,25 @@ describe('sealing', () => {
   it('opens blobs that were made before', async () => {
     const context = await open();
     for (const name of ['self', 'mask3'] as const) {
-      const { outputs } = atOnce(context, ['utpm_unseal', [], Buffer.from(RECORDED[name], 'hex')]);
+      const { outputs } = ask(context, ['utpm_unseal', [], Buffer.from(RECORDED[name], 'hex')]);
       expect(outputs[0]).toEqual(secret);
     }
-    const own = atOnce(context, ['unseal_data', [], Buffer.from(RECORDED.policySelf, 'hex'), NONE]);
+    const own = ask(context, ['unseal_data', [], Buffer.from(RECORDED.policySelf, 'hex'), NONE]);
     expect(own.outputs[0]).toEqual(secret);
     const signers = Buffer.from(RECORDED.policySigner, 'hex');
-    expect(atOnce(context, ['unseal_data', [], signers, Uint8Array.of(1, 2)]).outputs[0]).toEqual(secret);
-    expect(atOnce(context, ['unseal_data', [], signers, Uint8Array.of(1, 3)]).status).toBe(PAL_STATUS.REFUSED);
+    expect(ask(context, ['unseal_data', [], signers, Uint8Array.of(1, 2)]).outputs[0]).toEqual(secret);
+    expect(ask(context, ['unseal_data', [], signers, Uint8Array.of(1, 3)]).status).toBe(PAL_STATUS.REFUSED);
   });
 
   it('is refused once a uPCR of the policy was extended, and comes back with a new micro-TPM', async () => {
     const context = await open();
     const blob = Buffer.from(RECORDED.mask3, 'hex');
-    expect(atOnce(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.SUCCESS);
-    expect(atOnce(context, ['utpm_pcr_extend', [1], secret]).status).toBe(PAL_STATUS.SUCCESS);
-    expect(atOnce(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.REFUSED);
-    expect(atOnce(context, ['utpm_unseal', [], Buffer.from(RECORDED.self, 'hex')]).status).toBe(PAL_STATUS.SUCCESS);
+    expect(ask(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.SUCCESS);
+    expect(ask(context, ['utpm_pcr_extend', [1], secret]).status).toBe(PAL_STATUS.SUCCESS);
+    expect(ask(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.REFUSED);
+    expect(ask(context, ['utpm_unseal', [], Buffer.from(RECORDED.self, 'hex')]).status).toBe(PAL_STATUS.SUCCESS);
     await context.sealer.micro.reset();
-    expect(atOnce(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.SUCCESS);
+    expect(ask(context, ['utpm_unseal', [], blob]).status).toBe(PAL_STATUS.SUCCESS);
   });
 });
 
@@ -132,49 +128,91 @@ describe('a service', () => {
     ['tv_seal', [], secret, NONE],
   ];
 
-  it('is answered at once where it waits for nothing', async () => {
-    const context = await open();
-    for (const asked of QUICK)
-      expect([asked[0], atOnce(context, asked).status]).toEqual([asked[0], PAL_STATUS.SUCCESS]);
+  it('is answered in the thread of the PAL where it waits for nothing', async () => {
+    const host: HostServices = ({ kind }) => {
+      throw new Error(`asked for ${kind}`);
+    };
+    const context = await open({ host });
+    for (const asked of QUICK) expect([asked[0], ask(context, asked).status]).toEqual([asked[0], PAL_STATUS.SUCCESS]);
     await context.sealer.micro.close();
   });
 
-  it('quotes at once, but where the micro-TPM stores first that its key was used, or its clock', async () => {
-    const context = await open();
-    let late = 0;
-    for (let i = 0; i < 20; i++) {
-      const reply = ask(context, ['utpm_quote', [1], secret]);
-      if (reply instanceof Promise) late++;
-      expect((await reply).status).toBe(PAL_STATUS.SUCCESS);
+  it('leaves to the main thread what waits for a store, for the TPM or for a key that is made', async () => {
+    const calls: HostCall[] = [];
+    const host: HostServices = (call) => {
+      calls.push(call);
+      return { status: PAL_STATUS.SUCCESS, outputs: [Uint8Array.of(7)] };
+    };
+    const context = await open({ host, hasRsaIdentity: true });
+    for (const name of ['counter_read', 'counter_increment', 'tpmnvram_getsize', 'tpmnvram_readall'] as const) {
+      expect(ask(context, [name, []]).outputs).toEqual([Uint8Array.of(7)]);
     }
-    expect(late).toBeLessThan(20);
+    expect(ask(context, ['tv_id_getpub', []]).outputs).toEqual([Uint8Array.of(7)]);
+    expect(ask(context, ['tv_quote', [], Uint8Array.of(1, 0, 1), new Uint8Array(20)]).outputs).toHaveLength(2);
+    expect(ask(context, ['utpm_quote', [1], secret]).outputs).toEqual([Uint8Array.of(7)]);
+    expect(calls.map(({ kind }) => kind)).toEqual([
+      ...['nv', 'nv', 'nv', 'nv'],
+      ...['classic-public', 'classic-sign', 'rsa-quote'],
+    ]);
   });
 
-  it('waits for what is not here: a key that is made, a counter in the store', async () => {
-    const area = { counter: 4n, data: new Uint8Array(32) };
-    const nv = { read: async () => area, write: async () => area };
-    const context = await open({ nv });
-    const reply = ask(context, ['counter_read', []]);
-    expect(reply).toBeInstanceOf(Promise);
-    expect((await reply).outputs).toEqual([Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0)]);
-    const key = ask(context, ['tv_id_getpub', []]);
-    expect(key).toBeInstanceOf(Promise);
-    expect((await key).status).toBe(PAL_STATUS.SUCCESS);
-  });
-
-  it('that fails ends as a status, whether at once or later', async () => {
-    const broken = () => {
+  it('that fails ends as a status, in the main thread too', async () => {
+    const context = await open();
+    await context.sealer.micro.close();
+    expect(ask(context, ['utpm_pcr_extend', [1], secret]).status).toBe(PAL_STATUS.ERR);
+    expect(ask(context, ['utpm_quote', [1], secret]).status).toBe(PAL_STATUS.ERR);
+    const late = async () => {
       throw new Error('broken');
     };
-    const late = async () => broken();
-    const nv = { read: late, write: late };
-    const context = await open({ nv, quote: broken });
-    expect(atOnce(context, ['utpm_quote', [1], secret]).status).toBe(PAL_STATUS.ERR);
-    expect((await ask({ ...context, quote: late }, ['utpm_quote', [1], secret])).status).toBe(PAL_STATUS.ERR);
-    expect((await ask(context, ['counter_increment', []])).status).toBe(PAL_STATUS.ERR);
-    expect(atOnce({ ...context, nv: undefined }, ['counter_read', []]).status).toBe(PAL_STATUS.UNAVAILABLE);
-    await context.sealer.micro.close();
-    expect(atOnce(context, ['utpm_pcr_extend', [1], secret]).status).toBe(PAL_STATUS.ERR);
+    const store = { get: async () => secret, put: late, delete: late };
+    const rsaKeys = new RsaKeys({ master, store, owner: measurement, random: FREE_RUN.random });
+    const call = { name: 'counter_increment', values: [], inputs: [] } as const;
+    const broken = { nv: { read: late, write: late }, rsaKeys, rsa: undefined };
+    const statuses = [
+      performHostCall({ kind: 'nv', call }, broken),
+      performHostCall({ kind: 'nv', call }, { ...broken, nv: undefined }),
+      performHostCall({ kind: 'rsa-quote', quoted: secret }, broken),
+      performHostCall({ kind: 'classic-public' }, broken),
+    ];
+    expect((await Promise.all(statuses)).map(({ status }) => status)).toEqual([
+      PAL_STATUS.ERR,
+      PAL_STATUS.UNAVAILABLE,
+      PAL_STATUS.UNAVAILABLE,
+      PAL_STATUS.REFUSED, // what the store holds is no key
+    ]);
+  });
+
+  it('that finds the stack used up is not gone on with before a reset', async () => {
+    const secrets = {
+      sealing: deriveKey(master, 'sealed data', new Uint8Array(32)),
+      ...microSeeds(master, measurement),
+    };
+    const services = await PalServices.open(
+      {
+        ...{ secrets: handOver(secrets), name: 'deep', measurement, classicMeasurement: new Uint8Array(20) },
+        ...{ signed: undefined, rsaIdentity: undefined, epoch: new Uint8Array(8), started: 0n },
+      },
+      () => ({ status: PAL_STATUS.UNAVAILABLE, outputs: [] }),
+    );
+    const extend = { name: 'utpm_pcr_extend', values: [1], inputs: [secret] } as const;
+    const seal = { name: 'utpm_seal', values: [], inputs: [secret, NONE] } as const;
+    const recurse = (): ServiceReply => {
+      try {
+        return recurse();
+      } catch {
+        return services.perform(extend); // with nearly nothing left
+      }
+    };
+    // How much is left depends on how deep it began: each argument is eight bytes.
+    const deeper = (..._arguments: readonly number[]) => recurse();
+    for (let words = 0; words < 200 && !services.isBroken; words++) deeper(...Array<number>(words));
+    expect(services.isBroken).toBe(true);
+    expect(services.perform(seal).status).toBe(PAL_STATUS.ERR);
+    await services.reset(undefined);
+    expect(services.isBroken).toBe(false);
+    expect(services.perform({ name: 'utpm_pcr_read', values: [1], inputs: [] }).outputs).toEqual([new Uint8Array(32)]);
+    expect(services.perform(seal).status).toBe(PAL_STATUS.SUCCESS);
+    await services.wipe();
   });
 
   it('refuses what is out of range: uPCRs, masks, policies, damaged blobs', async () => {
@@ -193,7 +231,6 @@ describe('a service', () => {
       [['seal_data', [], policy(1), secret, NONE], PAL_STATUS.PCR_OUT_OF_RANGE],
       [['print', [], secret], PAL_STATUS.UNAVAILABLE],
     ];
-    for (const [asked, status] of refused)
-      expect([asked[0], (await ask(context, asked)).status]).toEqual([asked[0], status]);
+    for (const [asked, status] of refused) expect([asked[0], ask(context, asked).status]).toEqual([asked[0], status]);
   });
 });

@@ -3,7 +3,7 @@ import type { TpmTransport } from '@casemate/tpm';
 import { concat, isEqual, u16Bytes, u32Bytes } from '../bytes.js';
 import { UtpmError } from '../error.js';
 import type { UtpmSeeds, UtpmSendOptions } from '../options.js';
-import { memoryState, type UtpmState } from '../state.js';
+import type { UtpmState } from '../state.js';
 import { TPM_CC, TPM_ST } from './constants.js';
 import type { MicroCrypto } from './crypto.js';
 import { COMMANDS, execute } from './execute.js';
@@ -12,7 +12,7 @@ import { decodeState, encodeState, type Micro, manufacture, type Permanent, powe
 
 /** Options of `openMicroUtpm`; all have defaults. */
 export interface MicroUtpmOptions {
-  /** Where permanent state is kept; a new `memoryState()` unless given. Its form is the micro-TPM's own. */
+  /** Where permanent state is kept; without it none outlives the micro-TPM. Its form is the micro-TPM's own. */
   readonly state?: UtpmState;
   /** Used when `state` is empty; where `state` already holds a TPM, its seeds must be these. */
   readonly seeds?: UtpmSeeds;
@@ -35,7 +35,8 @@ export interface MicroUtpm extends TpmTransport, AsyncDisposable {
    */
   send(command: Uint8Array, options?: Omit<UtpmSendOptions, 'physicalPresence'>): Promise<Uint8Array>;
   /**
-   * As `send`, but answers at once: a promise comes only where another command is under way or the change has to be stored first.
+   * As `send`, but answers at once: a promise comes only where another command is under way or the change has to be stored first, so
+   * never where there is no `state` and `send` is not used beside it.
    * Of `command` nothing is kept. Throws, or rejects, as `send` does.
    */
   execute(command: Uint8Array): Uint8Array | Promise<Uint8Array>;
@@ -47,7 +48,7 @@ export interface MicroUtpm extends TpmTransport, AsyncDisposable {
 
 /** Opens a micro-TPM. Throws `UtpmError` `bad-option`, `seed-mismatch`, `state-damaged`, `state-version`, and what the store throws. */
 export async function openMicro(options: MicroUtpmOptions & { readonly crypto: MicroCrypto }): Promise<MicroUtpm> {
-  const { crypto, state = memoryState(), seeds = {}, now = () => performance.now() } = options;
+  const { crypto, state, seeds = {}, now = () => performance.now() } = options;
   for (const [name, seed] of Object.entries(seeds)) {
     if (seed === undefined || (seed.length >= 32 && seed.length <= 64)) continue;
     throw new UtpmError(
@@ -55,7 +56,7 @@ export async function openMicro(options: MicroUtpmOptions & { readonly crypto: M
       `open a micro-TPM: expected a ${name} seed of 32 to 64 bytes, got ${seed.length}`,
     );
   }
-  const stored = await state.load();
+  const stored = await state?.load();
   try {
     const permanent = stored === undefined ? manufacture(crypto, seeds) : decodeState(crypto, stored);
     if (stored !== undefined) assertSameSeeds(permanent, seeds);
@@ -64,7 +65,7 @@ export async function openMicro(options: MicroUtpmOptions & { readonly crypto: M
     if (options.startup === true) await tpm.send(STARTUP);
     return tpm;
   } catch (error) {
-    await state.close();
+    await state?.close();
     throw error;
   }
 }
@@ -83,12 +84,12 @@ function assertSameSeeds(permanent: Permanent, seeds: UtpmSeeds): void {
 class EmbeddedMicro implements MicroUtpm {
   readonly profile = 'micro';
   #tpm: Micro;
-  readonly #state: UtpmState;
+  readonly #state: UtpmState | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #isClosed = false;
 
-  constructor(tpm: Micro, state: UtpmState) {
+  constructor(tpm: Micro, state: UtpmState | undefined) {
     this.#tpm = tpm;
     this.#state = state;
   }
@@ -106,7 +107,7 @@ class EmbeddedMicro implements MicroUtpm {
     if (this.#waiting > 0) return this.send(command);
     this.#assertOpen();
     const response = execute(this.#tpm, command, 0);
-    return this.#tpm.isDirty ? this.#enqueue(() => this.#whenStored(response)) : response;
+    return this.#tpm.isDirty && this.#state ? this.#enqueue(() => this.#whenStored(response)) : response;
   }
 
   async powerCycle(): Promise<void> {
@@ -123,7 +124,7 @@ class EmbeddedMicro implements MicroUtpm {
       const { isStarted, hasFailed, permanent } = this.#tpm;
       if (isStarted && !hasFailed && !permanent.isOrderly) shutDown(this.#tpm);
       if (this.#tpm.isDirty) await this.store();
-      await this.#state.close();
+      await this.#state?.close();
     });
   }
 
@@ -131,12 +132,12 @@ class EmbeddedMicro implements MicroUtpm {
     await this.close();
   }
 
-  /** Writes permanent state. */
+  /** Writes permanent state, where there is a place for it. */
   async store(): Promise<void> {
     const blob = encodeState(this.#tpm.crypto, this.#tpm.permanent);
     this.#tpm.isDirty = false;
     try {
-      await this.#state.save(blob);
+      await this.#state?.save(blob);
     } finally {
       blob.fill(0);
     }
