@@ -116,7 +116,9 @@ describe('the engine wasm', () => {
     const pal = load(services());
     const sealed = await run(pal, SERVICE.seal, text('secret'));
     expect(sealed).toMatchObject({ returnCode: 0 });
-    expect(await run(pal, SERVICE.unseal, new Uint8Array((sealed as { output: Uint8Array }).output))).toMatchObject({ returnCode: 0 });
+    expect(await run(pal, SERVICE.unseal, new Uint8Array((sealed as { output: Uint8Array }).output))).toMatchObject({
+      returnCode: 0,
+    });
     expect(calls).toEqual([]);
     const counting = load(palOf(['(call $end (i32.const 8) (call $counter (call $out)))'], {}, '', COUNTER_IMPORT));
     expect(await run(counting, 0)).toMatchObject({ returnCode: 0, output: text('elsewhr.') });
