@@ -240,7 +240,7 @@ function explanation(name: Name): string {
     RESERVED_BITS: 'A bit is set that must be clear.',
     BAD_AUTH: 'The authorisation is wrong; the entity is exempt from lockout.',
     EXPIRED: 'The policy or ticket has expired.',
-    POLICY_CC: 'The policy session allows another command only.',
+    POLICY_CC: 'The policy session allows another command only, or it is told of one that the TPM does not have.',
     BINDING: 'Public and sensitive area do not belong together.',
     CURVE: 'The curve is not supported.',
     ECC_POINT: 'The point is not on the curve.',

@@ -32,6 +32,7 @@ import {
   openNv,
   openObject,
   orderedPcrValues,
+  PolicyCommandCode,
   PolicyCounterTimer,
   password,
   pcrBanks,
@@ -126,6 +127,8 @@ describeWith(['swtpm'], 'tasks with swtpm', () => {
     const comparison = { operandB: new Uint8Array(8), offset: 0, operation: TPM_EO.EQ };
     const compared = tpm.execute(PolicyCounterTimer, { policySession: policy.handle, ...comparison });
     await expect(compared).rejects.toMatchObject(meaning(/comparison/));
+    const unknown = tpm.execute(PolicyCommandCode, { policySession: policy.handle, code: 0x1ff });
+    await expect(unknown).rejects.toMatchObject(meaning(/does not have/));
   });
 
   describe('keys', () => {
