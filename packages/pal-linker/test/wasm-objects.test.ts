@@ -56,6 +56,25 @@ describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
     expect(call(moduleOf(link([a, b, own])), 0)).toBe('2134  21342134 ');
   });
 
+  it('calls no constructor that is absent, and refuses a service as one', () => {
+    const source = (more: string) => `__attribute__((weak)) void absent(void); volatile unsigned n = 5;
+      __attribute__((import_module("trustvisor"), import_name("utpm_rand"))) unsigned my_random(void *, unsigned);
+      __attribute__((constructor)) static void first(void) { n++; }
+      ${ENTRY} { if (c == 9) { absent(); ${more} } *rv = n; }`;
+    const withConstructor = (name: string, { content } = objectOf(source(''))) => {
+      const bytes = Buffer.from(content);
+      const at = bytes.indexOf(Buffer.from([1, 0xff, 0xff, 3])) + 4; // constructors: one, of the priority 65535
+      const symbols = parseWasmObject(content, 'a').symbols.map((symbol) => symbol.name);
+      expect(symbols[bytes[at] ?? -1]).toBe('first');
+      bytes[at] = symbols.indexOf(name);
+      return link([{ name: 'some.o', content: new Uint8Array(bytes) }]);
+    };
+    expect(call(moduleOf(withConstructor('first')), 0)).toBe('6  6 ');
+    expect(call(moduleOf(withConstructor('absent')), 0)).toBe('5  5 ');
+    const serving = objectOf(source('my_random(o, 4);'));
+    expect(errorOf(() => withConstructor('my_random', serving))).toMatchObject({ code: 'function-type' });
+  });
+
   it('refuses a call with another type than the function has', () => {
     const caller = named('caller.o', objectOf(`int twice(int, int); ${ENTRY} { *rv = twice(1, 2); }`));
     const callee = named('callee.o', objectOf('int twice(int x) { return 2 * x; }'));
@@ -67,6 +86,35 @@ describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
         /twice in callee\.o: expected a call with \(i32\) -> \(i32\), got \(i32, i32\) -> \(i32\)/,
       ),
     });
+  });
+
+  it('refuses a call of a weak definition in whose place comes one of another type', () => {
+    const weak = named('weak.o', objectOf(`__attribute__((weak)) int f(int x) { return x; } ${ENTRY} { *rv = f(c); }`));
+    const strong = named('strong.o', objectOf('int f(long long x) { return 2 * x; }'));
+    expect(errorOf(() => link([weak, strong]))).toMatchObject({
+      code: 'function-type',
+      object: 'weak.o',
+      symbol: 'f',
+      message: expect.stringMatching(/f in strong\.o: expected a call with \(i64\) -> \(i32\), got \(i32\) -> \(i32\)/),
+    });
+  });
+
+  it('refuses relocations of a form that code or data cannot have', () => {
+    const object = objectOf(`int data = 3, *pointer = &data; ${ENTRY} { *rv = *pointer; }`, ['-O1']);
+    const types = { code: 'reloc.CODE', data: 'reloc.DATA' };
+    for (const [section, text] of Object.entries(types)) {
+      const bytes = Buffer.from(object.content);
+      const at = bytes.indexOf(text) + text.length + 2; // the number of the section and how many, one byte each
+      expect([3, 4, 5]).toContain(bytes[at]);
+      bytes[at] = section === 'code' ? 5 : 3;
+      expect(
+        errorOf(() => link([{ name: 'some.o', content: new Uint8Array(bytes) }])),
+        section,
+      ).toMatchObject({
+        code: 'object',
+        message: expect.stringMatching(/expected a relocation of a number of (5|4) bytes, got type (5|3)/),
+      });
+    }
   });
 
   it('takes a strong definition for a weak one, and refuses a second strong one', () => {

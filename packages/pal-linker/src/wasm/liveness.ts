@@ -136,10 +136,12 @@ class Marking {
       }),
     );
     found.sort((a, b) => a.priority - b.priority);
-    return found.map(({ from, symbol }) => {
+    return found.flatMap(({ from, symbol }) => {
       const place = { object: from.wasm.name, symbol: from.wasm.symbols[symbol]?.name };
       const target = this.#symbol(from, symbol, place);
-      const type = target.kind === 'function' ? functionType(target.from, target.index) : undefined;
+      if (target.kind === 'absent') return [];
+      const own = target.kind === 'function' ? functionType(target.from, target.index) : undefined;
+      const type = target.kind === 'service' ? target.type : own;
       if (type && type.parameters.length > 0) throw otherType('constructor', NO_PARAMETERS, type, place);
       this.#mark(target, place);
       return target;
@@ -252,8 +254,12 @@ class Marking {
   /** A call takes and gives what the function does, or it would trap. */
   #assertType(from: LinkedWasm, index: number, target: Target, place: PalLinkerPlace): void {
     const symbol = from.wasm.symbols[index];
-    if (symbol === undefined || (symbol.flags & SYMBOL_FLAG.UNDEFINED) === 0 || target.kind !== 'function') return;
-    const wanted = importedType({ from, symbol });
+    if (symbol === undefined || target.kind !== 'function') return;
+    const isImported = (symbol.flags & SYMBOL_FLAG.UNDEFINED) !== 0;
+    // A weak definition of its own may have given way to another.
+    const wanted = isImported
+      ? importedType({ from, symbol })
+      : functionType(from, symbol.index - from.wasm.functionImports.length);
     const got = functionType(target.from, target.index);
     if (wanted === undefined || got === undefined || isSameType(wanted, got)) return;
     throw otherType(`${symbol.name} in ${target.from.wasm.name}`, got, wanted, place);

@@ -465,8 +465,8 @@ class ObjectParser {
       this.#symbols ?? this.#refuse('expected a relocatable object, got a finished module: one without symbols', 0);
     if (this.#bodies.length !== this.#functionTypes.length)
       this.#refuse(`expected ${this.#functionTypes.length} function bodies, got ${this.#bodies.length}`, 0);
-    const code = this.#relocationsOf(10, this.#bodies);
-    const data = this.#relocationsOf(11, this.#data);
+    const code = this.#relocationsOf(CODE, this.#bodies);
+    const data = this.#relocationsOf(DATA, this.#data);
     const object: WasmObject = {
       name: this.#name,
       types: this.#types,
@@ -497,12 +497,14 @@ class ObjectParser {
   #relocationsOf(id: number, spans: readonly Span[]): readonly (readonly WasmRelocation[])[] {
     const at = this.#contents.findIndex((section) => section.id === id);
     const base = this.#contents[at]?.start ?? 0;
+    const width = id === CODE ? 5 : 4;
     const result = spans.map((): WasmRelocation[] => []);
     let i = 0;
     let last = -1;
     for (const relocation of this.#relocations.get(at) ?? []) {
       const place = base + relocation.offset;
-      const width = WORDS.has(relocation.type) ? 4 : 5;
+      if (WORDS.has(relocation.type) !== (width === 4))
+        this.#refuse(`expected a relocation of a number of ${width} bytes, got type ${relocation.type}`, place);
       if (place < last) this.#refuse('expected relocations in the order of their places', place);
       last = place + width;
       while (i < spans.length && place >= (spans[i]?.end ?? 0)) i++;
@@ -553,6 +555,8 @@ class ObjectParser {
   }
 }
 
+const CODE = 10;
+const DATA = 11;
 const SHORT = 256;
 const GLOBAL_GET = 0x23;
 const COMDAT_DATA = 0;
