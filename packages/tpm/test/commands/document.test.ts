@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { type AnyCommand, commands, isFirstParameterSized } from '../../src/index.js';
+import { type AnyCommand, commands, isFirstParameterSized, TPM_SPEC } from '../../src/index.js';
 
 const directory = fileURLToPath(new URL('../../src/commands/', import.meta.url));
 const table = 'table.ts';
@@ -59,7 +59,7 @@ it('COMMANDS.md lists the 122 commands as the code has them', async () => {
   const text = [
     '# Commands of TPM 2.0',
     '',
-    `${filed.length} of 122, by the clauses of Part 3, revision 1.59. Generated from the code:`,
+    `${filed.length} of 122, by the clauses of Part 3, revision ${(TPM_SPEC.VERSION / 100).toFixed(2)}. Generated from the code:`,
     '`npx vitest run packages/tpm/test/commands/document.test.ts -u` writes this file anew, and without `-u` tells whether it is',
     'up to date. `test/commands/tables.test.ts` compares each command with the tables of the specification;',
     '`test/commands/round-trip.test.ts` takes the request and the response of each through both directions, arbitrary bytes',
