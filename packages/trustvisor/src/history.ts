@@ -116,9 +116,10 @@ export class HistoryRegistry {
     return (await store.get(REGISTRY_BLOB)) !== undefined;
   }
 
-  /** Stores an empty list, so that a master secret that vanishes later is missed. */
+  /** Stores an empty list where there is none, so that a master secret that vanishes later is missed. */
   async mark(): Promise<void> {
-    if (this.#entries.length === 0) await this.#put([]);
+    // One that is there may be more than the TPM knows of yet: another isolate is about to tell it.
+    if (!(await HistoryRegistry.isThere(this.#host.store))) await this.#put(this.#entries);
   }
 
   /** The index of a PAL's history, or `undefined` where it has none. */
@@ -389,7 +390,10 @@ async function recover(place: Place & { readonly index: ExtendIndex }): Promise<
 
 const NOT_LATEST = 'its stored state is not the latest';
 
-/** Opens a history with checkpoints: makes a new link in the journal, and only then looks at what the TPM's memory holds. */
+/**
+ * Opens a history with checkpoints: makes a new link in the journal, and what the TPM's memory holds after that counts. It is looked
+ * at before too: a state that is not the latest must not move the journal on, or the latest one could not be opened after a reset.
+ */
 async function reopen(
   place: Place & { readonly index: ExtendIndex },
   snapshot: Snapshot,
@@ -400,19 +404,26 @@ async function reopen(
   const tips = [snapshot.summary, ...(pending ? [nextSummary(pending), tipOf(snapshot, pending)] : [])];
   const before = await platform.readExtend(index);
   await beginVolatile(place, { snapshot, tips, journal: before });
+  await latestTip(place, tips);
   const opened = await platform.extend(index, before, OPENING);
   if (opened === undefined || !equal(opened, sha256(before, OPENING))) {
     throw replay(place, 'somebody else opened its history at the same time');
   }
-  const summary = await platform.readExtend(volatileOf(index));
-  const tip = tips.find((each) => equal(summary, each) || equal(summary, afterReset(each)));
-  if (tip === undefined) throw replay(place, NOT_LATEST);
+  const { summary, tip } = await latestTip(place, tips);
   const isPending = pending !== undefined && !equal(tip, snapshot.summary);
   const next: Snapshot = isPending
     ? { ...snapshot, journal: [opened], tip: [summary] }
     : { ...snapshot, journal: [opened], tip: [], summary };
   await putBlob(host, measurement, STATE_KIND.SNAPSHOT, encode(Snapshot, next));
   return { ...place, snapshot: next, pending: isPending ? pending : undefined };
+}
+
+/** What the TPM's memory holds, and which of the summaries that the stored state can have it is. */
+async function latestTip(place: Place & { readonly index: ExtendIndex }, tips: readonly Uint8Array[]) {
+  const summary = await place.host.platform.readExtend(volatileOf(place.index));
+  const tip = tips.find((each) => equal(summary, each) || equal(summary, afterReset(each)));
+  if (tip === undefined) throw replay(place, NOT_LATEST);
+  return { summary, tip };
 }
 
 /** After a reset of the TPM its memory begins anew, from the summary with which the journal was closed. */

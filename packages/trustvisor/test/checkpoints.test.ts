@@ -190,6 +190,23 @@ describe.each([
     }
   });
 
+  it.runIf(here)(
+    'is not moved on by an attempt with an old state, so that the latest is good after a reset',
+    async () => {
+      const store = await fresh();
+      const first = await Counting.open(hostOf(store));
+      const old = store.states.at(-1) ?? new Map();
+      await first.count();
+      await first.close();
+      const latest = store.states.at(-1) ?? new Map();
+      store.restore(old);
+      await expect(Counting.open(hostOf(store))).rejects.toMatchObject({ code: 'replay' });
+      store.restore(latest);
+      await running.cutPower();
+      expect((await Counting.open(hostOf(store))).value).toBe(1);
+    },
+  );
+
   it.runIf(here)('is not opened in the other mode', async () => {
     const store = await fresh();
     await (await Counting.open(hostOf(store))).close();
