@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { bytes, constant, type Infer, rest, sizedBytes, struct, u8, u32 } from '@casemate/wire';
+import { equal } from './digest.js';
 import type { HostServices } from './host-services.js';
 import { UPCRS } from './micro-tpm.js';
-import { equal } from './platform-tpm.js';
 import { type BlobSecret, MAX_SEALED, openBlob, parseBlob, type SealingKeys, sealBlob } from './seal.js';
 import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
 

@@ -12,10 +12,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { array, bytes, encode, type Infer, oneOf, sizedBytes, struct, u8, u32, u64 } from '@casemate/wire';
+import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 import { NV_AREA_SIZE } from './nv-area.js';
 import type { LastRequest } from './options.js';
-import { type ExtendIndex, equal, type PlatformTpm, SLOTS, sha256 } from './platform-tpm.js';
+import { type ExtendIndex, type PlatformTpm, SLOTS } from './platform-tpm.js';
 import { MAX_DATA } from './protocol.js';
 import { deriveKey, openBlob, parseBlob, STATE_KIND, STATE_MAGIC, StateBlob, sealBlob } from './seal.js';
 import type { BlobStore } from './store.js';

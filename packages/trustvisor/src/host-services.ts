@@ -1,10 +1,9 @@
 /** The PAL services that a PAL's own thread leaves to the isolate's main one: what waits for the store, the platform's TPM, or a new key. */
 import { sign } from 'node:crypto';
 import { PAL_STATUS } from '@casemate/pal-linker';
-import { TrustvisorError } from './error.js';
 import { type NvAccess, performNv } from './nv-area.js';
 import { type RsaIdentity, type RsaKeys, rsaPublicKeyDer } from './rsa-key.js';
-import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
+import { type ServiceCall, type ServiceReply, statusOfError, statusOnly } from './service-plan.js';
 
 /** What is asked of the main thread. */
 export type HostCall =
@@ -36,12 +35,6 @@ export async function performHostCall(call: HostCall, context: HostContext): Pro
   } catch (error) {
     return statusOfError(error);
   }
-}
-
-/** REFUSED for what is not authentic, ERR for all else. */
-export function statusOfError(error: unknown): ServiceReply {
-  const isForged = error instanceof TrustvisorError && error.code === 'sealed-state';
-  return statusOnly(isForged ? PAL_STATUS.REFUSED : PAL_STATUS.ERR);
 }
 
 async function perform(call: HostCall, { rsaKeys, rsa, nv }: HostContext): Promise<ServiceReply> {

@@ -3,10 +3,10 @@ import { akTemplate, createPrimary, extendPcr, readPcrs, Tpm, type TpmObject, Tp
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { type MicroUtpm, openMicroUtpm } from '@casemate/utpm/micro';
 import { encode } from '@casemate/wire';
+import { sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 import { assertSuccess, MicroCommands, parseQuote } from './micro-commands.js';
 import type { PalQuote } from './options.js';
-import { sha256 } from './platform-tpm.js';
 import { deriveKey } from './seal.js';
 
 /** How many uPCRs there are. */

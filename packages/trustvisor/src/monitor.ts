@@ -20,13 +20,14 @@ import {
 } from './certificate.js';
 import { Channel, type Outgoing } from './channel.js';
 import { sha1 } from './classic.js';
+import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
 import { isMarshalled } from './marshal.js';
 import { MicroTpm, microSeeds } from './micro-tpm.js';
 import { NvTable } from './nv.js';
 import type { LastRequest } from './options.js';
-import { equal, PlatformTpm, sha256 } from './platform-tpm.js';
+import { PlatformTpm } from './platform-tpm.js';
 import {
   type Body,
   ENGINE,

@@ -1,9 +1,9 @@
 /** A counter and 32 bytes for each PAL that cannot be rolled back: one table with a history of its own, summed up in the platform TPM. */
 import { array, bytes, encode, type Infer, struct, u16, u64 } from '@casemate/wire';
+import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
 import { EMPTY_AREA, NV_SIZE, type NvAccess, type NvArea } from './nv-area.js';
-import { equal, sha256 } from './platform-tpm.js';
 import { parseBlob } from './seal.js';
 
 const MAX_OWNERS = 1024;

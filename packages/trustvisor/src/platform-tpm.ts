@@ -1,5 +1,4 @@
 /** The isolate's use of the platform TPM: the master secret and the history summaries, in NV indexes (TPM 2.0 Part 3, 31). */
-import { createHash, hash } from 'node:crypto';
 import {
   ContextLoad,
   ContextSave,
@@ -39,6 +38,7 @@ import {
 } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { encode, u32 } from '@casemate/wire';
+import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 
 /** How the platform TPM is used. */
@@ -360,33 +360,4 @@ function samePublic(a: TpmsNvPublic, b: TpmsNvPublic): boolean {
 
 function isResponse(error: unknown, code: number): boolean {
   return error instanceof TpmError && error.response?.number === code;
-}
-
-/** SHA-256 over the parts, none of which is a secret, one after another. */
-export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts;
-  if (parts.length === 1 && only !== undefined) return digestOf(only);
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (length <= JOINED) return digestOf(Buffer.concat(parts, length));
-  const running = createHash('sha256');
-  for (const part of parts) running.update(part);
-  return new Uint8Array(running.digest());
-}
-
-/** To join more than this takes longer than the calls into OpenSSL that it saves. */
-const JOINED = 4096;
-
-/** As a string a digest costs a third of what it costs as a Buffer, whose memory is allocated and collected apart. */
-function digestOf(bytes: Uint8Array): Uint8Array {
-  const text = hash('sha256', bytes, 'binary');
-  const digest = new Uint8Array(32);
-  for (let i = 0; i < digest.length; i++) digest[i] = text.charCodeAt(i);
-  return digest;
-}
-
-/** Whether two public byte strings are the same. */
-export function equal(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -1,6 +1,7 @@
 /** One PAL in the isolate: its engine, its micro-TPM, its history, and its calls one after another. */
 import { randomBytes } from 'node:crypto';
 import { PAL_FLAGS, PAL_KIND, type PalImage } from '@casemate/pal-linker';
+import { sha256 } from './digest.js';
 import { type EngineHost, type EnginePal, faultError, type Run, type RunOutcome } from './engine.js';
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
@@ -12,7 +13,6 @@ import { microSeeds } from './micro-tpm.js';
 import type { NvTable } from './nv.js';
 import type { LastRequest, PalQuote } from './options.js';
 import { handOver, type ServicesStart } from './pal-services.js';
-import { sha256 } from './platform-tpm.js';
 import { RsaKeys, rsaIdentity } from './rsa-key.js';
 import { deriveKey } from './seal.js';
 import type { Sealer } from './sealing.js';

@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import { akTemplate, nameOf, TPM_ALG, TPM_RH, TpmsAttest, TpmtPublic, TpmtSignature } from '@casemate/tpm';
 import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { decode, encode, u32 } from '@casemate/wire';
+import { sha256 } from './digest.js';
 import type { PalQuote } from './options.js';
-import { sha256 } from './platform-tpm.js';
 import { deriveKey, openBlob, parseBlob, STATE_KIND, STATE_MAGIC, StateBlob, sealBlob } from './seal.js';
 import type { BlobStore } from './store.js';
 

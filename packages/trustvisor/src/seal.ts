@@ -14,8 +14,8 @@ import {
   u32,
   WireError,
 } from '@casemate/wire';
+import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
-import { equal, sha256 } from './platform-tpm.js';
 
 /** What a key is for; each label gives keys that have nothing to do with those of the others. */
 export type KeyLabel =

@@ -1,8 +1,8 @@
 /** Sealing for PALs: who may unseal, and what is authenticated with the data (`utpm_seal`, `seal_data`). */
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { bytes, decode, encode, type Infer, struct, u32le } from '@casemate/wire';
+import { equal, sha256 } from './digest.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
-import { equal, sha256 } from './platform-tpm.js';
 import {
   type BlobSecret,
   DATA_MAGIC,

@@ -1,5 +1,6 @@
 /** How each PAL service takes its parameters from the PAL's memory and gives its results back, as data. */
 import { PAL_STATUS, type PalServiceName, type PalStatus } from '@casemate/pal-linker';
+import { TrustvisorError } from './error.js';
 import { MAX_DATA } from './protocol.js';
 
 /**
@@ -70,6 +71,12 @@ export interface ServiceReply {
 /** A reply without outputs. */
 export function statusOnly(status: PalStatus): ServiceReply {
   return { status, outputs: [] };
+}
+
+/** What is said of an error: REFUSED for what is not authentic, ERR for all else. */
+export function statusOfError(error: unknown): ServiceReply {
+  const isForged = error instanceof TrustvisorError && error.code === 'sealed-state';
+  return statusOnly(isForged ? PAL_STATUS.REFUSED : PAL_STATUS.ERR);
 }
 
 /** Where one output goes, and where its length goes. */

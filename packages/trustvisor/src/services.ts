@@ -2,11 +2,11 @@
 import { PAL_STATUS } from '@casemate/pal-linker';
 import { nodeUtpmCrypto } from '@casemate/utpm/node';
 import type { ClassicTpm } from './classic.js';
-import { type HostServices, statusOfError } from './host-services.js';
+import type { HostServices } from './host-services.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
 import { isNvService } from './nv-area.js';
 import { isMask, type Sealer, seal, sealData, unseal, unsealData } from './sealing.js';
-import { type ServiceCall, type ServiceReply, statusOnly } from './service-plan.js';
+import { type ServiceCall, type ServiceReply, statusOfError, statusOnly } from './service-plan.js';
 
 /** What the services of one PAL work with. */
 export interface ServiceContext {

@@ -4,9 +4,9 @@ import { openMicroUtpm } from '@casemate/utpm/micro';
 import { decode, encode } from '@casemate/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { sha256 } from '../src/digest.js';
 import { MicroCommands, parseQuote } from '../src/micro-commands.js';
 import { MicroTpm, microSeeds } from '../src/micro-tpm.js';
-import { sha256 } from '../src/platform-tpm.js';
 
 const NONE = new Uint8Array(0);
 const KEY = 0x80000001;

@@ -15,8 +15,9 @@ import {
   type TpmTransport,
 } from '@casemate/tpm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sha256 } from '../src/digest.js';
 import { HistoryRegistry } from '../src/history.js';
-import { type ExtendIndex, PlatformTpm, sha256 } from '../src/platform-tpm.js';
+import { type ExtendIndex, PlatformTpm } from '../src/platform-tpm.js';
 import { memoryStore } from '../src/store.js';
 import { hasSwtpm, type RunningTpm, startSwtpm, startUtpm } from './tpms.js';
 
