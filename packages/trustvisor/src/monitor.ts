@@ -299,21 +299,32 @@ function assertOptions(body: Body<1>): void {
  * a missing index is refused: a new secret would make all old state unreadable, and silently.
  */
 async function obtainMaster(platform: PlatformTpm, store: BlobStore): Promise<Uint8Array> {
-  const state = await platform.masterState();
-  if (state === 'written') return platform.readMaster();
-  if (state === 'foreign') {
-    const problem = 'its NV index is bound to other PCR values, or is not ours';
-    throw new TrustvisorError('refused', `read the master secret: ${problem}`);
+  for (let look = 1; look <= MAX_LOOKS; look++) {
+    const isMissed = await HistoryRegistry.isThere(store);
+    const state = await platform.masterState();
+    if (state === 'written') return platform.readMaster();
+    assertNoMaster(state === 'foreign', isMissed);
+    // Another isolate may be about to write it. One that died there would have by now.
+    if (state === 'defined' && look % PATIENT_LOOKS !== 0) continue;
+    if (state === 'defined') await platform.abandonMaster();
+    const master = new Uint8Array(randomBytes(32));
+    const makeRegistry = () => new HistoryRegistry({ platform, store, master }).create();
+    if (await platform.createMaster(master, makeRegistry)) return master;
   }
-  if (await HistoryRegistry.isThere(store)) {
-    const problem = 'there is sealed state, but the NV index of the secret that sealed it is gone';
-    throw new TrustvisorError('refused', `read the master secret: ${problem}`);
-  }
-  if (state === 'defined') await platform.remove(0);
-  const master = new Uint8Array(randomBytes(32));
-  await new HistoryRegistry({ platform, store, master }).create();
-  await platform.createMaster(master);
-  return master;
+  throw new TrustvisorError('refused', 'create the master secret: others do so at the same time, again and again');
+}
+
+/** To make a master secret takes as long as some of these looks at it do, however slow the TPM is. */
+const PATIENT_LOOKS = 20;
+const MAX_LOOKS = 100;
+
+function assertNoMaster(isForeign: boolean, isMissed: boolean): void {
+  const problem = isForeign
+    ? 'its NV index is bound to other PCR values, or is not ours'
+    : isMissed
+      ? 'there is sealed state, but the NV index of the secret that sealed it is gone'
+      : undefined;
+  if (problem !== undefined) throw new TrustvisorError('refused', `read the master secret: ${problem}`);
 }
 
 /** An image that may be registered, with its measurements and what its signature says. The application gave all of it. */

@@ -14,7 +14,6 @@ import {
   nvNameOf,
   PcrEvent,
   PolicyPcr,
-  password,
   pcrSelection,
   readPcrs,
   type Session,
@@ -31,6 +30,7 @@ import {
   Tpm,
   TpmError,
   TpmlPcrSelection,
+  type TpmObject,
   type TpmsContext,
   TpmsNvPublic,
   type TpmTransport,
@@ -47,7 +47,7 @@ export interface PlatformOptions {
   readonly pcrs: readonly number[];
   /** The first NV index; the master secret lies in it. */
   readonly nvBase: number;
-  /** Authorization value of the owner hierarchy. */
+  /** Authorization value of the owner hierarchy; it is proved, and never sent. */
   readonly ownerAuth: Uint8Array;
   /** The Name that the storage root key must have, or empty. */
   readonly storageKeyName: Uint8Array;
@@ -96,19 +96,34 @@ export class PlatformTpm {
     );
   }
 
-  /** Defines the index of the master secret and writes the secret; nobody can write to it again, or read it in another state. */
-  async createMaster(secret: Uint8Array): Promise<void> {
-    await this.#step('create the master secret', async (session) => {
-      const nvPublic = await this.#masterPublic(session);
-      const auth = nodeCrypto.random(DIGEST_SIZE);
-      try {
-        await this.#define(session, nvPublic, auth);
+  /**
+   * Defines the index of the master secret, which one alone can do, calls `ready` and writes the secret; nobody can write to it
+   * again, or read it in another state. Gives false, and has done nothing, where somebody else defined it meanwhile.
+   */
+  async createMaster(secret: Uint8Array, ready: () => Promise<void> = async () => undefined): Promise<boolean> {
+    const what = 'create the master secret';
+    const auth = nodeCrypto.random(DIGEST_SIZE);
+    try {
+      const nvPublic = await this.#step(what, (session) => this.#defineMaster(session, auth));
+      if (nvPublic === undefined) return false;
+      await ready();
+      await this.#step(what, async (session) => {
         const index = entity(nvPublic, auth, session.use({ decrypt: true }));
         await this.#tpm.execute(NvWrite, { authHandle: index, nvIndex: index, data: secret, offset: 0 });
-      } finally {
-        // The only authorization for writing is forgotten here.
-        auth.fill(0);
-      }
+      });
+      return true;
+    } finally {
+      // The only authorization for writing is forgotten here.
+      auth.fill(0);
+    }
+  }
+
+  /** Removes an index of the master secret that was never written to. One that was has another Name, and is refused. */
+  async abandonMaster(): Promise<void> {
+    await this.#step('remove an unfinished master secret', async (session) => {
+      const nvPublic = await this.#masterPublic(session);
+      const nvIndex = { handle: nvPublic.nvIndex, name: nvNameOf(nvPublic) };
+      await this.#tpm.execute(NvUndefineSpace, { authHandle: this.#owner(session), nvIndex });
     });
   }
 
@@ -225,6 +240,17 @@ export class PlatformTpm {
     return sha256(new Uint8Array(DIGEST_SIZE), encode(u32, TPM_CC.PolicyPCR), selection, sha256(...ordered));
   }
 
+  async #defineMaster(session: Session, auth: Uint8Array): Promise<TpmsNvPublic | undefined> {
+    const nvPublic = await this.#masterPublic(session);
+    try {
+      await this.#define(session, nvPublic, auth);
+      return nvPublic;
+    } catch (error) {
+      if (isResponse(error, TPM_RC.NV_DEFINED)) return undefined;
+      throw error;
+    }
+  }
+
   #extendPublic({ slot, tag, isVolatile }: ExtendIndex): TpmsNvPublic {
     const attributes = TPMA_NV.AUTHWRITE | TPMA_NV.AUTHREAD | TPMA_NV.NO_DA | (TPM_NT.EXTEND << 4);
     return {
@@ -294,12 +320,7 @@ export class PlatformTpm {
       const loaded = await this.#tpm.execute(ContextLoad, { context }).catch(ifRefused);
       if (loaded !== undefined) return { handle: loaded.loadedHandle, key: this.#storageKey };
     }
-    const hierarchyAuth = password(this.#options.ownerAuth);
-    const made = await createPrimary(this.#tpm, {
-      hierarchy: 'owner',
-      hierarchyAuth,
-      template: srkTemplate('ecc-p256'),
-    });
+    const made = await this.#makeStorageKey();
     try {
       this.#assertStorageKey(made.name);
       const { context } = await this.#tpm.execute(ContextSave, { saveHandle: made.handle });
@@ -309,6 +330,20 @@ export class PlatformTpm {
       throw error;
     }
     return { handle: made.handle, key: this.#storageKey };
+  }
+
+  /** There is no key yet that a salt could be encrypted to: the owner's value itself is the secret of this one session. */
+  async #makeStorageKey(): Promise<TpmObject> {
+    const { ownerAuth } = this.#options;
+    const [hierarchy, template] = ['owner', srkTemplate('ecc-p256')] as const;
+    if (ownerAuth.length === 0) return createPrimary(this.#tpm, { hierarchy, template });
+    const bind = { handle: TPM_RH.OWNER, authValue: ownerAuth };
+    await using session = await startSession(this.#tpm, { type: 'hmac', bind });
+    try {
+      return await createPrimary(this.#tpm, { hierarchy, template, hierarchyAuth: session.use({}) });
+    } catch (error) {
+      throw isAuthFailure(error) ? new TrustvisorError('refused', WRONG_OWNER, { cause: error }) : error;
+    }
   }
 
   #assertStorageKey(name: Uint8Array): void {
@@ -322,7 +357,7 @@ export class PlatformTpm {
       return await run();
     } catch (error) {
       if (error instanceof TrustvisorError) throw error;
-      if (isResponse(error, TPM_RC.AUTH_FAIL) || isResponse(error, TPM_RC.BAD_AUTH)) {
+      if (isAuthFailure(error)) {
         throw new TrustvisorError('replay', `${what}: its NV index was made by somebody else`, { cause: error });
       }
       if (isResponse(error, TPM_RC.POLICY_FAIL)) throw new TrustvisorError('refused', WRONG_PCRS, { cause: error });
@@ -349,6 +384,12 @@ function entity(nvPublic: TpmsNvPublic, authValue: Uint8Array, auth: SessionUse)
 }
 
 const WRONG_PCRS = 'read the master secret: the PCRs are not those that it was bound to when it was made';
+
+const WRONG_OWNER = "open platform TPM: the owner's authorization is not the one that was given";
+
+function isAuthFailure(error: unknown): boolean {
+  return isResponse(error, TPM_RC.AUTH_FAIL) || isResponse(error, TPM_RC.BAD_AUTH);
+}
 
 function written(nvPublic: TpmsNvPublic): TpmsNvPublic {
   return { ...nvPublic, attributes: nvPublic.attributes | TPMA_NV.WRITTEN };

@@ -1,6 +1,7 @@
 import {
   extendPcr,
   GetCapability,
+  HierarchyChangeAuth,
   NvDefineSpace,
   NvExtend,
   NvRead,
@@ -24,8 +25,13 @@ import { hasSwtpm, type RunningTpm, startSwtpm, startUtpm } from './tpms.js';
 const NONE = new Uint8Array(0);
 const BASE = 0x0180c000;
 
-function platformOn(transport: TpmTransport, pcrs: readonly number[] = [7], storageKeyName = NONE): PlatformTpm {
-  return new PlatformTpm(transport, { pcrs, nvBase: BASE, ownerAuth: NONE, storageKeyName });
+function platformOn(
+  transport: TpmTransport,
+  pcrs: readonly number[] = [7],
+  storageKeyName = NONE,
+  nvBase = BASE,
+): PlatformTpm {
+  return new PlatformTpm(transport, { pcrs, nvBase, ownerAuth: NONE, storageKeyName });
 }
 
 /** Keeps what goes over the wire. */
@@ -127,6 +133,71 @@ describe.each([
     await expect(new HistoryRegistry(host).open()).rejects.toMatchObject({ code: 'refused' });
     await forgeIndex(new Tpm(running.transport), publicOfRegistry);
     await expect(new HistoryRegistry(host).open()).rejects.toMatchObject({ code: 'replay' });
+  });
+
+  it.runIf(here)('has a registry that another isolate, which opens it meanwhile, does not put back', async () => {
+    const platform = platformOn(running.transport, [7], NONE, BASE + 0x100);
+    const store = memoryStore();
+    const host = { platform, store, master: secret };
+    await new HistoryRegistry(host).create();
+    const openAndMark = async () => {
+      const registry = new HistoryRegistry(host);
+      await registry.open();
+      await registry.mark();
+    };
+    await openAndMark();
+    let meanwhile = async () => undefined as void;
+    const put: typeof store.put = async (name, content) => {
+      await store.put(name, content);
+      await meanwhile();
+    };
+    const registry = new HistoryRegistry({ ...host, store: { ...store, put } });
+    await registry.open();
+    const index = await registry.allocate(new Uint8Array(32), new Uint8Array(32));
+    meanwhile = openAndMark;
+    await registry.add(new Uint8Array(32), index);
+    await openAndMark();
+  });
+
+  it.runIf(here)('proves the authorization of the owner and never sends it; a wrong one is refused', async () => {
+    const tpm = new Tpm(running.transport);
+    const ownerAuth = new Uint8Array(20).map((_byte, i) => 0xa0 + i);
+    await tpm.execute(HierarchyChangeAuth, { authHandle: TPM_RH.OWNER, newAuth: ownerAuth });
+    const { transport, traffic } = tapped(running.transport);
+    const options = { pcrs: [7], nvBase: BASE + 0x200, storageKeyName: NONE };
+    const platform = new PlatformTpm(transport, { ...options, ownerAuth });
+    await platform.createMaster(secret);
+    const index: ExtendIndex = { slot: 9, auth: new Uint8Array(32).fill(3), tag: new Uint8Array(32).fill(4) };
+    await platform.createExtend(index, new Uint8Array(32));
+    await platform.remove(9);
+    expect(await platform.readMaster()).toEqual(secret);
+    const isSent = traffic.some((bytes) => Buffer.from(bytes).includes(Buffer.from(ownerAuth)));
+    expect([traffic.length > 20, isSent]).toEqual([true, false]);
+    const wrong = new PlatformTpm(running.transport, { ...options, ownerAuth: Uint8Array.of(1) });
+    await expect(wrong.masterState()).rejects.toMatchObject({ code: 'refused', message: /owner/ });
+    const authHandle = { handle: TPM_RH.OWNER, auth: password(ownerAuth) };
+    await tpm.execute(HierarchyChangeAuth, { authHandle, newAuth: NONE });
+    expect(await loaded(running.transport)).toEqual([]);
+  });
+
+  it.runIf(here)('is defined by one alone of several that would, and removed only before it is written', async () => {
+    const platforms = [1, 2].map(() => platformOn(running.transport, [7], NONE, BASE + 0x300));
+    const [one, two] = platforms as [PlatformTpm, PlatformTpm];
+    let order = '';
+    const ready = async () => {
+      expect(await two.createMaster(secret.toReversed(), async () => void (order += 'second'))).toBe(false);
+      order += 'ready ';
+    };
+    expect(await one.createMaster(secret, ready)).toBe(true);
+    expect(order).toBe('ready ');
+    await expect(two.abandonMaster()).rejects.toThrow();
+    expect(await two.readMaster()).toEqual(secret);
+    await one.remove(0);
+    const died = one.createMaster(secret, () => Promise.reject(new Error('the program has died here')));
+    await expect(died).rejects.toThrow('died here');
+    expect(await two.masterState()).toBe('defined');
+    await two.abandonMaster();
+    expect(await one.masterState()).toBe('absent');
   });
 
   it.runIf(here)('has extend indexes that only their authorization can extend, as SHA-256(old || data)', async () => {

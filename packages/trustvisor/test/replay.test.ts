@@ -1,4 +1,4 @@
-import { FlushContext, GetCapability, TPM_CAP, Tpm, type TpmTransport } from '@casemate/tpm';
+import { FlushContext, GetCapability, shareTpm, TPM_CAP, Tpm, type TpmTransport } from '@casemate/tpm';
 import { memoryState, openUtpm } from '@casemate/utpm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BlobStore, memoryStore, openTrustvisor, type Pal, type Trustvisor } from '../src/index.js';
@@ -305,6 +305,53 @@ describe.each([
       expect(Object.keys(results).sort()).toEqual(['begun anew', 'carried out', 'rolled forward', 'told']);
     },
   );
+});
+
+describe('a new TPM', () => {
+  it('gives several isolates that open it at the same time one master secret', async () => {
+    const tpm = await openUtpm({ startup: true });
+    const shared = shareTpm(tpm);
+    const store = memoryStore();
+    const open = async () => {
+      const { isolate } = await remoteIsolate();
+      return openTrustvisor({ tpm: shared.connect(), store, isolate });
+    };
+    const opened = await Promise.all([open(), open(), open()]);
+    opened.push(await open());
+    const [first] = opened;
+    for (const { identity } of opened) expect(identity).toEqual(first?.identity);
+    for (const trustvisor of opened) await trustvisor.close();
+    await tpm.close();
+  });
+
+  it('keeps its master secret though the transport says that nothing was written, and the store is empty', async () => {
+    const tpm = await openUtpm({ startup: true });
+    const store = memoryStore();
+    const open = async (transport: TpmTransport, blobs: BlobStore) => {
+      const { isolate } = await remoteIsolate();
+      return openTrustvisor({ tpm: transport, store: blobs, isolate });
+    };
+    const first = await open(tpm, store);
+    await first.close();
+    let lies = 0;
+    const lying: TpmTransport = {
+      send: async (command) => {
+        const response = await tpm.send(command);
+        // TPM2_NV_ReadPublic of the master secret's index: TPMA_NV_WRITTEN is bit 29 of the attributes.
+        const view = new DataView(command.buffer, command.byteOffset);
+        if (view.getUint32(6) !== 0x169 || view.getUint32(10) !== 0x0180c000) return response;
+        lies++;
+        return response.with(18, (response[18] ?? 0) & ~0x20);
+      },
+      close: async () => undefined,
+    };
+    await expect(open(lying, memoryStore())).rejects.toMatchObject({ name: 'TrustvisorError' });
+    expect(lies).toBeGreaterThan(0);
+    const again = await open(tpm, store);
+    expect(again.identity).toEqual(first.identity);
+    await again.close();
+    await tpm.close();
+  });
 });
 
 describe('a forked history', () => {
