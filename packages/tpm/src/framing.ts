@@ -283,7 +283,7 @@ function readCommandAuths(r: Reader): readonly TpmsAuthCommand[] {
 function authFailure(error: WireError): number {
   if (error.code === 'too-long' && error.path === '') return TPM_RC.AUTHSIZE;
   const session = (Number.parseInt(error.path, 10) + 9) << 8;
-  if (error.code === 'truncated') return TPM_RC.AUTHSIZE;
+  if (error.code === 'truncated') return TPM_RC.INSUFFICIENT | session;
   if (error.code === 'reserved-bits') return TPM_RC.RESERVED_BITS | session;
   return (error.code === 'too-long' ? TPM_RC.SIZE : TPM_RC.VALUE) | session;
 }

@@ -73,7 +73,7 @@ describe('a command', () => {
     [
       'has an authorisation cut short',
       '8002 0000001c 00000182 00000010 00000009 40000009 0000 01 0001 61',
-      TPM_RC.AUTHSIZE,
+      0x99a,
     ],
     [
       'authorises with a handle that is no session',
