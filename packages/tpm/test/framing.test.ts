@@ -70,11 +70,7 @@ describe('a command', () => {
       '8002 0000001b 00000182 00000010 0000000a 40000009 0000 01 0000',
       TPM_RC.AUTHSIZE,
     ],
-    [
-      'has an authorisation cut short',
-      '8002 0000001c 00000182 00000010 00000009 40000009 0000 01 0001 61',
-      0x99a,
-    ],
+    ['has an authorisation cut short', '8002 0000001c 00000182 00000010 00000009 40000009 0000 01 0001 61', 0x99a],
     [
       'authorises with a handle that is no session',
       '8002 0000001b 00000182 00000010 00000009 80000000 0000 01 0000',
