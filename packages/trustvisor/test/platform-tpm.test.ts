@@ -146,7 +146,7 @@ describe.each([
       await registry.mark();
     };
     await openAndMark();
-    let meanwhile = async () => undefined as void;
+    let meanwhile: () => Promise<void> = async () => undefined;
     const put: typeof store.put = async (name, content) => {
       await store.put(name, content);
       await meanwhile();
@@ -183,13 +183,13 @@ describe.each([
   it.runIf(here)('is defined by one alone of several that would, and removed only before it is written', async () => {
     const platforms = [1, 2].map(() => platformOn(running.transport, [7], NONE, BASE + 0x300));
     const [one, two] = platforms as [PlatformTpm, PlatformTpm];
-    let order = '';
+    const order: string[] = [];
     const ready = async () => {
-      expect(await two.createMaster(secret.toReversed(), async () => void (order += 'second'))).toBe(false);
-      order += 'ready ';
+      expect(await two.createMaster(secret.toReversed(), async () => void order.push('two'))).toBe(false);
+      order.push('one');
     };
     expect(await one.createMaster(secret, ready)).toBe(true);
-    expect(order).toBe('ready ');
+    expect(order).toEqual(['one']);
     await expect(two.abandonMaster()).rejects.toThrow();
     expect(await two.readMaster()).toEqual(secret);
     await one.remove(0);
