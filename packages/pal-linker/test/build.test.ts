@@ -81,6 +81,40 @@ withCompilers('building C', () => {
     });
   });
 
+  it('lets no path in of sources and headers outside of the base directory', async () => {
+    const files = {
+      'own/main.c':
+        '#include "place.h"\n#include <stdint.h>\nconst char *where(void);\nvoid pal(uint32_t command, void *in, void *out, uint32_t *rv) { *rv = where()[command] + here()[command]; }\n',
+      'shared/where.c': FILES['where.c'],
+      'headers/place.h': 'static inline const char *here(void) { return __FILE__; }\n',
+    };
+    const options = { sources: ['main.c', '../shared/where.c'], includes: ['../headers'], engine: 'kvm' } as const;
+    const build = () => buildPal({ ...ADDER, ...options, baseDirectory: join(project(files), 'own') });
+    const [one, other] = [await build(), await build()];
+    expect(one.image).toEqual(other.image);
+    const text = Buffer.from(one.image).toString('latin1');
+    expect([text.includes('shared/where.c'), text.includes('headers/place.h'), text.includes('project')]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  it('takes files for files whose names begin as options do', async () => {
+    const baseDirectory = project({
+      '-where.c': FILES['where.c'],
+      'adder.c': FILES['adder.c'],
+      'amount.h': FILES['amount.h'],
+      'include/pal.h': HEADER,
+      '@dir/where.c': FILES['where.c'],
+      'dir/where.c': '-no-such-option',
+    });
+    for (const name of ['-where.c', '@dir/where.c']) {
+      const { image } = await buildPal({ ...ADDER, sources: ['adder.c', name], engine: 'kvm', baseDirectory });
+      expect(parsePalImage(image).name).toBe('adder');
+    }
+  });
+
   it('says which files the image was made from, headers too', async () => {
     const baseDirectory = project(FILES);
     const { dependencies, map } = await buildPal({ ...ADDER, engine: 'kvm', baseDirectory });
@@ -208,6 +242,8 @@ describe('programs and files that are not there', () => {
       code: 'tool',
       message: expect.stringContaining('run no-such-gcc: it is not installed'),
     });
+    const nowhere = buildPal({ ...ADDER, engine: 'kvm', baseDirectory: join(baseDirectory, 'nowhere') });
+    expect(await failure(nowhere)).toMatchObject({ code: 'input', message: expect.stringContaining('nowhere') });
     const translated = buildPal({ ...ADDER, sources: ['x.wasm'], engine: 'wasm', baseDirectory });
     expect(await failure(translated)).toMatchObject({ code: 'input', message: expect.stringContaining('x.wasm') });
   });
@@ -240,6 +276,12 @@ export function pal(command: u32, input: usize, output: usize, rv: usize): void 
     expect(built[0]?.image).toEqual(built[1]?.image);
     expect(built[0]?.dependencies).toEqual([join(one, 'pal.ts'), join(one, 'twice.ts')]);
     expect(readFileSync(join(one, 'pal.ts'), 'utf8')).toBe(SOURCE);
+  });
+
+  it('takes a file for a file whose name begins as an option does', async () => {
+    const baseDirectory = project({ '--pal.ts': SOURCE, 'twice.ts': TWICE });
+    const { image } = await buildPal({ ...options, sources: ['--pal.ts'], baseDirectory });
+    expect(parsePalImage(image).name).toBe('twice');
   });
 
   it('tells what the compiler said, with its places', async () => {

@@ -1,6 +1,15 @@
 /** What builds keep of the C library: the same bytes with and without it, and never those of other sources. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -76,6 +85,15 @@ describe.skipIf(!isReady)(`the compiled C library${isReady ? '' : ' (skipped: gc
     }
     expect(await build()).toEqual({ ...before, isCompiled: false });
     expect(await build({ cache: join(place, 'pal.c', 'no-directory') })).toEqual({ ...before, isCompiled: true });
+  });
+
+  it('is compiled anew each time where a directory of headers is but a link: what it holds is not looked at', async () => {
+    const before = await build();
+    const link = join(place, 'sdk/include/linked');
+    symlinkSync(join(place, 'sdk/system'), link);
+    expect(await build()).toEqual({ ...before, isCompiled: true });
+    expect(await build()).toEqual({ ...before, isCompiled: true });
+    rmSync(link);
   });
 
   it('is whole for builds at the same time, and leaves nothing unfinished', async () => {

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type PalDiagnostic, PalLinkerError } from '../error.js';
-import { diagnosticsOfAssemblyScript, refused } from './diagnostics.js';
-import { findInPackage } from './tools.js';
+import { diagnosticsOfAssemblyScript, readBy, refused } from './diagnostics.js';
+import { asArgument, findInPackage } from './tools.js';
 
 /** The memory managers of AssemblyScript that a PAL may have. */
 export type AssemblyScriptRuntime = 'incremental' | 'minimal' | 'stub';
@@ -51,15 +51,16 @@ export async function compileAssemblyScript(input: AssemblyScriptInput): Promise
   const said = stderr.toString();
   const diagnostics = diagnosticsOfAssemblyScript(said);
   const what = relative(input.baseDirectory, input.source);
-  if (error) throw refused(what, said || error.message, diagnostics);
-  if (!output.module) throw refused(what, 'expected a module, got nothing', diagnostics);
-  return { module: output.module, dependencies: [...dependencies].sort(), diagnostics };
+  const files = [...dependencies].sort();
+  if (error) throw readBy(files, refused(what, said || error.message, diagnostics));
+  if (!output.module) throw readBy(files, refused(what, 'expected a module, got nothing', diagnostics));
+  return { module: output.module, dependencies: files, diagnostics };
 }
 
 function argumentsFor({ source, baseDirectory, runtime, optimize, options }: AssemblyScriptInput): readonly string[] {
   const level = /^[sz]$/.test(optimize) ? ['--optimizeLevel', '2', '--shrinkLevel', optimize === 's' ? '1' : '2'] : [];
   return [
-    ...[relative(baseDirectory, source), '--baseDir', baseDirectory, '--outFile', 'pal.wasm', '--noColors'],
+    ...[asArgument(relative(baseDirectory, source)), '--baseDir', baseDirectory, '--outFile', 'pal.wasm', '--noColors'],
     ...(level.length > 0 ? level : ['--optimizeLevel', optimize, '--shrinkLevel', '0']),
     // An assertion that fails traps: there is nobody to tell, and no import to tell it by.
     ...['--runtime', runtime, '--use', 'abort='],

@@ -1,13 +1,14 @@
 /** From sources to an image: what is compiled by whom, and what is linked with what. */
 import { extname, relative, resolve } from 'node:path';
-import { linkElfPal } from '../elf/link.js';
+import { type LinkedElfPal, linkElfPal } from '../elf/link.js';
 import type { MapEntry } from '../elf/map.js';
 import type { ObjectFile } from '../elf/symbols.js';
 import { type PalDiagnostic, PalLinkerError } from '../error.js';
 import { linkPal } from '../link.js';
 import type { PalLimitOptions } from '../parameters.js';
 import { linkWasmPal } from '../wasm/link.js';
-import { type AssemblyScriptRuntime, compileAssemblyScript } from './assemblyscript.js';
+import { type AssemblyScriptRuntime, type CompiledModule, compileAssemblyScript } from './assemblyscript.js';
+import { readBy } from './diagnostics.js';
 import { type CollectedObjects, type CompiledStart, collectObjects, type ObjectOptions } from './objects.js';
 import { planSources, readSource, type SourcePlan } from './sources.js';
 import { inTemporaryDirectory } from './tools.js';
@@ -81,16 +82,23 @@ interface Job extends BuildPalOptions {
 
 async function buildFromModule(job: Job, path: string, temporary: string): Promise<BuiltPal> {
   const compiled = extname(path) === '.ts' ? await compileModule(job, path) : await readModule(path);
-  const { module, dependencies, diagnostics } = compiled;
+  const { dependencies, diagnostics } = compiled;
+  try {
+    return { ...(await linkModule(job, compiled, temporary)), dependencies, warnings: diagnostics };
+  } catch (error) {
+    throw readBy(dependencies, error);
+  }
+}
+
+async function linkModule(job: Job, { module }: CompiledModule, temporary: string): Promise<LinkedElfPal> {
   const image = linkPal({ ...limitsOf(job), ...given(job, ['entry', 'memoryPages', 'floatingPoint']), module });
-  const made = { dependencies, warnings: diagnostics };
-  if (job.engine === 'wasm') return { image, map: [], ...made };
+  if (job.engine === 'wasm') return { image, map: [] };
   job.onStep?.('translate to C');
   const { compiler = 'gcc', optimize = '2', lentBytes = 1024 * 1024, wasm2c, signal } = job;
   const how = { compiler, wasm2c, optimize, lentBytes, signal };
   const objects = await translateWasm({ image, project: job.base, temporary, ...how });
   job.onStep?.('link');
-  return { ...linkElfPal({ ...limitsOf(job), stackBytes: job.stackBytes ?? 1024 * 1024, objects }), ...made };
+  return linkElfPal({ ...limitsOf(job), stackBytes: job.stackBytes ?? 1024 * 1024, objects });
 }
 
 async function compileModule(job: Job, source: string) {
@@ -110,8 +118,12 @@ async function buildFromObjects(
   temporary: string,
 ): Promise<BuiltPal> {
   const objects = await collectObjects({ ...job, target: job.engine === 'kvm' ? 'x86-64' : 'wasm32', temporary }, plan);
-  const linked = await linkWithLibrary(job, objects);
-  return { ...linked, dependencies: objects.dependencies, warnings: objects.diagnostics };
+  const { dependencies, diagnostics } = objects;
+  try {
+    return { ...(await linkWithLibrary(job, objects)), dependencies, warnings: diagnostics };
+  } catch (error) {
+    throw readBy(dependencies, error);
+  }
 }
 
 /** Links without the C library first: a PAL that needs nothing of it is not to wait for it. */

@@ -1,11 +1,11 @@
 /** C, C++ and assembler, as gcc and clang compile them: an object a file. */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { basename, isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { ObjectFile } from '../elf/symbols.js';
 import type { PalDiagnostic } from '../error.js';
 import { diagnosticsOfC, refused } from './diagnostics.js';
-import { run } from './tools.js';
+import { asArgument, run } from './tools.js';
 
 /** What the objects are for. */
 export type CTarget = 'x86-64' | 'wasm32';
@@ -62,6 +62,7 @@ async function compileOne(input: CInput, system: readonly string[], source: stri
       `-O${input.optimize}`,
       `-frandom-seed=${name}`,
     ],
+    ...mapOutside(source, input),
     ...[`-ffile-prefix-map=${baseDirectory}=.`, `-ffile-prefix-map=${temporary}=.`],
     ...input.includes.flatMap((directory) => ['-I', directory]),
     ...system,
@@ -104,7 +105,18 @@ async function systemOptions(input: CInput): Promise<readonly string[]> {
 /** Relative where it can be, so that messages and `__FILE__` are the same everywhere. */
 function nameOf(source: string, base: string): string {
   const path = relative(base, source);
-  return path.startsWith('..') || isAbsolute(path) ? source : path;
+  return isOutside(path) ? source : asArgument(path);
+}
+
+function isOutside(path: string): boolean {
+  return path === '..' || path.startsWith(`..${sep}`) || isAbsolute(path);
+}
+
+/** Directories that the base directory does not hold get in by their last name alone; the last option that fits counts. */
+function mapOutside(source: string, { baseDirectory, includes, systemIncludes }: CInput): readonly string[] {
+  const directories = new Set([...systemIncludes, ...includes, dirname(source)]);
+  const outside = [...directories].filter((directory) => isOutside(relative(baseDirectory, directory)));
+  return outside.map((directory) => `-ffile-prefix-map=${directory}=${basename(directory)}`);
 }
 
 /** The files of a make rule, `target: file file \` and so on. */

@@ -51,7 +51,7 @@ export async function cacheKey({ input, directories }: CacheInput): Promise<stri
   return hash.digest('hex');
 }
 
-const FORMAT = 'casemate compiled C library 1';
+const FORMAT = 'casemate compiled C library 2';
 
 async function filesBelow(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true, recursive: true });

@@ -24,6 +24,19 @@ export function diagnosticsOfAssemblyScript(text: string): readonly PalDiagnosti
   }));
 }
 
+const sources = new WeakMap<object, readonly string[]>();
+
+/** Notes which files a build had read when it failed: one of them will be mended. Gives the error. */
+export function readBy<E>(files: readonly string[], error: E): E {
+  if (typeof error === 'object' && error !== null && !sources.has(error)) sources.set(error, files);
+  return error;
+}
+
+/** The files that are known to have been read before `error`, absolute. */
+export function filesReadBefore(error: PalLinkerError): readonly string[] {
+  return sources.get(error) ?? [];
+}
+
 /** The error for sources that a compiler refused. Its message is all that the compiler said. */
 export function refused(what: string, text: string, diagnostics: readonly PalDiagnostic[]): PalLinkerError {
   return new PalLinkerError('compile', `compile ${what}: ${text.trim()}`, {}, { diagnostics });

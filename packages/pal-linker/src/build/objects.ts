@@ -130,8 +130,9 @@ async function keptOrMade(
   const directory = directoryOf(job);
   if (!directory || foreignIncludes(job, library).length > 0) return compile();
   const own = [...sources, ...(start ? [start.source] : [])].map((source) => dirname(source));
-  const key = await cacheKey({ input, directories: [...includes, ...systemIncludes, ...own] });
-  return throughCache(directory, key, compile);
+  // What cannot be read through, such as a link to a directory, has no digest.
+  const key = await cacheKey({ input, directories: [...includes, ...systemIncludes, ...own] }).catch(() => undefined);
+  return key === undefined ? compile() : throughCache(directory, key, compile);
 }
 
 function directoryOf({ base, cache }: ObjectJob): string | false | undefined {

@@ -1,5 +1,6 @@
 /** Compilers and other programs, as processes: found or missed by name, told apart from what they refuse. */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -29,7 +30,7 @@ export async function run(program: string, args: readonly string[], options: Run
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], ...(signal && { signal }) });
   const texts = Promise.all([textOf(child.stdout), textOf(child.stderr)]);
   const status = await new Promise<number>((resolve, reject) => {
-    child.once('error', (error) => reject(toolError(program, error)));
+    child.once('error', (error) => reject(toolError(program, cwd, error)));
     child.once('close', (code, killed) => (killed ? reject(stopped(program, killed)) : resolve(code ?? 1)));
   });
   const [stdout, stderr] = await texts;
@@ -46,8 +47,9 @@ async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-function toolError(program: string, error: Error): unknown {
+function toolError(program: string, cwd: string, error: Error): unknown {
   if (error.name === 'AbortError') return error;
+  if (!existsSync(cwd)) return new PalLinkerError('input', `run ${program}: expected a directory, got ${cwd}`);
   const isMissing = 'code' in error && error.code === 'ENOENT';
   const problem = isMissing ? `it is not installed${hintFor(program)}` : error.message;
   return new PalLinkerError('tool', `run ${program}: ${problem}`, {}, { cause: error });
@@ -68,6 +70,11 @@ const HINTS: readonly (readonly [name: string, hint: string])[] = [
   ['wasm-ld', 'the package lld of your distribution'],
   ['gcc', 'the package gcc of your distribution; another compiler: --cc'],
 ];
+
+/** A relative path that programs take for a file, not for an option, nor for a file of options. */
+export function asArgument(path: string): string {
+  return /^[-@]/.test(path) ? `./${path}` : path;
+}
 
 /** Works in a directory of its own, which is gone afterwards. */
 export async function inTemporaryDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
