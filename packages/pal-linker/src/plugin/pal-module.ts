@@ -1,7 +1,8 @@
 /** A PAL as a module of an application: what the plugins for bundlers have in common. */
-import { readFileSync } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { type BuildPalOptions, buildPal, type PalEngine } from '../build/build-pal.js';
+import { filesReadBefore } from '../build/diagnostics.js';
 import { type PalDiagnostic, PalLinkerError } from '../error.js';
 import { measurePal, parsePalImage } from '../image.js';
 import { type PalSigner, signPal } from '../signature.js';
@@ -53,36 +54,47 @@ export interface PalModule {
 
 /** Builds a PAL for an application; errors of sources are part of the result, so that a bundler can wait for them to be mended. */
 export async function buildPalModule(file: string, base: string, options: PalPluginOptions): Promise<PalModule> {
+  const manifests: string[] = [];
   try {
-    return await build(file, base, options);
+    return await build(file, base, { ...options, manifests });
   } catch (error) {
     if (!(error instanceof PalLinkerError)) throw error;
+    const named = error.diagnostics.map((diagnostic) => resolve(base, diagnostic.file));
+    const dependencies = [...new Set([file, ...manifests, ...filesReadBefore(error), ...named])];
     const errors = error.diagnostics.filter(({ severity }) => severity === 'error');
     const warnings = error.diagnostics.filter(({ severity }) => severity === 'warning');
-    return { code: undefined, problem: error.message, errors, warnings, dependencies: [file] };
+    return { code: undefined, problem: error.message, errors, warnings, dependencies };
   }
 }
 
-async function build(file: string, base: string, options: PalPluginOptions): Promise<PalModule> {
-  const { engine = 'wasm', signer, securityVersion = 0 } = options;
+/** `manifests` collects the package.json files that were asked for a version. */
+async function build(
+  file: string,
+  base: string,
+  options: PalPluginOptions & { readonly manifests: string[] },
+): Promise<PalModule> {
+  const { engine = 'wasm', signer, securityVersion = 0, manifests } = options;
+  const more = options.options?.(file);
   const built = await buildPal({
     name: basename(file, extname(file)).replace(/\.pal$/, ''),
-    version: options.version ?? versionFor(file),
     baseDirectory: base,
     engine,
-    ...options.options?.(file),
+    ...more,
+    version: more?.version ?? options.version ?? versionFor(file, manifests),
     sources: [file],
   });
   const image = signer ? await signPal(built.image, signer, { securityVersion }) : built.image;
-  const code = moduleFor(image, options.options?.(file).engine ?? engine);
-  const dependencies = [...new Set([file, ...built.dependencies])];
+  const code = moduleFor(image, more?.engine ?? engine);
+  const dependencies = [...new Set([file, ...manifests, ...built.dependencies])];
   return { code, problem: undefined, errors: [], warnings: built.warnings, dependencies };
 }
 
 /** The version of the nearest package above. Throws {@link PalLinkerError} with code `input`. */
-function versionFor(file: string): string {
+function versionFor(file: string, manifests: string[]): string {
   for (let directory = dirname(file); ; directory = dirname(directory)) {
-    const version = versionIn(join(directory, 'package.json'));
+    const manifest = join(directory, 'package.json');
+    const version = versionIn(manifest);
+    if (existsSync(manifest)) manifests.push(manifest);
     if (version !== undefined) return version;
     if (directory === dirname(directory)) break;
   }
