@@ -52,10 +52,15 @@ export function parseResponseCode(code: number): ResponseCode {
 
 /**
  * The code that blames `origin` with `number`, a format-one member of {@link TPM_RC}; other numbers stand for
- * themselves.
+ * themselves. Throws `TpmError` (`usage`) for an index that a response code cannot hold.
  */
 export function encodeResponseCode(number: number, origin?: ResponseOrigin): number {
   if (origin === undefined || !isFormatOne(number)) return number;
+  const last = origin.kind === 'parameter' ? 15 : 7;
+  if (!Number.isInteger(origin.index) || origin.index < 1 || origin.index > last) {
+    const problem = `expected ${origin.kind} 1 to ${last}, got ${origin.index}`;
+    throw new TpmError('usage', `encode response code: ${problem}`);
+  }
   const index = origin.index << 8;
   if (origin.kind === 'parameter') return number | TPM_RC_PART.P | index;
   return origin.kind === 'session' ? number | TPM_RC_PART.S | index : number | index;

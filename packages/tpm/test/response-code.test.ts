@@ -89,6 +89,19 @@ describe('a response code', () => {
     }
   });
 
+  it('blames nothing that it has no number for, rather than something else', () => {
+    const usage = expect.objectContaining({ code: 'usage' });
+    for (const [kind, index] of [
+      ['handle', 9],
+      ['session', 8],
+      ['parameter', 16],
+      ['handle', 0],
+      ['session', 1.5],
+    ] as const) {
+      expect(() => encodeResponseCode(TPM_RC.VALUE, { kind, index }), `${kind} ${index}`).toThrow(usage);
+    }
+  });
+
   it('leaves codes that carry no origin as they are', () => {
     expect(encodeResponseCode(TPM_RC.AUTH_MISSING, { kind: 'session', index: 1 })).toBe(TPM_RC.AUTH_MISSING);
   });
