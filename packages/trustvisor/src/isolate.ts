@@ -8,6 +8,7 @@ import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Lanes, SocketPairs } from './lanes.js';
 import { serve } from './monitor.js';
+import { ThreadStock } from './pal-thread.js';
 import { FIRST_LANE, FIRST_PAIR, LANES, PAIRS } from './protocol.js';
 
 const ARENA = 4;
@@ -16,7 +17,8 @@ const kvmMonitor = fileURLToPath(new URL('./bin/linux-x64/casemate-pal-monitor',
 const arena = fstatSync(ARENA).isFile() ? ARENA : undefined;
 const lanes = new Lanes(socketsFrom(FIRST_LANE, LANES));
 const pairs = new SocketPairs(socketsFrom(FIRST_PAIR, 2 * PAIRS));
-await serve(stream, { workerUrl: new URL('./pal-worker.js', import.meta.url), kvmMonitor, arena, lanes, pairs });
+const threads = new ThreadStock(new URL('./pal-worker.js', import.meta.url));
+await serve(stream, { threads, kvmMonitor, arena, lanes, pairs });
 process.exit(0);
 
 function socketsFrom(first: number, count: number): readonly number[] {

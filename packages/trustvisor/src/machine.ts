@@ -20,13 +20,13 @@ import { encodeLaneFailure } from './lane.js';
 import { closeLane, type Lanes, type SocketPair, type SocketPairs, type TakenLane } from './lanes.js';
 import type { PalQuote } from './options.js';
 import type { Randomness } from './pal-services.js';
-import { PalThread } from './pal-thread.js';
+import { PalThread, type ThreadStock } from './pal-thread.js';
 import type { ServiceCall, ServiceReply } from './service-plan.js';
 
 /** Where the programs are, the file that holds what the application can lend, and the sockets. */
 export interface MachinePrograms {
   readonly monitor: string;
-  readonly workerUrl: URL;
+  readonly threads: ThreadStock;
   readonly arena: number | undefined;
   readonly lanes: Lanes;
   readonly pairs: SocketPairs;
@@ -71,7 +71,7 @@ export class Machine {
     this.lane = hasLane ? programs.lanes.take() : undefined;
     this.#pair = hasState ? undefined : programs.pairs.take();
     const start = { services: host.services(), program: undefined };
-    this.#thread = new PalThread(programs.workerUrl, start, host, (error) => void this.end(error));
+    this.#thread = new PalThread(programs.threads, start, host, (error) => void this.end(error));
     this.#process = startMonitor(programs, this.lane?.fd, this.#pair?.theirs);
     this.#gone = this.#watch();
     this.#control = this.#listen(CONTROL, (body) => this.#deliver(decodeAnswer(body)));

@@ -1,4 +1,4 @@
-/** The two commands of the micro-TPM that a PAL's services run, laid out by hand: Part 3, clauses 18.4 and 22.2. */
+/** The commands of the micro-TPM that a PAL's services run, laid out by hand: Part 3, clauses 18.4, 22.2 and 24.1. */
 import { TPM_ALG, TPM_CC } from '@casemate/tpm';
 import { TrustvisorError } from './error.js';
 
@@ -67,6 +67,14 @@ export function assertSuccess(response: Uint8Array, what: string): void {
   if (response.length < 10 || code !== 0) {
     throw new TrustvisorError('tpm', `${what}: the micro-TPM answered 0x${code.toString(16)}`);
   }
+}
+
+/** The handle and the TPMT_PUBLIC that TPM2_CreatePrimary gives: header, handle, size, TPM2B_PUBLIC, … */
+export function parseKey(response: Uint8Array): { readonly handle: number; readonly area: Uint8Array } {
+  assertSuccess(response, 'make the identity key');
+  const end = 20 + (u32At(response, 16) & 0xffff);
+  if (end > response.length) throw new TrustvisorError('tpm', 'make the identity key: the response is cut off');
+  return { handle: u32At(response, 10), area: response.slice(20, end) };
 }
 
 /** TPMS_ATTEST and TPMT_SIGNATURE, as parts of the response to TPM2_Quote: header, size, TPM2B_ATTEST, signature. */

@@ -1,11 +1,8 @@
 /** A PAL's micro-TPM: eight uPCRs, an identity key and quotes, from seeds that only this PAL on this platform gets. */
-import { akTemplate, createPrimary, extendPcr, readPcrs, Tpm, type TpmObject, TpmtPublic } from '@casemate/tpm';
-import { nodeCrypto } from '@casemate/tpm/node-crypto';
 import { type MicroUtpm, openMicroUtpm } from '@casemate/utpm/micro';
-import { encode } from '@casemate/wire';
 import { sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
-import { assertSuccess, MicroCommands, parseQuote } from './micro-commands.js';
+import { assertSuccess, MicroCommands, parseKey, parseQuote } from './micro-commands.js';
 import type { PalQuote } from './options.js';
 import { deriveKey } from './seal.js';
 
@@ -16,7 +13,8 @@ export const UPCRS = 8;
 export class MicroTpm {
   readonly #source: MicroSource;
   #utpm: MicroUtpm;
-  #key: TpmObject;
+  /** TPMT_PUBLIC of the identity key. */
+  readonly identity: Uint8Array;
   #commands: MicroCommands;
   /** What its uPCRs hold; nobody but this class extends them, and a command to ask for them costs more than a seal. */
   #pcrs: Uint8Array[];
@@ -27,19 +25,14 @@ export class MicroTpm {
   private constructor(source: MicroSource, made: Made) {
     this.#source = source;
     this.#utpm = made.utpm;
-    this.#key = made.key;
-    this.#commands = new MicroCommands(made.key.handle);
+    this.identity = made.identity;
+    this.#commands = made.commands;
     this.#pcrs = made.pcrs;
   }
 
   /** Makes the micro-TPM and measures the PAL into uPCR 0. The seeds belong to it from now on, and are wiped when it is closed. */
   static async open(source: MicroSource): Promise<MicroTpm> {
     return new MicroTpm(source, await make(source));
-  }
-
-  /** TPMT_PUBLIC of the identity key. */
-  get identity(): Uint8Array {
-    return encode(TpmtPublic, this.#key.public);
   }
 
   /** The 32 bytes of a uPCR. */
@@ -79,8 +72,7 @@ export class MicroTpm {
     await this.#utpm.close();
     const made = await make(this.#source);
     this.#utpm = made.utpm;
-    this.#key = made.key;
-    this.#commands = new MicroCommands(made.key.handle);
+    this.#commands = made.commands;
     this.#pcrs = made.pcrs;
     this.#digests = [];
     this.#isDirty = false;
@@ -93,15 +85,15 @@ export class MicroTpm {
   }
 
   #execute(command: Uint8Array): Uint8Array {
-    const response = this.#utpm.execute(command);
-    if (response instanceof Promise) throw new TrustvisorError('tpm', 'use the micro-TPM: it is in use already');
-    return response;
+    return executeNow(this.#utpm, command);
   }
 }
 
 /** What a micro-TPM is made from. */
 export interface MicroSource {
   readonly seeds: MicroSeeds;
+  /** What makes its identity key: `identityKeyCommand()`. */
+  readonly identityKey: Uint8Array;
   /** What uPCR 0 is extended by. */
   readonly measurement: Uint8Array;
 }
@@ -127,15 +119,23 @@ export function microSeeds(master: Uint8Array, measurement: Uint8Array, identity
 
 interface Made {
   readonly utpm: MicroUtpm;
-  readonly key: TpmObject;
+  readonly identity: Uint8Array;
+  readonly commands: MicroCommands;
   readonly pcrs: Uint8Array[];
 }
 
-async function make({ seeds, measurement }: MicroSource): Promise<Made> {
+async function make({ seeds, identityKey, measurement }: MicroSource): Promise<Made> {
   const utpm = await openMicroUtpm({ seeds, startup: true });
-  const tpm = new Tpm(utpm, { crypto: nodeCrypto });
-  await extendPcr(tpm, 0, { sha256: measurement });
-  const key = await createPrimary(tpm, { hierarchy: 'endorsement', template: akTemplate('ecc-p256') });
-  const { sha256: pcrs = {} } = await readPcrs(tpm, { sha256: [...Array(UPCRS).keys()] });
-  return { utpm, key, pcrs: [...Array(UPCRS).keys()].map((index) => pcrs[index] ?? new Uint8Array(32)) };
+  const { handle, area } = parseKey(executeNow(utpm, identityKey));
+  const commands = new MicroCommands(handle);
+  assertSuccess(executeNow(utpm, commands.extend(0, measurement)), 'measure the PAL');
+  const zeros = () => new Uint8Array(32);
+  const pcrs = Array.from({ length: UPCRS }, (_, i) => (i === 0 ? sha256(zeros(), measurement) : zeros()));
+  return { utpm, identity: area, commands, pcrs };
+}
+
+function executeNow(utpm: MicroUtpm, command: Uint8Array): Uint8Array {
+  const response = utpm.execute(command);
+  if (response instanceof Promise) throw new TrustvisorError('tpm', 'use the micro-TPM: it is in use already');
+  return response;
 }

@@ -23,6 +23,7 @@ import { sha1 } from './classic.js';
 import { equal, sha256 } from './digest.js';
 import { TrustvisorError } from './error.js';
 import { HistoryRegistry } from './history.js';
+import { identityKeyCommand } from './identity-key.js';
 import { isMarshalled } from './marshal.js';
 import { MicroTpm, microSeeds } from './micro-tpm.js';
 import { NvTable } from './nv.js';
@@ -52,7 +53,7 @@ const ACCEPTS: ReadonlySet<Message['type']> = new Set([1, 2, 3, 4, 5, 6, 7, 8]);
 export function serve(stream: Duplex, engines: Engines): Promise<void> {
   return new Promise((resolve) => {
     const monitor = new Monitor(stream, engines, () => {
-      void monitor.end().finally(resolve);
+      void Promise.all([monitor.end(), engines.threads.close()]).finally(resolve);
     });
   });
 }
@@ -372,7 +373,7 @@ function assertMemory({ name, sections, memory }: PalImage, memoryLimit: number)
 
 function openCertifier(master: Uint8Array): Promise<MicroTpm> {
   const measurement = TRUSTVISOR_MEASUREMENT;
-  return MicroTpm.open({ seeds: microSeeds(master, measurement), measurement });
+  return MicroTpm.open({ seeds: microSeeds(master, measurement), identityKey: identityKeyCommand(), measurement });
 }
 
 /** Says by the TrustVisor key whose the identity is. */

@@ -19,6 +19,8 @@ export interface PalSecrets extends MicroSeeds {
 export interface ServicesStart {
   /** {@link PalSecrets} in memory of both threads, so that no message holds them; zeros as soon as they are taken. */
   readonly secrets: SharedArrayBuffer;
+  /** What makes the micro-TPM's identity key: `identityKeyCommand()`. */
+  readonly identityKey: Uint8Array;
   readonly name: string;
   /** SHA-256 of the image. */
   readonly measurement: Uint8Array;
@@ -76,9 +78,9 @@ export class PalServices {
 
   /** Makes the micro-TPM. */
   static async open(start: ServicesStart, host: HostServices): Promise<PalServices> {
-    const { name, measurement, signed, rsaIdentity, epoch, started } = start;
+    const { name, identityKey, measurement, signed, rsaIdentity, epoch, started } = start;
     const { sealing, ...seeds } = takeOver(start.secrets);
-    const micro = await MicroTpm.open({ seeds, measurement });
+    const micro = await MicroTpm.open({ seeds, identityKey, measurement });
     return new PalServices({
       sealer: { micro, keys: new SealingKeys(sealing), name, signed },
       identity: rsaIdentity ?? micro.identity,

@@ -24,6 +24,59 @@ interface Waiting {
 /** How long one that is to be wiped may take, in milliseconds. */
 const PATIENCE = 200;
 
+/**
+ * Threads that have no PAL yet: one more than is needed is always started, because that takes longer than all the rest of a
+ * registration. None is used twice.
+ */
+export class ThreadStock {
+  readonly #url: URL;
+  #spare: Worker | undefined;
+  #isClosed = false;
+
+  /** `url` is that of pal-worker.ts. */
+  constructor(url: URL) {
+    this.#url = url;
+    this.#refill();
+  }
+
+  /** A thread that waits for its first message. */
+  take(): Worker {
+    const worker = this.#spare ?? startWorker(this.#url);
+    this.#spare = undefined;
+    worker.removeAllListeners();
+    worker.ref();
+    setImmediate(() => this.#refill());
+    return worker;
+  }
+
+  /** Ends the one that waits. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#spare?.terminate();
+  }
+
+  #refill(): void {
+    if (this.#isClosed || this.#spare !== undefined) return;
+    const worker = startWorker(this.#url);
+    const forget = () => {
+      if (this.#spare === worker) this.#spare = undefined;
+    };
+    worker.on('error', forget);
+    worker.on('exit', forget);
+    worker.unref();
+    this.#spare = worker;
+  }
+}
+
+function startWorker(url: URL): Worker {
+  return new Worker(url, {
+    env: {},
+    execArgv: [],
+    stdin: false,
+    resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
+  });
+}
+
 /** A running thread. */
 export class PalThread {
   readonly #name: string;
@@ -39,9 +92,9 @@ export class PalThread {
   readonly exited: Promise<void>;
   #ended: TrustvisorError | undefined;
 
-  /** Starts `url`, which is pal-worker.ts. `whenEnded` is told why it ended, whoever ended it. */
+  /** Takes one of `stock`. `whenEnded` is told why it ended, whoever ended it. */
   constructor(
-    url: URL,
+    stock: ThreadStock,
     start: Omit<WorkerStart, 'shared' | 'host'>,
     host: ThreadHost,
     whenEnded: (error: TrustvisorError) => void = () => undefined,
@@ -49,16 +102,9 @@ export class PalThread {
     this.#whenEnded = whenEnded;
     this.#name = start.services.name;
     this.#host = host;
+    this.#worker = stock.take();
     const { port1, port2 } = new MessageChannel();
-    const workerData = { ...start, shared: this.#words.buffer, host: port2 };
-    this.#worker = new Worker(url, {
-      workerData,
-      transferList: [port2],
-      env: {},
-      execArgv: [],
-      stdin: false,
-      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 },
-    });
+    this.#worker.postMessage({ ...start, shared: this.#words.buffer, host: port2 }, [port2]);
     this.#questions = port1;
     port1.on('message', (question: HostQuestion) => void this.#answer(question));
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));

@@ -3,7 +3,7 @@
  * WebAssembly's own wall, whichever thread the services have; so a service costs no switch of threads.
  */
 import { Socket } from 'node:net';
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { faultError, localService } from './engine.js';
 import type { HostCall } from './host-services.js';
 import {
@@ -22,18 +22,18 @@ import { type FromWorker, type HostAnswer, SHARED, type ToWorker, type WorkerSta
 
 const NOTHING = new Uint8Array(0);
 const port = parentPort as MessagePort; // this file is only ever started as a worker
-const start = workerData as WorkerStart; // made by pal-thread.ts
-const words = new Int32Array(start.shared);
 
 let prints = 0;
-let asked = 0;
+let pal: Loaded | undefined;
 
 /** What is to be done, one after another. */
 const tasks: (() => Promise<void>)[] = [];
 let isAtWork = false;
-
-const pal = await load();
-port.on('message', (message: ToWorker) => enqueue(() => handle(message)));
+// The first message is what it starts with, the others are what is to be done: pal-thread.ts sends nothing else.
+port.once('message', (start: WorkerStart) => {
+  port.on('message', (message: ToWorker) => enqueue(() => handle(message)));
+  enqueue(() => load(start));
+});
 
 function send(message: FromWorker): void {
   port.postMessage(message);
@@ -50,18 +50,17 @@ interface Loaded {
   readonly instance: WasmInstance | undefined;
 }
 
-async function load(): Promise<Loaded | undefined> {
+async function load(start: WorkerStart): Promise<void> {
   const { program } = start;
   try {
-    const services = await PalServices.open(start.services, askHost);
+    const services = await PalServices.open(start.services, hostAt(start));
     const perform = (call: ServiceCall) => services.perform(call);
     const instance = program && new WasmInstance(program, { perform, print });
+    pal = { services, instance };
     send({ kind: 'ready', identity: services.identity });
-    if (program?.lane !== undefined) openLane(program.lane);
-    return { services, instance };
+    if (program?.lane !== undefined) openLane(start, program.lane);
   } catch (error) {
     send({ kind: 'refused', problem: describe(error), outOfMemory: error instanceof RangeError });
-    return undefined;
   }
 }
 
@@ -122,7 +121,7 @@ async function run(given: WasmRun): Promise<WasmOutcome> {
 }
 
 /** Calls of the application itself. One that breaks the frames has its lane closed. */
-function openLane(fd: number): void {
+function openLane(start: WorkerStart, fd: number): void {
   const frames = new LaneFrames();
   const receive = (size: number, buffer: Uint8Array) => {
     try {
@@ -130,7 +129,7 @@ function openLane(fd: number): void {
         const { command, input } = decodeLaneCall(content);
         const call = { command, input: input.slice() };
         enqueue(async () =>
-          answerLane(call).then(
+          answerLane(start, call).then(
             (answer) => void stream.write(answer),
             () => void stream.destroy(),
           ),
@@ -146,14 +145,18 @@ function openLane(fd: number): void {
   stream.on('error', () => undefined);
 }
 
-async function answerLane({ command, input }: Pick<LaneCall, 'command' | 'input'>): Promise<Uint8Array> {
-  if (input.length > (start.program?.layout?.inputCapacity ?? 0)) throw new Error('the input does not fit');
+async function answerLane(
+  { program, services: { name }, shared }: WorkerStart,
+  { command, input }: Pick<LaneCall, 'command' | 'input'>,
+): Promise<Uint8Array> {
+  if (input.length > (program?.layout?.inputCapacity ?? 0)) throw new Error('the input does not fit');
+  const words = new Int32Array(shared);
   prints = 0;
   Atomics.store(words, SHARED.BUSY, 1);
   try {
     const end = await run({ command, input, state: NOTHING, lent: [], call: undefined });
     if (end.kind === 'returned') return encodeLaneReturn(prints, end.returnCode, end.output);
-    return encodeLaneFailed(prints, encodeLaneFailure(faultError(start.services.name, end)));
+    return encodeLaneFailed(prints, encodeLaneFailure(faultError(name, end)));
   } finally {
     Atomics.store(words, SHARED.BUSY, 0);
   }
@@ -177,17 +180,24 @@ async function takeTasks(): Promise<void> {
   for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) await task();
 }
 
-/** Asks the main thread and sleeps until it has answered. The answer to a question that broke off may come before. */
-function askHost(call: HostCall): ServiceReply {
-  const id = ++asked;
-  start.host.postMessage({ id, call });
-  for (;;) {
-    while (Atomics.exchange(words, SHARED.ANSWERED, 0) === 0) Atomics.wait(words, SHARED.ANSWERED, 0);
-    for (let next = receiveMessageOnPort(start.host); next !== undefined; next = receiveMessageOnPort(start.host)) {
-      const answer = next.message as HostAnswer; // as above
-      if (answer.id === id) return answer.reply;
+/**
+ * Asks the main thread and sleeps until it has answered. The answer to a question that broke off, where the stack was full, may come
+ * before.
+ */
+function hostAt({ host, shared }: WorkerStart): (call: HostCall) => ServiceReply {
+  const words = new Int32Array(shared);
+  let asked = 0;
+  return (call) => {
+    const id = ++asked;
+    host.postMessage({ id, call });
+    for (;;) {
+      while (Atomics.exchange(words, SHARED.ANSWERED, 0) === 0) Atomics.wait(words, SHARED.ANSWERED, 0);
+      for (let next = receiveMessageOnPort(host); next !== undefined; next = receiveMessageOnPort(host)) {
+        const answer = next.message as HostAnswer; // as above
+        if (answer.id === id) return answer.reply;
+      }
     }
-  }
+  };
 }
 
 function describe(error: unknown): string {

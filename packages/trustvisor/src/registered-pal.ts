@@ -6,6 +6,7 @@ import { type EngineHost, type EnginePal, faultError, type Run, type RunOutcome 
 import { TrustvisorError } from './error.js';
 import { History, type HistoryHost, type HistoryRegistry } from './history.js';
 import { type HostContext, performHostCall } from './host-services.js';
+import { identityKeyCommand } from './identity-key.js';
 import { KvmPal } from './kvm-engine.js';
 import type { Lanes, SocketPairs } from './lanes.js';
 import { isMarshalled, planMarshalling } from './marshal.js';
@@ -13,6 +14,7 @@ import { microSeeds } from './micro-tpm.js';
 import type { NvTable } from './nv.js';
 import type { LastRequest, PalQuote } from './options.js';
 import { handOver, type ServicesStart } from './pal-services.js';
+import type { ThreadStock } from './pal-thread.js';
 import { RsaKeys, rsaIdentity } from './rsa-key.js';
 import { deriveKey } from './seal.js';
 import type { Sealer } from './sealing.js';
@@ -22,8 +24,8 @@ import { WasmPal } from './wasm-engine.js';
 
 /** Where the engines find their programs. */
 export interface Engines {
-  /** A PAL's thread. */
-  readonly workerUrl: URL;
+  /** What PALs' threads are taken from. */
+  readonly threads: ThreadStock;
   /** The monitor of the engine kvm, where it may be used. */
   readonly kvmMonitor: string | undefined;
   /** The file that holds the application's shared memory, where there is one. */
@@ -264,7 +266,7 @@ function servicesFor(source: PalSource, master: Uint8Array): Omit<ServicesStart,
   const { image, measurement, classicMeasurement, signed } = source;
   const sealing = deriveKey(master, 'sealed data', new Uint8Array(32));
   const secrets = handOver({ sealing, ...microSeeds(master, measurement, identityOf(source)) });
-  return { secrets, name: image.name, measurement, classicMeasurement, signed };
+  return { secrets, identityKey: identityKeyCommand(), name: image.name, measurement, classicMeasurement, signed };
 }
 
 async function openHostContext(source: PalSource, { master, store, nv }: PalHost): Promise<HostContext> {

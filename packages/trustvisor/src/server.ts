@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Lanes, SocketPairs } from './lanes.js';
 import { serve } from './monitor.js';
+import { ThreadStock } from './pal-thread.js';
 
 /**
  * Serves one application at the other end of `stream`, whose `openTrustvisor` gets its end as `isolate`; resolves when
@@ -13,7 +14,7 @@ import { serve } from './monitor.js';
 export function serveIsolate(stream: Duplex): Promise<void> {
   const isolate = pathToFileURL(createRequire(import.meta.url).resolve('#isolate'));
   const kvmMonitor = fileURLToPath(new URL('bin/linux-x64/casemate-pal-monitor', isolate));
-  const workerUrl = new URL('pal-worker.js', isolate);
+  const threads = new ThreadStock(new URL('pal-worker.js', isolate));
   const none = { arena: undefined, lanes: new Lanes([]), pairs: new SocketPairs([]) }; // descriptors do not travel
-  return serve(stream, { workerUrl, kvmMonitor, ...none });
+  return serve(stream, { threads, kvmMonitor, ...none });
 }

@@ -13,7 +13,7 @@ import { TrustvisorError } from './error.js';
 import { closeLane, type Lanes } from './lanes.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
 import type { PalQuote } from './options.js';
-import { PalThread } from './pal-thread.js';
+import { PalThread, type ThreadStock } from './pal-thread.js';
 import { MAX_DATA } from './protocol.js';
 import type { Engines } from './registered-pal.js';
 import type { WasmProgram } from './worker-messages.js';
@@ -24,7 +24,7 @@ const NOTHING = new Uint8Array(0);
 export class WasmPal implements EnginePal {
   readonly inputCapacity: number;
   readonly #name: string;
-  readonly #workerUrl: URL;
+  readonly #threads: ThreadStock;
   readonly #program: Omit<WasmProgram, 'lane'>;
   readonly #lanes: Lanes | undefined;
   readonly #host: EngineHost;
@@ -36,7 +36,7 @@ export class WasmPal implements EnginePal {
   /** Throws {@link TrustvisorError} with code `unsupported-engine` or `refused`. */
   constructor(
     image: PalImage,
-    { workerUrl, arena, lanes }: Pick<Engines, 'workerUrl' | 'arena' | 'lanes'>,
+    { threads, arena, lanes }: Pick<Engines, 'threads' | 'arena' | 'lanes'>,
     host: EngineHost,
   ) {
     if (image.kind !== PAL_KIND.WASM) {
@@ -51,7 +51,7 @@ export class WasmPal implements EnginePal {
     this.#sizes = image.parameters.map(({ type, size }) => (type === PAL_PARAMETER.INTEGER ? size : 4));
     this.#name = image.name;
     this.inputCapacity = layout?.inputCapacity ?? MAX_DATA;
-    this.#workerUrl = workerUrl;
+    this.#threads = threads;
     const section = parameterSection(image);
     const stateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
     this.#program = { code, layout, section, arena, stateful };
@@ -64,7 +64,7 @@ export class WasmPal implements EnginePal {
     if (this.#thread !== undefined) return this.#thread.ready();
     const lane = this.#lanes?.take();
     const start = { services: this.#host.services(), program: { ...this.#program, lane: lane?.fd } };
-    const thread = new PalThread(this.#workerUrl, start, this.#host);
+    const thread = new PalThread(this.#threads, start, this.#host);
     this.#thread = thread;
     const ready = thread.ready().catch((error) => {
       // One that refuses has not opened it; with one that was ended it is not known, and it ends with the thread.

@@ -1,17 +1,18 @@
 import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import { TpmtPublic, verifyAttestSignature } from '@casemate/tpm';
 import { decode } from '@casemate/wire';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { EngineHost } from '../src/engine.js';
 import type { HostCall } from '../src/host-services.js';
 import { Lanes } from '../src/lanes.js';
+import { ThreadStock } from '../src/pal-thread.js';
 import { WasmPal } from '../src/wasm-engine.js';
 import { link, palOf, ROGUE, rogue, SERVICE, services } from './pals.js';
 import { servicesStart } from './services-start.js';
 
 const COUNTER_IMPORT = '(import "trustvisor" "counter_read" (func $counter (param i32) (result i32)))';
 const ENGINES = {
-  workerUrl: new URL('../dist/pal-worker.js', import.meta.url),
+  threads: new ThreadStock(new URL('../dist/pal-worker.js', import.meta.url)),
   arena: undefined,
   lanes: new Lanes([]),
 };
@@ -40,6 +41,7 @@ function load(image: Uint8Array): WasmPal {
 const run = (pal: WasmPal, command: number, input = NONE, timeLimit = 5000, signal?: AbortSignal) =>
   pal.run({ command, input, state: NONE, lent: [], timeLimit, signal });
 
+afterAll(() => ENGINES.threads.close());
 afterEach(async () => {
   await Promise.all(open.splice(0).map((pal) => pal.close()));
   printed.length = 0;

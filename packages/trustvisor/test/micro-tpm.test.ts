@@ -5,6 +5,7 @@ import { decode, encode } from '@casemate/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sha256 } from '../src/digest.js';
+import { identityKeyCommand } from '../src/identity-key.js';
 import { MicroCommands, parseQuote } from '../src/micro-commands.js';
 import { MicroTpm, microSeeds } from '../src/micro-tpm.js';
 
@@ -77,7 +78,11 @@ describe('the response to TPM2_Quote', () => {
 
 describe('a PAL’s micro-TPM', () => {
   const measurement = new Uint8Array(32).fill(2);
-  const source = () => ({ seeds: microSeeds(new Uint8Array(32).fill(1), measurement), measurement });
+  const source = () => ({
+    seeds: microSeeds(new Uint8Array(32).fill(1), measurement),
+    identityKey: identityKeyCommand(),
+    measurement,
+  });
 
   it('quotes what its uPCRs hold, which is what they were extended by; the quotes verify offline', async () => {
     const micro = await MicroTpm.open(source());

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { KvmPal } from '../src/kvm-engine.js';
 import { Lanes, SocketPairs } from '../src/lanes.js';
+import { ThreadStock } from '../src/pal-thread.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 import { sanitizedMonitor } from './sanitized-monitor.js';
 import { servicesStart } from './services-start.js';
@@ -23,10 +24,10 @@ describe.skipIf(missing !== '')(`the monitor under sanitizers${missing && ` (ski
 
   it('runs the test PAL: services, wrong pointers, faults of each kind, and fresh memory after each', async () => {
     const image = parsePalImage(buildProgram('kvm', ['services.c']));
-    const workerUrl = new URL('../dist/pal-worker.js', import.meta.url);
+    const threads = new ThreadStock(new URL('../dist/pal-worker.js', import.meta.url));
     const pal = new KvmPal(
       image,
-      { monitor: program, workerUrl, arena: undefined, lanes: new Lanes([]), pairs: new SocketPairs([]) },
+      { monitor: program, threads, arena: undefined, lanes: new Lanes([]), pairs: new SocketPairs([]) },
       {
         services: () => servicesStart('test'),
         service: async () => ({ status: PAL_STATUS.SUCCESS, outputs: [new Uint8Array(8)] }),
@@ -50,6 +51,7 @@ describe.skipIf(missing !== '')(`the monitor under sanitizers${missing && ` (ski
       expect(await run(0)).toMatchObject({ kind: 'returned', returnCode: 1 });
     } finally {
       await pal.close();
+      await threads.close();
     }
   }, 60_000);
 

@@ -1,4 +1,5 @@
 /** What an engine's tests start the thread of a PAL with. */
+import { identityKeyCommand } from '../src/identity-key.js';
 import { handOver, type ServicesStart } from '../src/pal-services.js';
 
 /** Services of a PAL of no measurement, with fixed secrets. */
@@ -7,6 +8,7 @@ export function servicesStart(name: string): ServicesStart {
   if (!sealing || !endorsement || !owner || !platform) throw new Error('expected four secrets');
   return {
     secrets: handOver({ sealing, endorsement, owner, platform }),
+    identityKey: identityKeyCommand(),
     name,
     measurement: new Uint8Array(32),
     classicMeasurement: new Uint8Array(20),

@@ -3,6 +3,7 @@ import { PAL_STATUS, type PalServiceName } from '@casemate/pal-linker';
 import { describe, expect, it } from 'vitest';
 import { ClassicTpm } from '../src/classic.js';
 import { type HostCall, type HostServices, performHostCall } from '../src/host-services.js';
+import { identityKeyCommand } from '../src/identity-key.js';
 import { MicroTpm, microSeeds } from '../src/micro-tpm.js';
 import { handOver, PalServices } from '../src/pal-services.js';
 import { RsaKeys } from '../src/rsa-key.js';
@@ -18,7 +19,11 @@ const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? NONE).toStri
 
 /** As a PAL's thread has them; what is asked of the main thread ends up in `asked`. */
 async function open(overrides: Partial<ServiceContext> = {}): Promise<ServiceContext> {
-  const micro = await MicroTpm.open({ seeds: microSeeds(master, measurement), measurement });
+  const micro = await MicroTpm.open({
+    seeds: microSeeds(master, measurement),
+    identityKey: identityKeyCommand(),
+    measurement,
+  });
   const keys = new SealingKeys(deriveKey(master, 'sealed data', new Uint8Array(32)));
   const signed = { signer: new Uint8Array(32).fill(9), securityVersion: 3 };
   return {
@@ -189,7 +194,13 @@ describe('a service', () => {
     };
     const services = await PalServices.open(
       {
-        ...{ secrets: handOver(secrets), name: 'deep', measurement, classicMeasurement: new Uint8Array(20) },
+        ...{
+          secrets: handOver(secrets),
+          identityKey: identityKeyCommand(),
+          name: 'deep',
+          measurement,
+          classicMeasurement: new Uint8Array(20),
+        },
         ...{ signed: undefined, rsaIdentity: undefined, epoch: new Uint8Array(8), started: 0n },
       },
       () => ({ status: PAL_STATUS.UNAVAILABLE, outputs: [] }),
