@@ -2,9 +2,19 @@
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { currentOwner, type Owner, ownerState } from '@casemate/cgroups/owner';
+import { currentOwner, ownerState } from '@casemate/cgroups/owner';
 import { ContainerError } from './error.js';
 import { removeTree } from './remove-tree.js';
+
+/** A name that {@link ownedName} made. */
+export interface OwnedName {
+  /** The whole of it. */
+  readonly name: string;
+  /** What it was made with. */
+  readonly prefix: string;
+  /** Whether its maker is known to be gone; one that cannot be judged from here is not. */
+  readonly isOrphan: boolean;
+}
 
 /** `PREFIX.BOOT.NAMESPACES.PID.START.RANDOM`: this process and this boot. Throws {@link ContainerError} `io` where /proc does not tell. */
 export function ownedName(prefix: string): string {
@@ -14,22 +24,22 @@ export function ownedName(prefix: string): string {
   return [prefix, owner.boot, owner.namespaces, owner.pid, owner.startTime, random].join('.');
 }
 
-/** Removes everything in `directory` that {@link ownedName} named with `prefix` and whose maker is gone; returns the names. */
-export async function removeOrphans(directory: string, prefix: string): Promise<readonly string[]> {
-  const names = await readdir(directory).catch(() => []);
+/** Which of `names` are owned, and by whom. */
+export function ownedAmong(names: readonly string[]): readonly OwnedName[] {
   const self = currentOwner({ withBoot: true });
-  const removed: string[] = [];
-  for (const name of names) {
-    if (!name.startsWith(`${prefix}.`) || !isOrphan(name.slice(prefix.length + 1), self)) continue;
-    await removeTree(join(directory, name));
-    removed.push(name);
-  }
-  return removed;
+  return names.flatMap((name) => {
+    const match = /^(.+)\.([0-9a-f-]{36})\.(\d+)\.(\d+)\.(\d+)\.[0-9a-f]{12}$/.exec(name);
+    if (!match) return [];
+    const [, prefix = '', boot = '', namespaces = '', pid, startTime = ''] = match;
+    const state = ownerState({ boot, namespaces, pid: Number(pid), startTime }, self);
+    return [{ name, prefix, isOrphan: state === 'gone' || state === 'zombie' }];
+  });
 }
 
-function isOrphan(rest: string, self: Owner | undefined): boolean {
-  const match = /^([0-9a-f-]{36})\.(\d+)\.(\d+)\.(\d+)\.[0-9a-f]{12}$/.exec(rest);
-  if (!match) return false;
-  const [, boot = '', namespaces = '', pid, startTime = ''] = match;
-  return ['gone', 'zombie'].includes(ownerState({ boot, namespaces, pid: Number(pid), startTime }, self));
+/** Removes everything in `directory` that {@link ownedName} named with `prefix` and whose maker is gone; returns the names. */
+export async function removeOrphans(directory: string, prefix: string): Promise<readonly string[]> {
+  const owned = ownedAmong(await readdir(directory).catch(() => []));
+  const orphans = owned.filter((one) => one.prefix === prefix && one.isOrphan).map(({ name }) => name);
+  for (const name of orphans) await removeTree(join(directory, name));
+  return orphans;
 }

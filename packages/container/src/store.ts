@@ -1,11 +1,11 @@
 /** A directory of GuestOSes: for each a configuration, its signature and its image. Nothing in it is trusted before it is verified. */
 import { constants } from 'node:fs';
-import { access, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { assertGuestOsName, MAX_CONFIG } from './config.js';
 import { ContainerError, isErrno } from './error.js';
 import { ownedName, removeOrphans } from './owned-name.js';
+import { claimWriting, removeHalfWritten } from './write-claim.js';
 
 /** The largest signature file, in bytes. */
 const MAX_SIGNATURE = 1024 * 1024;
@@ -21,7 +21,8 @@ export interface GuestOsId {
 
 /**
  * An open store. `NAME-VERSION.img` and `.sig` are written first and `.conf` last: a GuestOS is there when its configuration is.
- * Each file is replaced atomically, so a program that is killed leaves a GuestOS that is there or one that is not.
+ * Each file is replaced atomically, so a program that is killed leaves a GuestOS that is there or one that is not. Only one process at a
+ * time writes a GuestOS; what a killed one has left of it is removed by the next that writes it, and at the next opening.
  */
 export class GuestOsStore {
   /** The directory. */
@@ -57,8 +58,16 @@ export class GuestOsStore {
     return { config, signature: signature ?? new Uint8Array(0) };
   }
 
-  /** Removes a GuestOS; its configuration goes first. Does nothing where there is none. */
+  /**
+   * Removes a GuestOS; its configuration goes first. Does nothing where there is none. Throws {@link ContainerError} `state` while another
+   * process puts it in.
+   */
   async remove(id: GuestOsId): Promise<void> {
+    await using _claim = await claimWriting(this.directory, stemOf(id));
+    await this.#removeFiles(id);
+  }
+
+  async #removeFiles(id: GuestOsId): Promise<void> {
     for (const kind of ['conf', 'sig', 'img'] as const) await rm(this.#path(id, kind), { force: true });
   }
 
@@ -69,30 +78,46 @@ export class GuestOsStore {
 
   /**
    * Puts a GuestOS in: `image` is a file made at {@link scratchPath}, which is moved. Throws {@link ContainerError} `exists` where
-   * there is one of this name and version already, unless `replace` is set.
+   * there is one of this name and version already, unless `replace` is set, and `state` while another process writes the same one.
    */
   async put(
     id: GuestOsId,
     parts: { readonly config: Uint8Array; readonly signature: Uint8Array; readonly image: string },
     options: { readonly replace?: boolean } = {},
   ): Promise<void> {
-    if (await isThere(this.#path(id, 'conf'))) await this.#makeRoom(id, options.replace ?? false);
     await syncFile(parts.image);
-    await rename(parts.image, this.#path(id, 'img'));
-    await write(this.#path(id, 'sig'), parts.signature);
-    await write(this.#path(id, 'conf'), parts.config);
+    await using _claim = await claimWriting(this.directory, stemOf(id));
+    if (await isThere(this.#path(id, 'conf'))) await this.#makeRoom(id, options.replace ?? false);
+    try {
+      await rename(parts.image, this.#path(id, 'img'));
+      await this.#write(this.#path(id, 'sig'), parts.signature);
+      await this.#write(this.#path(id, 'conf'), parts.config);
+    } catch (error) {
+      await this.#removeFiles(id);
+      throw error;
+    }
     await syncFile(this.directory);
   }
 
+  async #write(path: string, content: Uint8Array): Promise<void> {
+    const scratch = await this.scratchPath();
+    try {
+      await writeFile(scratch, content, { mode: 0o600, flag: 'wx', flush: true });
+      await rename(scratch, path);
+    } catch (error) {
+      await rm(scratch, { force: true });
+      throw error;
+    }
+  }
+
   async #makeRoom(id: GuestOsId, replace: boolean): Promise<void> {
-    if (replace) return this.remove(id);
+    if (replace) return this.#removeFiles(id);
     const problem = `put GuestOS ${id.name}-${id.version}: expected a new name or version, got one that is in the store`;
     throw new ContainerError('exists', problem, { remedy: 'raise the version, or replace it explicitly' });
   }
 
   #path(id: GuestOsId, kind: 'conf' | 'sig' | 'img'): string {
-    assertGuestOsName(id.name, id.version);
-    return join(this.directory, `${id.name}-${id.version}.${kind}`);
+    return join(this.directory, `${stemOf(id)}.${kind}`);
   }
 }
 
@@ -100,7 +125,14 @@ export class GuestOsStore {
 export async function openGuestOsStore(directory: string): Promise<GuestOsStore> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await removeOrphans(directory, SCRATCH);
+  await removeHalfWritten(directory);
   return new GuestOsStore(directory);
+}
+
+/** What the names of a GuestOS's files begin with. */
+function stemOf({ name, version }: GuestOsId): string {
+  assertGuestOsName(name, version);
+  return `${name}-${version}`;
 }
 
 async function readBounded(path: string, max: number, code: 'config' | 'signature'): Promise<Uint8Array | undefined> {
@@ -120,10 +152,6 @@ async function readBounded(path: string, max: number, code: 'config' | 'signatur
     await file.close();
   }
   throw new ContainerError(code, `read ${path}: expected at most ${max} bytes, got more`);
-}
-
-function write(path: string, content: Uint8Array): Promise<void> {
-  return writeFileAtomic(path, Buffer.from(content.buffer, content.byteOffset, content.byteLength), { mode: 0o600 });
 }
 
 async function isThere(path: string): Promise<boolean> {
