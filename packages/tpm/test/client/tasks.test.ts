@@ -3,15 +3,18 @@ import { createPublicKey, verify } from 'node:crypto';
 import { decode, encode } from '@casemate/wire';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type AnyCommand,
   activateCredential,
   akTemplate,
   certify,
+  commandByCode,
   createKey,
   createPrimary,
   type EkKind,
   ekTemplate,
   extendPcr,
   FlushContext,
+  GetCapability,
   HashSequenceStart,
   type KeyKind,
   loadKey,
@@ -51,10 +54,13 @@ import {
   srkTemplate,
   startSession,
   TPM_ALG,
+  TPM_CAP,
+  TPM_CC,
   TPM_EO,
   TPM_RC,
   TPM_RH,
   TPM_ST,
+  TPMA_CC,
   TPMA_NV,
   Tpm,
   type TpmObject,
@@ -74,6 +80,15 @@ import { describeWith, relaxLockout, type SwtpmServer, startSwtpm } from './swtp
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 const NONCE = utf8('a nonce of the verifier');
+
+/** A TPMA_CC put together from what the command says of itself. */
+function attributesOf(command: AnyCommand | undefined): number | undefined {
+  if (command === undefined) return undefined;
+  const { code, effects, handles, responseHandles } = command;
+  const bits = (['nv', 'extensive', 'flushed'] as const).filter((effect) => effects[effect]);
+  const returned = responseHandles.length === 0 ? 0 : TPMA_CC.rHandle;
+  return bits.reduce((all, bit) => all | TPMA_CC[bit], code | (handles.length << 25) | returned);
+}
 
 describeWith(['swtpm'], 'tasks with swtpm', () => {
   let server: SwtpmServer;
@@ -129,6 +144,16 @@ describeWith(['swtpm'], 'tasks with swtpm', () => {
     await expect(compared).rejects.toMatchObject(meaning(/comparison/));
     const unknown = tpm.execute(PolicyCommandCode, { policySession: policy.handle, code: 0x1ff });
     await expect(unknown).rejects.toMatchObject(meaning(/does not have/));
+  });
+
+  it('has every command of the TPM with the effects and handles that the TPM tells of', async () => {
+    const all = { capability: TPM_CAP.COMMANDS, property: TPM_CC.FIRST, propertyCount: 254 };
+    const { moreData, capabilityData } = await tpm.execute(GetCapability, all);
+    expect(moreData).toBe(false);
+    const theirs = capabilityData.capability === TPM_CAP.COMMANDS ? capabilityData.data : [];
+    expect(theirs.length).toBeGreaterThan(100);
+    const ours = theirs.map((attributes) => attributesOf(commandByCode.get(attributes & TPMA_CC.commandIndex)));
+    expect(ours).toEqual(theirs);
   });
 
   describe('keys', () => {
