@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -16,7 +17,7 @@ let openGuestOsStore: typeof import('../src/store.js').openGuestOsStore;
 beforeAll(async () => {
   const path = (name: string): string => join(import.meta.dirname, name);
   await build({
-    entryPoints: { put: path('programs/put.ts'), store: path('../src/store.ts') },
+    entryPoints: { put: new URL('programs/put.ts', import.meta.url).pathname, store: path('../src/store.ts') },
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -81,12 +82,13 @@ describe('a store', () => {
       const image = await store.scratchPath();
       writeFileSync(image, 'mine');
       await expect(store.put(HALF, { ...parts, image })).rejects.toMatchObject({ code: 'state' });
+      const told = text(child.stdout);
       child.kill('SIGCONT');
       const put = async (): Promise<unknown> => store.put(HALF, { ...parts, image }).catch(({ code }) => code);
       let outcome = await put();
       while (outcome === 'state') outcome = await put();
       expect(outcome).toBe('exists');
-      expect(String((await once(child.stdout, 'data'))[0])).toMatch(/^\d+\n$/);
+      expect(await told).toMatch(/^\d+\n$/);
       expect(readFileSync(store.imagePath(HALF), 'utf8')).toBe('image');
       await store.put(HALF, { ...parts, image }, { replace: true });
       expect(readFileSync(store.imagePath(HALF), 'utf8')).toBe('mine');
