@@ -302,6 +302,25 @@ describe('building on the command line', () => {
     expect(spawnSync(join(directory, 'main')).status).toBe(42);
   });
 
+  withCompilers('overwrites neither its sources nor one output by another', async () => {
+    const source = 'void pal(void) {}\n';
+    writeFileSync('x.c', source);
+    mkdirSync('sub');
+    const args = ['build', 'x.c', '--version', '1', '--sdk', 'none'];
+    for (const more of [
+      ['-o', 'x.c'],
+      ['-o', 'sub/../x.c'],
+      ['--map', 'x.c'],
+      ['-o', 'same', '--map', './same'],
+    ])
+      expect(await run([...args, ...more]), more.join(' ')).toMatchObject({ code: EXIT.USAGE });
+    const classic = ['build', 'x.c', '--classic', '--sdk', 'none', '-o'];
+    for (const more of [['x.c'], ['x.o', '--map', 'x.ld']])
+      expect(await run([...classic, ...more]), more.join(' ')).toMatchObject({ code: EXIT.USAGE });
+    expect(readFileSync('x.c', 'utf8')).toBe(source);
+    expect(readdirSync('.').sort()).toEqual(['sub', 'x.c']);
+  });
+
   withCompilers('passes on what a compiler says, and what can be done about it', async () => {
     writeFileSync('bad.c', 'int pal(void)\n{\n\treturn nothing;\n}\n');
     const args = ['build', 'bad.c', '--version', '1', '--sdk', 'none'];

@@ -1,5 +1,5 @@
 /** `build`: from sources to an image, or to an object for an application's own ELF. */
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import {
   type BaseContext,
   type CommandDefinition,
@@ -104,17 +104,14 @@ async function buildImages(context: BaseContext): Promise<Result> {
   const securityVersion = numberOf(context, 'security-version') ?? 0;
   const wanted = wordOf(context, 'engine', ENGINES) ?? defaultEngine(context.positionals);
   const engines: readonly PalEngine[] = wanted === 'both' ? ['kvm', 'wasm'] : [wanted];
+  const fileOf = (engine: PalEngine) => outputFor(context, options.name, wanted === 'both' ? engine : undefined);
+  refuseOverwriting(context, engines.map(fileOf));
   const made: Made[] = [];
   // One after the other: what goes wrong is told once.
   for (const engine of engines) {
     const built = await working(context, (more) => buildPal({ ...options, ...more, engine }));
     const image = signer ? await signPal(built.image, signer, { securityVersion }) : built.image;
-    made.push({
-      ...built,
-      image,
-      engine,
-      file: outputFor(context, options.name, wanted === 'both' ? engine : undefined),
-    });
+    made.push({ ...built, image, engine, file: fileOf(engine) });
   }
   for (const { file, image } of made) await writeOutputFile(file, image);
   await writeMap(context, made);
@@ -174,9 +171,10 @@ async function buildClassic(context: BaseContext): Promise<Result> {
   const name = nameOf(context);
   const more = { ...text(context, { entry: 'entry', symbol: 'symbol' }), ...number(context, { heapBytes: 'heap' }) };
   const given = { ...objectOptions(context), ...more, name, sources: context.positionals };
-  const pal = await working(context, (how) => buildClassicPal({ ...given, ...how }));
   const object = context.text('out') ?? `${name}.pal.o`;
   const script = `${object.replace(/\.o$/, '')}.ld`;
+  refuseOverwriting(context, [object, script]);
+  const pal = await working(context, (how) => buildClassicPal({ ...given, ...how }));
   await writeOutputFile(object, pal.object);
   await writeOutputFile(script, pal.script);
   await writeMap(context, [{ file: object, map: pal.map }]);
@@ -185,6 +183,17 @@ async function buildClassic(context: BaseContext): Promise<Result> {
     json: { object, script, name, symbol: pal.symbol, machine: pal.machine, size: pal.object.length, warnings },
     text: `${context.style.bold(object)}, ${script}: ${name}, called as ${pal.symbol}, ${sizeText(pal.object.length)}\n  cc … ${object} -T ${script}`,
   };
+}
+
+/** No output may be a source, or another output. */
+function refuseOverwriting(context: BaseContext, images: readonly string[]): void {
+  const map = context.text('map');
+  const taken = new Map(context.positionals.map((path) => [resolve(path), 'a source']));
+  for (const output of [...images, ...(map === undefined ? [] : [map])]) {
+    const what = taken.get(resolve(output));
+    if (what !== undefined) throw usage(`build: ${output} cannot be written, for it is ${what}`);
+    taken.set(resolve(output), 'written already');
+  }
 }
 
 function refuseOptions(context: BaseContext, names: readonly string[], why: string): void {
