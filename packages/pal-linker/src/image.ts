@@ -63,10 +63,15 @@ export const PAL_PARAMETER = { INTEGER: 1, POINTER: 2 } as const;
 export const PAL_ACCESS = { IN: 1, OUT: 2, INOUT: 3 } as const;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
+/** As C and C++ name functions. */
+const ENTRY_NAME = /^[A-Za-z0-9_][A-Za-z0-9._+-]*$/;
 
-function named(name: string, max: number) {
+function named(name: string, max: number, pattern = NAME) {
+  const first = pattern === NAME ? 'a letter or digit' : 'a letter, a digit or _';
   return checked(name, text(name, u8, { max }), (value) =>
-    NAME.test(value) ? undefined : `expected letters, digits and ._+- only, got ${JSON.stringify(value)}`,
+    pattern.test(value)
+      ? undefined
+      : `expected letters, digits and ._+- only, and ${first} first, got ${JSON.stringify(value)}`,
   );
 }
 
@@ -104,7 +109,7 @@ export const PalImage = struct('PAL_IMAGE', {
   flags: flags('PAL_FLAGS', u32, 7),
   name: PalName,
   version: PalVersion,
-  entry: named('PAL_ENTRY', 64),
+  entry: named('PAL_ENTRY', 64, ENTRY_NAME),
   entryAddress: u64,
   parameters: array('PAL_PARAMETERS', u8, PalParameter, { max: 10 }),
   memory: struct('PAL_MEMORY', { initialBytes: u32, maximumBytes: u32 }),

@@ -177,6 +177,13 @@ describe.skipIf(!isReady)(`what the linker refuses${why}`, () => {
     expect(errorOf(() => link([long(70_000)])).message).toMatch(/a name of less than 65536 bytes/);
   });
 
+  it('takes an entry whose name begins as those of C++ do, and says which names an image can have', () => {
+    const object = objectOf(`${ENTRY.replace('pal', '_Z3palv')} { *rv = c; }`);
+    expect(parsePalImage(link([object], { entry: '_Z3palv' })).entry).toBe('_Z3palv');
+    const error = errorOf(() => link([object], { entry: '_Z3palv', name: '_pal' }));
+    expect(error.message).toMatch(/and a letter or digit first, got "_pal"/);
+  });
+
   it('refuses an image that nobody could open, for its size', () => {
     const object = objectOf(`const char a[9000000] = {1}; char b[9000000] = {2}; ${ENTRY} { b[c] = a[c]; }`);
     expect(errorOf(() => link([object]))).toMatchObject({ code: 'limit' });

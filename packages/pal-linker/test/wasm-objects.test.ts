@@ -117,6 +117,21 @@ describe.skipIf(!isReady)(`linking WebAssembly objects${why}`, () => {
     }
   });
 
+  it('takes a global whose value is a very long expression for what it is', () => {
+    using place = workplace();
+    const source = `.globaltype g, i32\n.globl g\ng:\n.globl pal\n.section .text.pal,"",@\npal:
+      .functype pal (i32, i32, i32, i32) -> ()\nglobal.get g\ndrop\nend_function\n`;
+    const { content } = compile(place.path, 'g.s', source, ['--target=wasm32'], 'clang');
+    const at = Buffer.from(content).indexOf(Buffer.from([6, 0x86, 0x80, 0x80, 0x80, 0, 1, 0x7f])); // section, size, one i32
+    expect(at).toBeGreaterThan(8);
+    const size = 300_000;
+    const long = Buffer.alloc(4 + size, 1); // nop
+    long.set([6, (size & 0x7f) | 0x80, ((size >> 7) & 0x7f) | 0x80, size >> 14, 1, 0x7f, 0]);
+    long[long.length - 1] = 0x0b;
+    const object = Buffer.concat([content.subarray(0, at), long, content.subarray(at + 12)]);
+    expect(link([{ name: 'g.o', content: new Uint8Array(object) }]).length).toBeGreaterThan(size);
+  });
+
   it('takes a strong definition for a weak one, and refuses a second strong one', () => {
     const main = named('main.o', objectOf(`int f(void); ${ENTRY} { *rv = f(); }`));
     const weak = named('weak.o', objectOf('__attribute__((weak)) int f(void) { return 1; }'));

@@ -227,7 +227,9 @@ function outputSection(section: MergedSection, plan: Output): OutputSection {
 /** A page for code and, where distances in a page were counted on, for the table of addresses. */
 function alignmentOf({ name, inputs }: MergedSection, { layout, machine }: Output): number {
   if (name === 'CODE' || (name === 'RODATA' && layout.got.slots > 0 && machine === 'aarch64')) return 4096;
-  return Math.max(16, ...inputs.map(({ section }) => section.alignment), ...commonAlignments(name, layout));
+  // One by one: there may be more of them than a call may have arguments.
+  const all = [...inputs.map(({ section }) => section.alignment), ...commonAlignments(name, layout)];
+  return all.reduce((largest, alignment) => Math.max(largest, alignment), 16);
 }
 
 function commonAlignments(name: MergedSection['name'], { commons }: Layout): readonly number[] {
@@ -240,8 +242,7 @@ function retarget(
 ): { content: Uint8Array; relocations: readonly OutputRelocation[] } {
   const { layout, got, machine } = plan;
   const content = baseSection(merged, machine);
-  const relocations: OutputRelocation[] = [];
-  if (merged.name === 'RODATA') relocations.push(...fillSlots(merged, content, plan));
+  const relocations = merged.name === 'RODATA' ? fillSlots(merged, content, plan) : [];
   const apply = retargetOf(machine);
   const gotBase = machine === 'x86-64' ? startOf(layout, 'CODE') : layout.got.address;
   const isNear = (address: number) => sectionAt(layout, address) === merged;
@@ -263,11 +264,7 @@ function retarget(
 }
 
 /** The table of addresses: numbers as they are, everything else filled in by the application's linker. */
-function fillSlots(
-  merged: MergedSection,
-  content: Uint8Array,
-  { layout, got, machine }: Output,
-): readonly OutputRelocation[] {
+function fillSlots(merged: MergedSection, content: Uint8Array, { layout, got, machine }: Output): OutputRelocation[] {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   return got.owners.flatMap(([object, index], slot) => {
     const target = addressOf(layout, object, index);

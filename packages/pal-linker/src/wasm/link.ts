@@ -408,7 +408,10 @@ function planGlobals({ live, layout, numbers }: ModulePlan): readonly Uint8Array
 
 function definedGlobal({ from, index }: Kept): Uint8Array {
   const { type = I32, isMutable = false, expression = new Uint8Array(0) } = from.wasm.globals[index] ?? {};
-  return Uint8Array.of(type, isMutable ? 1 : 0, ...expression);
+  const bytes = new Uint8Array(2 + expression.length);
+  bytes.set([type, isMutable ? 1 : 0]);
+  bytes.set(expression, 2);
+  return bytes;
 }
 
 const I32 = 0x7f;
