@@ -76,6 +76,15 @@ describe('bounds', () => {
     expect(encode(parameters, { enable: tpm.TPM_RH.OWNER, state: false })[4]).toBe(0);
   });
 
+  it('leaves the capabilities of a vendor as bytes up to the end of the response', () => {
+    const bytes = Uint8Array.of(0, 0, 0, 1, 0, 0x69, 0x4e, 0x54, 0x43);
+    const answer = tpm.encodeResponse({ responseCode: 0, handles: [], auths: [], parameters: bytes });
+    const { parameters } = tpm.decodeAnswer(tpm.GetCapability, answer);
+    const capabilityData = { capability: tpm.TPM_CAP.VENDOR_PROPERTY, data: bytes.slice(5) } as const;
+    expect(parameters).toEqual({ moreData: false, capabilityData });
+    expect(encode(tpm.TpmsCapabilityData, capabilityData)).toEqual(bytes.slice(1));
+  });
+
   it('refuses a missing list of branches by its name', () => {
     expect(() => encode(tpm.PolicyOr.parameters, {} as never)).toThrow(/expected an array.*at pHashList/);
   });
