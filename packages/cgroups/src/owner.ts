@@ -45,7 +45,9 @@ export function ownerState(owner: Owner, self: Owner | undefined): OwnerState {
   // With the /proc of another pid namespace this is the only process that can be told of.
   if (owner.pid === self.pid) return owner.startTime === self.startTime ? 'running' : 'gone';
   const stat = readStat(owner.pid);
-  if (stat?.startTime !== owner.startTime) return 'gone';
+  // Nothing to read may also be said to who has no descriptor left, or may not look.
+  if (stat === undefined) return isThere(owner.pid) ? 'unknown' : 'gone';
+  if (stat.startTime !== owner.startTime) return 'gone';
   return stat.state === 'Z' || stat.state === 'X' ? 'zombie' : 'running';
 }
 
@@ -64,6 +66,15 @@ function readStat(pid: number | 'self'): { readonly state: string; readonly star
   return state === undefined || startTime === undefined ? undefined : { state, startTime };
 }
 
+function isThere(pid: number): boolean {
+  if (pid < 1 || pid > MAX_PID) return false;
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+  }
+}
+
 // At once, as all of /proc: waiting for a thread would take longer.
 function readText(path: string): string | undefined {
   try {
@@ -80,3 +91,6 @@ function readLink(path: string): string {
     return ''; // a kernel without that kind of namespaces
   }
 }
+
+/** The most that /proc/sys/kernel/pid_max can be: proc_sys_kernel(5). */
+const MAX_PID = 2 ** 22;

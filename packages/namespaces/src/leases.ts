@@ -105,7 +105,7 @@ async function pick({ count, isUsable }: LeaseRequest, taken: ReadonlySet<number
 }
 
 async function claim(directory: string, kind: string, index: number, self: Owner): Promise<Lease | undefined> {
-  const name = `${kind}.${index}.${self.pid}.${self.startTime}.${self.boot}.${self.namespaces}`;
+  const name = `${kind}.${index}.${self.pid}.${self.startTime}.${self.boot ?? NO_BOOT}.${self.namespaces}`;
   const path = join(directory, name);
   try {
     await (await open(path, 'wx', 0o600)).close();
@@ -133,13 +133,14 @@ async function claims(directory: string, kind: string): Promise<readonly Claim[]
   return names.flatMap((name) => {
     const [, of, index, pid, startTime, boot, namespaces] = CLAIM.exec(name) ?? [];
     if (of !== kind || !startTime || !boot || !namespaces) return [];
-    return [{ name, index: Number(index), pid: Number(pid), startTime, boot, namespaces }];
+    const owner = { pid: Number(pid), startTime, namespaces, boot: boot === NO_BOOT ? undefined : boot };
+    return [{ ...owner, name, index: Number(index) }];
   });
 }
 
-function readSelf(): Owner & { readonly boot: string } {
+function readSelf(): Owner {
   const self = currentOwner({ withBoot: true });
-  if (self) return { ...self, boot: self.boot ?? '0' };
+  if (self) return self;
   throw new NamespaceError('bad-spec', 'open leases: expected /proc to tell of this process, got nothing');
 }
 
@@ -153,4 +154,6 @@ function isErrno(error: unknown, code: string): boolean {
 }
 
 const MAX_TRIES = 200;
+/** Stands for a boot id where /proc does not tell it. */
+const NO_BOOT = '0';
 const CLAIM = /^([a-z0-9-]+)\.(\d+)\.(\d+)\.(\d+)\.([0-9a-f-]+)\.(\d+)$/;
