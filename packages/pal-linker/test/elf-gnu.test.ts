@@ -71,6 +71,15 @@ describe.skipIf(!isReady)(`what GNU ld links too${why}`, () => {
     expect(both([common, library])).toEqual([5, 5]);
   });
 
+  it('takes a function from an archive though the linker has an address for its name', () => {
+    const main = c(`int end(void), etext(void); ${ENTRY} { *rv = end() + etext(); }`);
+    const library = archive(place.path, 'libend.a', [
+      c('int end(void) { return 5; }').name,
+      c('int etext(void) { return 2; }').name,
+    ]);
+    expect(both([main, library])).toEqual([7, 7]);
+  });
+
   it('puts sections of one name side by side, of which some are written', () => {
     const parts = ['"a"', '"aw"'].map((how, i) =>
       assemble(`.section hooks,${how}\n.quad ${i + 1}\n.data\n.space 99,7`),

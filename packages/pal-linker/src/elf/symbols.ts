@@ -66,7 +66,7 @@ interface OpenArchive {
 export interface LinkageOptions {
   /** Names that must be there: the entry above all. */
   readonly roots: readonly string[];
-  /** Whether the linker itself defines a name where no object does, so that no archive is asked for it. */
+  /** Whether the linker itself defines a name where no object does; where that begins with `_`, no archive is asked for it. */
   readonly isProvided: (name: string) => boolean;
 }
 
@@ -91,7 +91,9 @@ export function openLinkage(files: readonly ObjectFile[], { roots, isProvided }:
   for (const name of roots) linkage.wanted.push(sharedSymbol(linkage, name));
   for (let next = linkage.wanted.pop(); next !== undefined; next = linkage.wanted.pop()) {
     // An index may name a member whose group is discarded: then the next one is asked.
-    while (!isDefined(next) && !isProvided(next.name)) if (!pullMember(linkage, next.name)) break;
+    // Of what the linker provides, `end` and its like are names that a program may have too.
+    const isAsked = !isProvided(next.name) || !next.name.startsWith('_');
+    while (isAsked && !isDefined(next)) if (!pullMember(linkage, next.name)) break;
     if (next.definition === undefined && next.common !== undefined) pullMember(linkage, next.name, definesData);
   }
   return linkage;
