@@ -299,6 +299,12 @@ export function pal(command: u32, input: usize, output: usize, rv: usize): void 
     );
   });
 
+  it('takes no line of a source for the place of a message', async () => {
+    const baseDirectory = project({ 'pal.ts': `${SOURCE}nothing(); // in twice.ts(7,7)\n`, 'twice.ts': TWICE });
+    const told = await failure(buildPal({ ...options, baseDirectory }));
+    expect(told.diagnostics).toMatchObject([{ severity: 'error', file: 'pal.ts', line: 6, column: 1 }]);
+  });
+
   it('tells of a file that is not there', async () => {
     const told = await failure(buildPal({ ...options, baseDirectory: project({ 'pal.ts': SOURCE }) }));
     expect(told.diagnostics).toEqual([expect.objectContaining({ file: 'pal.ts', line: 1 })]);

@@ -15,7 +15,7 @@ export function diagnosticsOfC(text: string): readonly PalDiagnostic[] {
 
 /** The messages of asc: `ERROR TS1: text`, the lines themselves, and `in file(line,column)`. */
 export function diagnosticsOfAssemblyScript(text: string): readonly PalDiagnostic[] {
-  const pattern = /^(ERROR|WARNING) (?:[A-Z]+\d+: )?(.*)\n(?:(?!ERROR|WARNING).*\n)*?.*\bin (\S.*)\((\d+),(\d+)\)$/gm;
+  const pattern = /^(ERROR|WARNING) (?:[A-Z]+\d+: )?(.*)\n(?:(?!ERROR|WARNING).*\n)*? *└─ in (\S.*)\((\d+),(\d+)\)$/gm;
   return [...text.matchAll(pattern)].map(([, severity, message = '', file = '', line, column]) => ({
     severity: severity === 'WARNING' ? 'warning' : 'error',
     message,
