@@ -43,8 +43,10 @@ export class Channel {
     stream.on('error', (error) =>
       this.#end(new TrustvisorError('closed', `use stream: ${error.message}`, { cause: error })),
     );
-    stream.on('close', () => this.#end(new TrustvisorError('closed', 'use stream: the other end is gone')));
-    stream.on('end', () => this.#end(new TrustvisorError('closed', 'use stream: the other end is gone')));
+    const gone = () => this.#end(new TrustvisorError('closed', 'use stream: the other end is gone'));
+    for (const event of ['close', 'end']) stream.on(event, gone);
+    // One that has ended already says so no more.
+    if (stream.destroyed || stream.readableEnded) queueMicrotask(gone);
   }
 
   /** Whether the stream has ended, for whatever reason. */
@@ -52,7 +54,10 @@ export class Channel {
     return this.#ended !== undefined;
   }
 
-  /** Sends a request and waits for its reply, which must be of type `expected`. Throws what the other end failed with. */
+  /**
+   * Sends a request and waits for its reply, which must be of type `expected`. Throws what the other end failed with, and `input`
+   * where the request does not fit a message.
+   */
   async request<T extends Message['type']>(message: Outgoing, expected: T): Promise<MessageOf<T>> {
     return this.start(message, expected).reply;
   }
@@ -60,17 +65,18 @@ export class Channel {
   /** Like {@link Channel.request}, and tells the request's number, by which it can be aborted. */
   start<T extends Message['type']>(message: Outgoing, expected: T): { id: number; reply: Promise<MessageOf<T>> } {
     const id = this.#takeId();
+    const frame = frameOf({ ...message, id });
     const reply = new Promise<Message>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       this.#pending.set(id, { resolve, reject });
-      this.#write({ ...message, id });
+      this.#stream.write(frame);
     });
     return { id, reply: reply.then((answer) => this.#expect(answer, expected)) };
   }
 
   /** Sends a message that has no reply. */
   notify(message: Outgoing): void {
-    if (!this.#ended) this.#write({ ...message, id: 0 });
+    if (!this.#ended) this.#stream.write(frameOf({ ...message, id: 0 }));
   }
 
   /** Ends the stream; requests under way fail with `closed`. */
@@ -90,14 +96,6 @@ export class Channel {
   #expect<T extends Message['type']>(answer: Message, expected: T): MessageOf<T> {
     if (answer.type === expected) return answer as MessageOf<T>; // the type was just compared
     throw this.#violation(`expected a reply of type ${expected}, got ${answer.type}`);
-  }
-
-  #write(message: Message): void {
-    const content = encode(Message, message);
-    const frame = new Uint8Array(4 + content.length);
-    new DataView(frame.buffer).setUint32(0, content.length);
-    frame.set(content, 4);
-    this.#stream.write(frame);
   }
 
   #receive(chunk: Uint8Array): void {
@@ -136,7 +134,9 @@ export class Channel {
     this.#handling++;
     const answer = await this.#role.handle(request).catch(failed);
     this.#handling--;
-    if (answer !== undefined && !this.#ended) this.#write({ ...answer, id: request.id });
+    // What asks for no reply gets none, not even that it failed.
+    if (answer === undefined || request.id === 0 || this.#ended) return;
+    this.#stream.write(replyFrame({ ...answer, id: request.id }));
   }
 
   #violation(problem: string, cause?: unknown): TrustvisorError {
@@ -152,6 +152,37 @@ export class Channel {
     this.#pending.clear();
     this.#stream.destroy();
     this.#role.closed(error);
+  }
+}
+
+/** Throws {@link TrustvisorError} with code `input` where the message is too large, or not one. */
+function frameOf(message: Message): Uint8Array {
+  const content = encodeOrRefuse(message);
+  if (content.length > MAX_FRAME) {
+    throw new TrustvisorError('input', `send message: expected at most ${MAX_FRAME} bytes, got ${content.length}`);
+  }
+  const frame = new Uint8Array(4 + content.length);
+  new DataView(frame.buffer).setUint32(0, content.length);
+  frame.set(content, 4);
+  return frame;
+}
+
+function encodeOrRefuse(message: Message): Uint8Array {
+  try {
+    return encode(Message, message);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new TrustvisorError('input', `send message: ${problem}`, { cause: error });
+  }
+}
+
+/** An answer that does not fit, as what a PAL or a store gave may be, is a failure of this one request. */
+function replyFrame(message: Message): Uint8Array {
+  try {
+    return frameOf(message);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    return frameOf({ ...failed(new TrustvisorError('memory', `answer request: ${problem}`)), id: message.id });
   }
 }
 

@@ -20,11 +20,14 @@ import {
 /** Both ends must speak this version. */
 export const PROTOCOL_VERSION = 3;
 
-/** The largest frame behind its u32 length, in bytes. */
-export const MAX_FRAME = MAX_IMAGE_BYTES + 4096;
-
 /** The largest input, output and state of a PAL, in bytes. */
 export const MAX_DATA = 1024 * 1024;
+
+/** What one call may be lent where the bytes go along with it, both ways, in bytes. */
+export const MAX_CARRIED = 16 * 1024 * 1024;
+
+/** The largest frame behind its u32 length, in bytes: that of an image, or of a call with what it is lent. */
+export const MAX_FRAME = MAX_IMAGE_BYTES + MAX_DATA + 4096;
 
 /** The longest time limit of a call, in milliseconds. */
 export const MAX_TIME_LIMIT = 3_600_000;
@@ -50,7 +53,7 @@ export const NO_LANE = 255;
 export const MAX_LENT = 16;
 
 /** The largest blob of the store, in bytes: a snapshot of state and last output. */
-const MAX_BLOB = 3 * MAX_DATA;
+export const MAX_BLOB = 3 * MAX_DATA;
 
 /** The largest TPM command or response, in bytes. */
 const MAX_TPM = 65536;

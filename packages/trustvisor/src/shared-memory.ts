@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { TrustvisorError } from './error.js';
-import { MAX_ARENA, MAX_LENT, PAGE } from './protocol.js';
+import { MAX_ARENA, MAX_CARRIED, MAX_LENT, PAGE } from './protocol.js';
 
 /** Memory of the application that it can lend to a PAL for the time of a call. */
 export interface SharedMemory {
@@ -113,6 +113,10 @@ export class SharedPool {
   lend(lendings: readonly Lending[]): Loan {
     this.#assertOpen();
     if (lendings.length > MAX_LENT) throw input(`lend: expected at most ${MAX_LENT} ranges, got ${lendings.length}`);
+    const total = lendings.reduce((sum, { length }) => sum + length, 0);
+    if (!this.isMapped && total > MAX_CARRIED) {
+      throw input(`lend: expected at most ${MAX_CARRIED} bytes to an isolate elsewhere, got ${total}`);
+    }
     const loans: BlockLoan[] = [];
     try {
       for (const lending of lendings) loans.push(this.#lendOne(lending));

@@ -1,9 +1,11 @@
+import { once } from 'node:events';
+import { MAX_IMAGE_BYTES } from '@casemate/pal-linker';
 import { decode, encode } from '@casemate/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Channel, type ChannelRole } from '../src/channel.js';
 import { TrustvisorError } from '../src/error.js';
-import { MAX_FRAME, MESSAGE, Message } from '../src/protocol.js';
+import { MAX_CARRIED, MAX_DATA, MAX_FRAME, MESSAGE, Message } from '../src/protocol.js';
 import { socketPair } from './streams.js';
 
 const DONE = { type: MESSAGE.DONE, body: undefined } as const;
@@ -168,8 +170,64 @@ describe('a channel', () => {
     );
   });
 
-  it('has room for the largest image and no more', () => {
-    expect(MAX_FRAME).toBeGreaterThan(16 * 1024 * 1024);
-    expect(MAX_FRAME).toBeLessThan(17 * 1024 * 1024);
+  it('refuses to send what does not fit a message, any number of times, and goes on', async () => {
+    const [near, far] = await socketPair();
+    const client = new Channel(near, role());
+    new Channel(far, role({ accepts: new Set([MESSAGE.STORE_GET]) }));
+    for (let i = 0; i < 1100; i++) {
+      await expect(client.request(get('x'.repeat(200)), MESSAGE.DONE)).rejects.toMatchObject({ code: 'input' });
+    }
+    const ranges = [1, 2].map(
+      () => ({ access: 1, at: 0, length: 0, content: [new Uint8Array(MAX_FRAME / 2)] }) as const,
+    );
+    const body = { pal: 1, command: 0, timeLimit: 1, input: new Uint8Array(0), lent: ranges };
+    await expect(client.request({ type: MESSAGE.INVOKE, body }, MESSAGE.DONE)).rejects.toMatchObject({ code: 'input' });
+    await client.request(get('a'), MESSAGE.DONE);
+    client.close();
+  });
+
+  it('says of an answer that does not fit a message that it failed, and answers the next', async () => {
+    const [near, far] = await socketPair();
+    const client = new Channel(near, role());
+    const handle: ChannelRole['handle'] = async (message) => {
+      const length = message.type === MESSAGE.STORE_GET && message.body.name === 'large' ? 2 ** 22 : 3;
+      return { type: MESSAGE.CONTENT, body: { content: [new Uint8Array(length)] } };
+    };
+    new Channel(far, role({ accepts: new Set([MESSAGE.STORE_GET]), handle }));
+    await expect(client.request(get('large'), MESSAGE.CONTENT)).rejects.toMatchObject({ code: 'memory' });
+    expect((await client.request(get('small'), MESSAGE.CONTENT)).body.content[0]).toHaveLength(3);
+    client.close();
+  });
+
+  it('answers nothing to what asks for no reply, also where it fails', async () => {
+    const [near, far] = await socketPair();
+    const client = new Channel(near, role());
+    const handle: ChannelRole['handle'] = async (message) => {
+      if (message.id === 0) throw new Error('a mistake of whoever is told');
+      return DONE;
+    };
+    new Channel(far, role({ accepts: new Set([MESSAGE.STORE_GET]), handle }));
+    client.notify(get('a'));
+    await client.request(get('b'), MESSAGE.DONE);
+    client.close();
+  });
+
+  it('is closed at once where the stream had ended before', async () => {
+    const [near] = await socketPair();
+    near.destroy();
+    await once(near, 'close');
+    const closed = new Promise<TrustvisorError>((resolve) => {
+      const client = new Channel(near, role({ closed: resolve }));
+      expect(client.isEnded).toBe(false);
+    });
+    expect((await closed).code).toBe('closed');
+    const late = new Channel(near, role());
+    await expect(late.request(get('a'), MESSAGE.DONE)).rejects.toMatchObject({ code: 'closed' });
+  });
+
+  it('has room for the largest image, or a megabyte and what a call is lent, and no more', () => {
+    expect(MAX_FRAME).toBeGreaterThan(MAX_CARRIED + MAX_DATA);
+    expect(MAX_FRAME).toBeGreaterThan(MAX_IMAGE_BYTES);
+    expect(MAX_FRAME).toBeLessThan(18 * 1024 * 1024);
   });
 });
