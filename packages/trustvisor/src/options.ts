@@ -24,7 +24,7 @@ export interface TrustvisorOptions {
    * `insecureAllowAnyPlatformState` is set.
    */
   readonly pcrs?: readonly number[];
-  /** The authorization value of the TPM's owner hierarchy; empty unless given. Used to define NV indexes alone. */
+  /** The authorization value of the TPM's owner hierarchy; empty unless given. It is proved in sessions, and never sent to the TPM. */
   readonly ownerAuth?: Uint8Array;
   /** The first of the TPM's NV indexes that Trustvisor uses; 0x0180c000 unless given. The 130 indexes from it on are its own. */
   readonly nvBase?: number;
@@ -37,7 +37,7 @@ export interface TrustvisorOptions {
   readonly storageKeyName?: Uint8Array;
   /** The largest memory of one PAL, in bytes; 256 MiB unless given. */
   readonly memoryLimit?: number;
-  /** Called with each line that a PAL prints. */
+  /** Called with each line that a PAL prints. What it throws is lost. */
   readonly onPrint?: (pal: { readonly name: string; readonly version: string }, text: string) => void;
   /** Without a TPM: work with a master secret that is gone at the end. Sealed data and identities do not outlive the Trustvisor. */
   readonly insecureAllowEphemeral?: boolean;

@@ -29,6 +29,7 @@ export class PalCalls {
   /** Calls that are under way through the isolate. */
   #outside = 0;
   #isClosed = false;
+  #isIsolateGone = false;
   readonly #waiting: (() => void)[] = [];
   /** Texts printed so far. */
   #prints = 0;
@@ -52,6 +53,12 @@ export class PalCalls {
   /** To be told of each text that the PAL printed. */
   countPrint(): void {
     this.#prints++;
+    this.#printed?.();
+  }
+
+  /** The isolate tells nothing more: what a call printed and is not here yet is lost. */
+  isolateEnded(): void {
+    this.#isIsolateGone = true;
     this.#printed?.();
   }
 
@@ -116,19 +123,26 @@ export class PalCalls {
     const end = (error: TrustvisorError) => {
       reason ??= error;
       lane.end();
+      this.#printed?.();
     };
-    const late = () => end(this.#late(body.timeLimit));
+    let afterReading: NodeJS.Immediate | undefined;
+    // Where this program was busy for long, the reply may be there and not read yet.
+    const late = () => {
+      afterReading = setImmediate(() => end(this.#late(body.timeLimit)));
+    };
     const given = () => end(this.#aborted());
     const timer = setTimeout(late, body.timeLimit + PATIENCE);
     signal?.addEventListener('abort', given, { once: true });
     try {
       const reply = await lane.call(body);
       if (reply === undefined) throw await this.#whyEnded(reason);
-      await this.#allPrinted(before + reply.prints);
+      await this.#allPrinted(before + reply.prints, lane);
+      if (reason !== undefined) throw await this.#whyEnded(reason);
       if (reply.kind === 'failed') throw reply.error;
       return { returnCode: reply.returnCode, output: reply.output, written: [] };
     } finally {
       clearTimeout(timer);
+      clearImmediate(afterReading);
       signal?.removeEventListener('abort', given);
     }
   }
@@ -156,8 +170,8 @@ export class PalCalls {
   }
 
   /** What it printed comes through the isolate, and is to be there before its result. */
-  async #allPrinted(count: number): Promise<void> {
-    while (this.#prints < count && !this.#isClosed) {
+  async #allPrinted(count: number, lane: Lane): Promise<void> {
+    while (this.#prints < count && !this.#isClosed && !this.#isIsolateGone && !lane.isEnded) {
       await new Promise<void>((resolve) => {
         this.#printed = resolve;
       });

@@ -19,6 +19,7 @@ import { PalCalls } from './pal-calls.js';
 import {
   type Body,
   ENGINE,
+  MAX_BLOB,
   MAX_DATA,
   MESSAGE,
   type Message,
@@ -140,6 +141,8 @@ const DEFAULT_LOAD_TIME = 30_000;
 const DEFAULT_CHECKPOINT_TIME = 1_000;
 const ACCEPTS: ReadonlySet<Message['type']> = new Set([16, 17, 18, 19, 20, 21]);
 const CLOSING_PATIENCE = 2_000;
+/** How long an isolate that is to close may ask for nothing. */
+const CLOSING_SILENCE = 10_000;
 
 function openRequest(options: TrustvisorOptions): Outgoing {
   const { tpm, insecureAllowEphemeral, insecureAllowAnyPlatformState } = options;
@@ -186,6 +189,9 @@ class Client implements Trustvisor {
   /** By the PAL's number; a lane may be there before its PAL. */
   readonly #calls = new Map<number, PalCalls>();
   #closing: Promise<void> | undefined;
+  /** Requests of the isolate that are under way, and how many there have been. */
+  #serving = 0;
+  #served = 0;
 
   constructor(
     options: TrustvisorOptions,
@@ -202,8 +208,8 @@ class Client implements Trustvisor {
     this.isHidden = isolate?.isHidden ?? false;
     this.#channel = new Channel(stream, {
       accepts: ACCEPTS,
-      handle: (message) => this.#serve(message),
-      closed: () => undefined,
+      handle: (message) => this.#serveCounted(message),
+      closed: () => this.#isolateEnded(),
     });
   }
 
@@ -251,11 +257,42 @@ class Client implements Trustvisor {
 
   async #close(): Promise<void> {
     try {
-      await this.#channel.request({ type: MESSAGE.CLOSE, body: undefined }, MESSAGE.DONE);
+      await this.#whileAtWork(this.#channel.request({ type: MESSAGE.CLOSE, body: undefined }, MESSAGE.DONE));
     } catch (error) {
       if (!(error instanceof TrustvisorError && error.code === 'closed')) throw error;
     } finally {
       await this.end();
+    }
+  }
+
+  /** An isolate that closes has much to tell to a slow TPM; one that stands still is not waited for. */
+  async #whileAtWork(reply: Promise<unknown>): Promise<void> {
+    let isDone = false;
+    const done = reply.finally(() => {
+      isDone = true;
+    });
+    for (let served = -1; !isDone && (this.#serving > 0 || this.#served !== served); ) {
+      served = this.#served;
+      let timer: NodeJS.Timeout | undefined;
+      const silence = new Promise((resolve) => {
+        timer = setTimeout(resolve, CLOSING_SILENCE);
+      });
+      await Promise.race([done, silence]).finally(() => clearTimeout(timer));
+    }
+    if (!isDone) done.catch(() => undefined); // it ends with the stream
+  }
+
+  #isolateEnded(): void {
+    for (const calls of this.#calls.values()) calls.isolateEnded();
+  }
+
+  async #serveCounted(message: Message): Promise<Outgoing | undefined> {
+    this.#served++;
+    this.#serving++;
+    try {
+      return await this.#serve(message);
+    } finally {
+      this.#serving--;
     }
   }
 
@@ -381,7 +418,7 @@ class Client implements Trustvisor {
       case MESSAGE.TPM:
         return content(await guarded('tpm', () => tpm?.send(message.body.command)));
       case MESSAGE.STORE_GET:
-        return content(await guarded('store', () => store.get(checked(message.body.name))));
+        return content(await guarded('store', async () => storedOf(await store.get(checked(message.body.name)))));
       case MESSAGE.STORE_PUT:
         await guarded('store', () => store.put(checked(message.body.name), message.body.content));
         return { type: MESSAGE.DONE, body: undefined };
@@ -390,8 +427,11 @@ class Client implements Trustvisor {
         return { type: MESSAGE.DONE, body: undefined };
       case MESSAGE.PRINT: {
         const pal = this.#names.get(message.body.pal);
-        if (pal) this.#options.onPrint?.(pal, message.body.text);
-        this.#calls.get(message.body.pal)?.countPrint();
+        try {
+          if (pal) this.#options.onPrint?.(pal, message.body.text);
+        } finally {
+          this.#calls.get(message.body.pal)?.countPrint();
+        }
         return undefined;
       }
       case MESSAGE.LANE: {
@@ -442,6 +482,13 @@ async function guarded<T>(code: 'store' | 'tpm', run: () => Promise<T> | undefin
     const problem = error instanceof Error ? error.message : String(error);
     throw new TrustvisorError(code, `use ${code === 'tpm' ? 'platform TPM' : 'store'}: ${problem}`, { cause: error });
   }
+}
+
+/** The store is not trusted: what nobody could have put is not sent. */
+function storedOf(found: Uint8Array | undefined): Uint8Array | undefined {
+  if (found === undefined || (found instanceof Uint8Array && found.length <= MAX_BLOB)) return found;
+  const got = found instanceof Uint8Array ? `${found.length} bytes` : typeof found;
+  throw new Error(`expected a blob of at most ${MAX_BLOB} bytes, got ${got}`);
 }
 
 function checked(name: string): string {
