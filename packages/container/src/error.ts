@@ -14,7 +14,7 @@
  * - `not-allowed`: the GuestOS requests a capability that the caller does not grant
  * - `limits`: a limit cannot be enforced here
  * - `start`: the container could not be started
- * - `state`: the container is in a state in which this cannot be done
+ * - `state`: the container is in a state in which this cannot be done, or another process writes the GuestOS just now
  * - `io`: any other failure of the file system
  */
 export type ContainerErrorCode =
