@@ -302,6 +302,16 @@ describe('building on the command line', () => {
     expect(spawnSync(join(directory, 'main')).status).toBe(42);
   });
 
+  it('leaves no image unsigned by one that says how it is to be signed', async () => {
+    writeFileSync('x.wasm', pal());
+    const args = ['build', 'x.wasm', '--version', '1'];
+    for (const more of [['--security-version', '3'], ['--pss'], ['--passphrase', 'env:WORD']])
+      expect(await run([...args, ...more])).toMatchObject({
+        ...{ code: EXIT.USAGE, err: expect.stringContaining('goes with --signing-key') },
+      });
+    expect(readdirSync('.')).toEqual(['x.wasm']);
+  });
+
   withCompilers('overwrites neither its sources nor one output by another', async () => {
     const source = 'void pal(void) {}\n';
     writeFileSync('x.c', source);

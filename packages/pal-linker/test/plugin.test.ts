@@ -45,6 +45,13 @@ describe.skipIf(!isReady)(`a PAL of C in an application${why}`, () => {
     expect(await build(file, { ...KVM, version: '2.0.0' })).toMatchObject({ version: '2.0.0', files: files.slice(1) });
   });
 
+  it('is not left unsigned where it is said how it is to be signed', async () => {
+    put('src/one.h', '#define ANSWER 42\n');
+    expect(await build(file, { ...KVM, securityVersion: 3 })).toMatchObject({
+      ...{ isBuilt: false, problem: expect.stringContaining('expected a signer') },
+    });
+  });
+
   it('depends on the header in which a compiler finds an error, and on those of code that cannot be linked', async () => {
     put('src/one.h', '#error not yet\n');
     expect(await build(file, KVM)).toMatchObject({ isBuilt: false, files });

@@ -73,7 +73,12 @@ async function build(
   base: string,
   options: PalPluginOptions & { readonly manifests: string[] },
 ): Promise<PalModule> {
-  const { engine = 'wasm', signer, securityVersion = 0, manifests } = options;
+  const { engine = 'wasm', signer, securityVersion, manifests } = options;
+  if (securityVersion !== undefined && signer === undefined)
+    throw new PalLinkerError(
+      'input',
+      `build PAL ${basename(file)}: expected a signer beside a security version, got none`,
+    );
   const more = options.options?.(file);
   const built = await buildPal({
     name: basename(file, extname(file)).replace(/\.pal$/, ''),
@@ -83,7 +88,7 @@ async function build(
     version: more?.version ?? options.version ?? versionFor(file, manifests),
     sources: [file],
   });
-  const image = signer ? await signPal(built.image, signer, { securityVersion }) : built.image;
+  const image = signer ? await signPal(built.image, signer, { securityVersion: securityVersion ?? 0 }) : built.image;
   const code = moduleFor(image, more?.engine ?? engine);
   const dependencies = [...new Set([file, ...manifests, ...built.dependencies])];
   return { code, problem: undefined, errors: [], warnings: built.warnings, dependencies };

@@ -99,6 +99,8 @@ const ENGINES = ['kvm', 'wasm', 'both'] as const;
 
 async function buildImages(context: BaseContext): Promise<Result> {
   refuseOptions(context, ['symbol'], 'goes with --classic');
+  if (!context.has('signing-key'))
+    refuseOptions(context, ['security-version', 'passphrase', 'pss'], 'goes with --signing-key');
   const options = await imageOptions(context);
   const signer = await signerOf(context);
   const securityVersion = numberOf(context, 'security-version') ?? 0;
