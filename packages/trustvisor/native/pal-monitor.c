@@ -1042,12 +1042,24 @@ static void run_entry(void)
 	send_frame();
 }
 
-/* The isolate says what a fault is called, once it has put everything else that belongs to the PAL back to its beginning. */
+/* Who waits for the next service has something else to do first. */
+static void wake(void)
+{
+	begin(ANSWER_WAKE);
+	send_to(SERVICES);
+}
+
+/*
+ * The isolate says what a fault is called, once it has put everything else that belongs to the PAL back to its beginning. It may have
+ * asked to wake before it knew of the fault.
+ */
 static void explain_fault(enum fault fault, const struct kvm_regs *r, uint64_t address)
 {
 	send_fault(ANSWER_LANE_FAULT, fault, r, address);
-	receive();
-	if (take_u8() != REQUEST_REPLY)
+	uint8_t type;
+	for (receive(); (type = take_u8()) == REQUEST_WAKE; receive())
+		wake();
+	if (type != REQUEST_REPLY)
 		end(78);
 	uint32_t size = frame_size - frame_at;
 	out_size = 4;
@@ -1187,9 +1199,8 @@ int main(void)
 		case REQUEST_RUN:
 			run_entry();
 			break;
-		case REQUEST_WAKE: /* who waits for the next service has something else to do first */
-			begin(ANSWER_WAKE);
-			send_to(SERVICES);
+		case REQUEST_WAKE:
+			wake();
 			break;
 		default:
 			end(83);

@@ -148,7 +148,18 @@ export class RegisteredPal {
 
   /** A quote by the PAL's identity, between calls. */
   quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
-    return this.#inTurn(() => this.#engine.quote(nonce, mask));
+    return this.#inTurn(() => this.#quote(nonce, mask));
+  }
+
+  /** A call by the lane that had to be stopped took the services with it: then the PAL is as newly registered, and so is quoted. */
+  async #quote(nonce: Uint8Array, mask: number): Promise<PalQuote> {
+    try {
+      return await this.#engine.quote(nonce, mask);
+    } catch (error) {
+      const isStopped = error instanceof TrustvisorError && (error.code === 'aborted' || error.code === 'closed');
+      if (!isStopped || this.#isClosed) throw error;
+      return this.#engine.quote(nonce, mask);
+    }
   }
 
   /**

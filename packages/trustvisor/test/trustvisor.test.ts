@@ -97,6 +97,15 @@ describe.each([
     expect(decode(TpmsAttest, own.output.slice(4, 4 + length)).extraData).toEqual(text('inside'));
   });
 
+  it.runIf(here)('quotes for the application though the call under way has to be stopped', async () => {
+    await using pal = await trustvisor.register(rogue());
+    const call = pal.invoke(ROGUE.loop, text(''), { timeLimit: 100 }).catch(({ code }) => code);
+    const quote = pal.quote(text('n'));
+    expect(await call).toBe('timeout');
+    const { quoted, signature } = await quote;
+    expect(verifyAttestSignature(decode(TpmtPublic, pal.identity), quoted, signature)).toBe(true);
+  });
+
   it.runIf(here && hasTpmTools)('gives quotes that tpm2_checkquote verifies', async () => {
     await using pal = await trustvisor.register(services());
     const { quoted, signature } = await pal.quote(Uint8Array.of(1, 2, 3));
