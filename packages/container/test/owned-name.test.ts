@@ -1,14 +1,21 @@
 /** Names that say who made a directory: nobody may take what belongs to a program that lives. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { ownedName, removeOrphans } from '../src/owned-name.js';
-import { workDirectory } from './fixture.js';
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot && process.env.MUST_RUN === '1') throw new Error('expected root for unshare');
+
+const work = mkdtempSync(join(tmpdir(), 'casemate-owned-'));
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+function workDirectory(): string {
+  return mkdtempSync(join(work, 'directory-'));
+}
 
 describe('a directory with the name of its maker', () => {
   it('is kept while the maker lives, and removed where it is gone', async () => {
