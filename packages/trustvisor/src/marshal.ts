@@ -54,26 +54,35 @@ function integerOf({ size }: PalParameter, value: PalValue | undefined, index: n
 /** What only comes out needs no bytes: an empty array stands for the pointer itself. */
 function bytesOf({ size }: PalParameter, value: PalValue | undefined, index: number): readonly Uint8Array[] {
   if (value === null) return [];
-  if (value instanceof Uint8Array && value.length <= size) return [value];
-  throw input(`expected value ${index} to be at most ${size} bytes or null, got ${describe(value)}`);
+  const most = Math.min(size, MAX_DATA);
+  if (value instanceof Uint8Array && value.length <= most) return [value];
+  throw input(`expected value ${index} to be at most ${most} bytes or null, got ${describe(value)}`);
 }
 
 function describe(value: PalValue | undefined): string {
   return value instanceof Uint8Array ? `${value.length} bytes` : String(value);
 }
 
-/** The bytes behind each pointer after the call; `undefined` for integers, null pointers and what only goes in. */
+/**
+ * The bytes behind each pointer after the call; `undefined` for integers, null pointers and what only goes in. Throws
+ * {@link TrustvisorError} with code `protocol` where the isolate gave more or fewer bytes than that.
+ */
 export function splitOutput(
   parameters: readonly PalParameter[],
   values: readonly PalValue[],
   output: Uint8Array,
 ): readonly (Uint8Array | undefined)[] {
   let at = 0;
-  return parameters.map((parameter, i) => {
+  const ranges = parameters.map((parameter, i) => {
     if (!comesOut(parameter) || values[i] === null) return undefined;
     at += parameter.size;
-    return output.slice(at - parameter.size, at);
+    return { begin: at - parameter.size, end: at };
   });
+  if (output.length !== at) {
+    const problem = `expected ${at} bytes behind its pointers, got ${output.length}`;
+    throw new TrustvisorError('protocol', `call PAL with parameters: ${problem}`);
+  }
+  return ranges.map((range) => range && output.slice(range.begin, range.end));
 }
 
 /** Where the parameters lie, and how a call is made of its input. */

@@ -9,7 +9,10 @@ import { MAX_ARENA, MAX_CARRIED, MAX_LENT, PAGE } from './protocol.js';
 export interface SharedMemory {
   /** Bytes. */
   readonly size: number;
-  /** Writes bytes. Throws {@link TrustvisorError} with code `input` where they do not fit, are lent, or the memory was released. */
+  /**
+   * Writes bytes. Throws {@link TrustvisorError} with code `input` where they do not fit, are lent, or the memory was released, and
+   * `memory` where the system has no room for them.
+   */
   write(offset: number, bytes: Uint8Array): void;
   /** A copy of the bytes. Throws like `write`; what is lent for reading alone can be read. */
   read(offset: number, length: number): Uint8Array;
@@ -187,8 +190,8 @@ export class SharedPool {
     const block = this.#blocks.get(memory);
     if (block === undefined) return;
     if (block.loans.size > 0) throw input('release shared memory: it is lent to a call');
-    this.#blocks.delete(memory);
     this.#backing.write(block.at, new Uint8Array(block.pages));
+    this.#blocks.delete(memory);
     this.#free = merged([...this.#free, { at: block.at, length: block.pages }]);
   }
 
@@ -294,16 +297,27 @@ class FileBacking implements Backing {
   }
 
   grow(size: number): void {
-    ftruncateSync(this.#fd, size);
+    orMemory('allocate', () => ftruncateSync(this.#fd, size));
     this.size = size;
   }
 
   read(at: number, into: Uint8Array): void {
-    readFully(this.#fd, at, into);
+    orMemory('read', () => readFully(this.#fd, at, into));
   }
 
   write(at: number, bytes: Uint8Array): void {
-    writeFully(this.#fd, at, bytes);
+    orMemory('write', () => writeFully(this.#fd, at, bytes));
+  }
+}
+
+/** A tmpfs may be full, and in a container it is soon. */
+function orMemory(verb: string, run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof TrustvisorError) throw error;
+    const problem = error instanceof Error ? error.message : String(error);
+    throw new TrustvisorError('memory', `${verb} shared memory: ${problem}`, { cause: error });
   }
 }
 

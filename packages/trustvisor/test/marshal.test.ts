@@ -3,6 +3,7 @@
 import { PAL_ACCESS, PAL_PARAMETER } from '@casemate/pal-linker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { memoryStore, openTrustvisor, type Pal, type Trustvisor } from '../src/index.js';
+import { encodeValues, splitOutput } from '../src/marshal.js';
 import { rogue } from './pals.js';
 import { buildProgram, whyNoPrograms } from './programs.js';
 
@@ -100,3 +101,19 @@ for (const engine of ['wasm', 'kvm'] as const) {
     },
   );
 }
+
+describe('the values of a call', () => {
+  it('are refused where the isolate gave other bytes than there are behind the pointers', () => {
+    const parameters = [pointer(2, 4), pointer(2, 4)];
+    const split = (length: number) => splitOutput(parameters, [NOTHING, NOTHING], new Uint8Array(length));
+    expect(split(8)).toEqual([new Uint8Array(4), new Uint8Array(4)]);
+    for (const length of [0, 4, 7, 9]) {
+      expect(() => split(length)).toThrowError(expect.objectContaining({ code: 'protocol' }));
+    }
+  });
+
+  it('are an input that is too large where more lies behind a pointer than a call can carry', () => {
+    const encode = () => encodeValues([pointer(3, 2 ** 21)], [new Uint8Array(2 ** 20 + 1)]);
+    expect(encode).toThrowError(expect.objectContaining({ name: 'TrustvisorError', code: 'input' }));
+  });
+});

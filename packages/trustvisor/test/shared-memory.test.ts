@@ -1,4 +1,5 @@
 /** Memory that is lent for a call: the same program on both engines, mapped or copied, and with an isolate elsewhere. */
+import { openSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { memoryStore, openTrustvisor, type Pal, type SharedMemory, type Trustvisor } from '../src/index.js';
 import { openArenaFile, SharedPool } from '../src/shared-memory.js';
@@ -223,6 +224,12 @@ describe('shared memory', () => {
     expect(() => pool.allocate(256 * 1024 * 1024)).toThrowError(expect.objectContaining({ code: 'memory' }));
     pool.close();
     expect(() => again.read(0, 1)).toThrowError(expect.objectContaining({ code: 'closed' }));
+  });
+
+  it.skipIf(process.platform !== 'linux')('is refused with an error of its own where the system has no room', () => {
+    const pool = new SharedPool(openSync('/dev/full', 'r+'));
+    expect(() => pool.allocate(1)).toThrowError(expect.objectContaining({ name: 'TrustvisorError', code: 'memory' }));
+    pool.close();
   });
 
   it('answers BAD_PARAM to a PAL that is lent nothing', async () => {
