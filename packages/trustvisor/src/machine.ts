@@ -70,11 +70,12 @@ export class Machine {
     this.#host = host;
     this.lane = hasLane ? programs.lanes.take() : undefined;
     this.#pair = hasState ? undefined : programs.pairs.take();
+    this.#process = startMonitor(programs, this.lane?.fd, this.#pair?.theirs);
+    this.#process.on('error', ignored); // where there is no stream either
+    this.#control = this.#listen(CONTROL, (body) => this.#deliver(decodeAnswer(body)));
     const start = { services: host.services(), program: undefined };
     this.#thread = new PalThread(programs.threads, start, host, (error) => void this.end(error));
-    this.#process = startMonitor(programs, this.lane?.fd, this.#pair?.theirs);
     this.#gone = this.#watch();
-    this.#control = this.#listen(CONTROL, (body) => this.#deliver(decodeAnswer(body)));
     this.#startServices();
     if (this.lane !== undefined) closeLane(this.lane); // it is the monitor's now, and ends with it
   }
@@ -150,7 +151,7 @@ export class Machine {
 
   /** The monitor's stream at this descriptor of its own; one that breaks the frames ends. */
   #listen(fd: number, deliver: (body: Uint8Array) => void): Duplex {
-    const stream = this.#process.stdio[fd];
+    const stream: unknown = this.#process.stdio?.[fd]; // there are none where the system has no files left
     if (!(stream instanceof Duplex)) throw new TrustvisorError('refused', 'start the monitor: expected a stream to it');
     const frames = new MonitorFrames();
     stream.on('data', (chunk: Uint8Array) => {
