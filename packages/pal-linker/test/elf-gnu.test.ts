@@ -200,18 +200,21 @@ describe.skipIf(!isReady)(`what GNU ld links too${why}`, () => {
 });
 
 describe.skipIf(!isArmReady)(`what GNU ld links for AArch64${whyArm}`, () => {
-  it('leaves the instruction alone that computes an address in front of what is absent', () => {
-    using place = workplace();
-    const text = '.globl pal\n.text\npal: add x0, x0, :lo12:absent - 8\nret\n.weak absent\n';
-    const object = compile(place.path, 'a.s', text, [], 'aarch64-linux-gnu-gcc');
-    const { image } = linkElfPal({ objects: [object], name: 'test', version: '1' });
-    run('aarch64-linux-gnu-ld', ['a.o', '-e', 'pal', '-o', 'a'], place.path);
-    run('aarch64-linux-gnu-objcopy', ['-O', 'binary', '-j', '.text', 'a', 'a.bin'], place.path);
-    const code = parsePalImage(image).sections.find(({ type }) => type === PAL_SECTION.CODE)?.content;
-    expect(Buffer.from(code ?? []).toString('hex')).toBe(
-      run('od', ['-An', '-v', '-tx1', 'a.bin'], place.path).replace(/\s/g, ''),
-    );
-  });
+  it.each(['add x0, x0, :lo12:absent - 8', 'bl absent', 'b absent'])(
+    'makes the same of "%s" where that is absent',
+    (instruction) => {
+      using place = workplace();
+      const text = `.globl pal\n.text\npal: ${instruction}\nret\n.weak absent\n`;
+      const object = compile(place.path, 'a.s', text, [], 'aarch64-linux-gnu-gcc');
+      const { image } = linkElfPal({ objects: [object], name: 'test', version: '1' });
+      run('aarch64-linux-gnu-ld', ['a.o', '-e', 'pal', '-o', 'a'], place.path);
+      run('aarch64-linux-gnu-objcopy', ['-O', 'binary', '-j', '.text', 'a', 'a.bin'], place.path);
+      const code = parsePalImage(image).sections.find(({ type }) => type === PAL_SECTION.CODE)?.content;
+      expect(Buffer.from(code ?? []).toString('hex')).toBe(
+        run('od', ['-An', '-v', '-tx1', 'a.bin'], place.path).replace(/\s/g, ''),
+      );
+    },
+  );
 });
 
 /** The header of the section of a type. */

@@ -14,6 +14,9 @@ const GOT_TYPES: readonly number[] = [
   R_AARCH64.LD64_GOTPAGE_LO15,
 ];
 
+/** The instruction that does nothing. */
+export const ARM_NOP = 0xd503201f | 0;
+
 /** By how many bits the offset of a load or store is scaled. */
 const SCALES: Readonly<Record<number, number>> = {
   [R_AARCH64.LDST8_ABS_LO12_NC]: 0,
@@ -50,6 +53,12 @@ const branchOf =
   (relocation, value) =>
     branch(relocation, value - relocation.place, { bits, at });
 
+/** A call of what is weak and absent goes on behind itself, as the ABI has it. */
+const callOf: Apply = (relocation, value) => {
+  if (relocation.target.symbol === 0) relocation.put.instruction(-1, ARM_NOP);
+  else branchOf(26, 0)(relocation, value);
+};
+
 /** What is done for each type with S + A. */
 const RULES: ReadonlyMap<number, Apply> = new Map<number, Apply>([
   [R_AARCH64.NONE, none],
@@ -69,8 +78,8 @@ const RULES: ReadonlyMap<number, Apply> = new Map<number, Apply>([
   [R_AARCH64.GOT_LD_PREL19, (r) => branch(r, r.target.got() - r.place, { bits: 19, at: 5 })],
   [R_AARCH64.ADD_ABS_LO12_NC, (relocation, value) => lowBits(relocation, value, 0)],
   [R_AARCH64.ADR_PREL_LO21, (r, value) => splitImmediate(r, inRange(r, value - r.place, 21))],
-  [R_AARCH64.CALL26, branchOf(26, 0)],
-  [R_AARCH64.JUMP26, branchOf(26, 0)],
+  [R_AARCH64.CALL26, callOf],
+  [R_AARCH64.JUMP26, callOf],
   [R_AARCH64.CONDBR19, branchOf(19, 5)],
   [R_AARCH64.LD_PREL_LO19, branchOf(19, 5)],
   [R_AARCH64.TSTBR14, branchOf(14, 5)],

@@ -2,7 +2,7 @@
 import { R_AARCH64, R_X86_64 } from './constants.js';
 import type { ElfMachine } from './object.js';
 import type { Relocation } from './relocate.js';
-import { relocateArm } from './relocate-aarch64.js';
+import { ARM_NOP, relocateArm } from './relocate-aarch64.js';
 import { relaxed, relocateX86 } from './relocate-x86-64.js';
 
 /** A relocation to be settled or kept; addresses are those of the plan, in which sections lie far apart. */
@@ -145,7 +145,6 @@ const ARM_SLOTS: ReadonlyMap<number, number> = new Map([
   [R_AARCH64.LD64_GOT_LO12_NC, R_AARCH64.LDST64_ABS_LO12_NC],
   [R_AARCH64.GOT_LD_PREL19, R_AARCH64.LD_PREL_LO19],
 ] as const);
-const ARM_NOP = 0xd503201f | 0;
 
 function retargetArm(relocation: OpenRelocation): KeptRelocation | undefined {
   const { type, target, isFixed, isNear, put } = relocation;
