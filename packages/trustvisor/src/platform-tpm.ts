@@ -91,9 +91,14 @@ export class PlatformTpm {
 
   /** What is at the index of the master secret, as far as the selected PCRs have the values of now. */
   async masterState(): Promise<SlotState> {
-    return this.#step('look at the master secret', async (session) =>
-      this.#stateOf(await this.#masterPublic(session), SLOTS.master),
-    );
+    return this.#step('look at the master secret', async (session) => {
+      const expected = await this.#masterPublic(session);
+      const found = await this.#readPublic(SLOTS.master);
+      const state = stateOf(found, expected);
+      // Never written to, it holds nothing to lose, whatever values the PCRs had when somebody died there.
+      const isUnfinished = found !== undefined && samePublic({ ...found, authPolicy: expected.authPolicy }, expected);
+      return state === 'foreign' && isUnfinished ? 'defined' : state;
+    });
   }
 
   /**
@@ -122,7 +127,8 @@ export class PlatformTpm {
   async abandonMaster(): Promise<void> {
     await this.#step('remove an unfinished master secret', async (session) => {
       const nvPublic = await this.#masterPublic(session);
-      const nvIndex = { handle: nvPublic.nvIndex, name: nvNameOf(nvPublic) };
+      const { authPolicy = nvPublic.authPolicy } = (await this.#readPublic(SLOTS.master)) ?? {};
+      const nvIndex = { handle: nvPublic.nvIndex, name: nvNameOf({ ...nvPublic, authPolicy }) };
       await this.#tpm.execute(NvUndefineSpace, { authHandle: this.#owner(session), nvIndex });
     });
   }
@@ -143,7 +149,9 @@ export class PlatformTpm {
 
   /** What is at the slot of an extend index. */
   async extendState(index: ExtendIndex): Promise<SlotState> {
-    return this.#guard('look at a history', () => this.#stateOf(this.#extendPublic(index), index.slot));
+    return this.#guard('look at a history', async () =>
+      stateOf(await this.#readPublic(index.slot), this.#extendPublic(index)),
+    );
   }
 
   /** Defines an extend index and extends it once, from 32 zero bytes. */
@@ -260,13 +268,6 @@ export class PlatformTpm {
       authPolicy: tag,
       dataSize: DIGEST_SIZE,
     };
-  }
-
-  async #stateOf(expected: TpmsNvPublic, slot: number): Promise<SlotState> {
-    const found = await this.#readPublic(slot);
-    if (found === undefined) return 'absent';
-    if (samePublic(found, expected)) return 'defined';
-    return samePublic(found, written(expected)) ? 'written' : 'foreign';
   }
 
   async #readPublic(slot: number): Promise<TpmsNvPublic | undefined> {
@@ -393,6 +394,12 @@ function isAuthFailure(error: unknown): boolean {
 
 function written(nvPublic: TpmsNvPublic): TpmsNvPublic {
   return { ...nvPublic, attributes: nvPublic.attributes | TPMA_NV.WRITTEN };
+}
+
+function stateOf(found: TpmsNvPublic | undefined, expected: TpmsNvPublic): SlotState {
+  if (found === undefined) return 'absent';
+  if (samePublic(found, expected)) return 'defined';
+  return samePublic(found, written(expected)) ? 'written' : 'foreign';
 }
 
 function samePublic(a: TpmsNvPublic, b: TpmsNvPublic): boolean {

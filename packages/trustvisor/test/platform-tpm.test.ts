@@ -200,6 +200,20 @@ describe.each([
     expect(await one.masterState()).toBe('absent');
   });
 
+  it.runIf(here)('is not missed where it was never written, though the PCRs have changed since', async () => {
+    const platform = platformOn(running.transport, [16], NONE, BASE + 0x400);
+    const change = () => extendPcr(new Tpm(running.transport), 16, { sha256: new Uint8Array(32) });
+    await expect(platform.createMaster(secret, () => Promise.reject(new Error('died here')))).rejects.toThrow();
+    await change();
+    expect(await platform.masterState()).toBe('defined');
+    await platform.abandonMaster();
+    await platform.createMaster(secret);
+    await change();
+    expect(await platform.masterState()).toBe('foreign');
+    await expect(platform.abandonMaster()).rejects.toThrow();
+    expect(await platform.masterState()).toBe('foreign');
+  });
+
   it.runIf(here)('has extend indexes that only their authorization can extend, as SHA-256(old || data)', async () => {
     const platform = platformOn(running.transport);
     const index: ExtendIndex = { slot: 9, auth: new Uint8Array(32).fill(3), tag: new Uint8Array(32).fill(4) };
