@@ -24,8 +24,8 @@ export const layers = [
 export const pureEntries = {
   '@casemate/wire': 6_500,
   '@casemate/firmware': 17_500,
-  '@casemate/pal-linker': 29_000,
-  '@casemate/pal-linker/classic': 21_000,
+  '@casemate/pal-linker': 29_500,
+  '@casemate/pal-linker/classic': 21_500,
   '@casemate/pal-linker/wasm': 27_000,
   '@casemate/tpm': 84_000,
   '@casemate/tpm/tpm12': 42_000,
