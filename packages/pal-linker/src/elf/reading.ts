@@ -82,10 +82,11 @@ export class ElfNames {
   at(offset: number): string {
     const { length } = this.#bytes;
     if (offset >= length) throw this.#refuse(`expected a name within ${length} bytes, got ${offset}`);
-    const size = this.#bytes.subarray(offset, offset + MAX_NAME).indexOf(0);
-    if (size < 0) throw this.#refuse(`expected a name of less than ${MAX_NAME} bytes that ends in a zero byte`);
     this.#text ??= latin1.decode(this.#bytes);
-    return this.#text.slice(offset, offset + size);
+    const end = this.#text.indexOf('\0', offset);
+    if (end < 0 || end - offset >= MAX_NAME)
+      throw this.#refuse(`expected a name of less than ${MAX_NAME} bytes that ends in a zero byte`);
+    return this.#text.slice(offset, end);
   }
 }
 

@@ -28,7 +28,7 @@ interface RelocationTarget {
   /** The symbol's address: S. */
   readonly symbol: number;
   /** An address in the section that the symbol belongs to: it may lie far in front of the symbol. */
-  readonly home: number;
+  readonly home: () => number;
   /** A. */
   readonly addend: number;
   /** Z. */
@@ -209,7 +209,7 @@ export function targetOf(
     symbol?.type === STT.SECTION ? layout.pieceAddress(object, symbol.section, symbol.value + addend) : undefined;
   return {
     symbol: piece ?? addressOf(layout, object, index),
-    home: piece ?? homeOf(layout, object, index),
+    home: () => piece ?? homeOf(layout, object, index),
     addend: piece === undefined ? addend : 0,
     size: object.shared[index]?.common?.size ?? symbol?.size ?? 0,
     got: () => {

@@ -71,7 +71,9 @@ function retargetX86(relocation: OpenRelocation): KeptRelocation | undefined {
     case R_X86_64.GOTOFF64:
     case R_X86_64.PLTOFF64:
       if (isFixed) return noCall(relocation);
-      return isNear(target.home) ? settle(relocation, relocateX86) : fromBase(relocation, target.symbol, target.home);
+      return isNear(target.home())
+        ? settle(relocation, relocateX86)
+        : fromBase(relocation, target.symbol, target.home());
     case R_X86_64.GOTPC32:
     case R_X86_64.GOTPC64:
       assertInCode(relocation);
@@ -83,7 +85,7 @@ function retargetX86(relocation: OpenRelocation): KeptRelocation | undefined {
 
 function relativeX86(relocation: OpenRelocation): KeptRelocation | undefined {
   const { type, target, isFixed, isNear } = relocation;
-  if (!isFixed && isNear(target.home)) return settle(relocation, relocateX86);
+  if (!isFixed && isNear(target.home())) return settle(relocation, relocateX86);
   if (type === R_X86_64.PLT32 && isFixed && target.symbol === 0) return noCall(relocation);
   return keep(relocation, type === R_X86_64.PLT32 ? R_X86_64.PC32 : type, target.symbol);
 }
@@ -103,7 +105,7 @@ function relaxedX86(relocation: OpenRelocation): KeptRelocation | undefined {
   const { content, offset, target, isNear } = relocation;
   const change = relaxed(content, offset);
   if (change === undefined) return slotX86(relocation);
-  if (isNear(target.home)) return settle(relocation, relocateX86);
+  if (isNear(target.home())) return settle(relocation, relocateX86);
   content[offset - 2] = change.octets[0];
   if (change.back === 0) content[offset - 1] = change.octets[1];
   else content[offset + 3] = NOP;
@@ -157,7 +159,7 @@ function retargetArm(relocation: OpenRelocation): KeptRelocation | undefined {
     put.instruction(-1, ARM_NOP);
     return undefined;
   }
-  if (ARM_RELATIVE.includes(type) && !isFixed && isNear(target.home)) return settle(relocation, relocateArm);
+  if (ARM_RELATIVE.includes(type) && !isFixed && isNear(target.home())) return settle(relocation, relocateArm);
   const isDistance = ARM_RELATIVE.includes(type) || ARM_PAGES.includes(type);
   if (isFixed && !isDistance) return settle(relocation, relocateArm);
   if (!KNOWN_ARM.has(type)) throw put.unsupported();
@@ -172,6 +174,6 @@ function settle(relocation: OpenRelocation, apply: (relocation: Relocation) => v
 }
 
 function keep({ target, isFixed }: OpenRelocation, type: number, address: number): KeptRelocation {
-  const home = address === target.symbol ? target.home : address;
+  const home = address === target.symbol ? target.home() : address;
   return { type, shift: 0, target: address, home, isFixed, addend: target.addend };
 }
