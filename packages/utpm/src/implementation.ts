@@ -30,6 +30,8 @@ export const IMPLEMENTATION = {
   MAX_PRIVATE: 1230,
   /** Bytes of a command or response. */
   MAX_COMMAND_SIZE: 4096,
+  /** Bytes of a saved context of an object; ours are shorter. */
+  MAX_OBJECT_CONTEXT: 0xa84,
   /** The longest digest. */
   MAX_DIGEST: 64,
   /** Steps of a counter of an orderly NV index between two writes of it. */

@@ -1,5 +1,5 @@
 /** Decoding the parameters of a command, with the response codes that a TPM gives: Part 3, 5.7, and Part 2, 6.6. */
-import { type AnyCommand, TPM_RC } from '@casemate/tpm';
+import { type AnyCommand, TPM_CC, TPM_RC } from '@casemate/tpm';
 import { type Codec, Reader, WireError } from '@casemate/wire';
 import { responseCodeOf } from './decoding.js';
 import { HASHES, IMPLEMENTATION } from './implementation.js';
@@ -18,8 +18,12 @@ export function parameterDecoder(command: AnyCommand): ParameterDecoder {
     const limit = 'name' in codec ? LIST_LIMITS[codec.name] : undefined;
     return limit === undefined ? [] : [{ name, limit, index: i + 1 }];
   });
+  const padded = command.code === TPM_CC.ContextLoad ? IMPLEMENTATION.MAX_OBJECT_CONTEXT : undefined;
   return (reader) => {
     const start = reader.offset;
+    // Windows Server 2019 fills the parameter of TPM2_ContextLoad up to that size. What it fills it with is looked at no further: the
+    // blob tells its own length, and its HMAC covers all of it.
+    const isPadded = reader.remaining === padded;
     const blame = (): Values => decodeEach(command, reader.bytes.slice(start));
     let values: Values;
     try {
@@ -28,7 +32,7 @@ export function parameterDecoder(command: AnyCommand): ParameterDecoder {
       if (!(error instanceof WireError)) throw error;
       return blame();
     }
-    if (reader.remaining > 0) return blame();
+    if (reader.remaining > 0 && !isPadded) return blame();
     for (const { name, limit, index } of limited) {
       const list = values[name];
       if (Array.isArray(list) && list.length > limit) return blame();

@@ -5,7 +5,7 @@ import { encode } from '@casemate/wire';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { openUtpm } from '../src/index-node.js';
 import { decodeResponse, fixedKey } from './conversation.js';
-import { commandBytes as cb, type RawTpm, responseCode, startSwtpm } from './raw.js';
+import { commandBytes as cb, frame, type RawTpm, responseCode, startSwtpm } from './raw.js';
 import { itWith } from './requirement.js';
 
 const it = itWith('swtpm');
@@ -282,5 +282,136 @@ describe('TPM2_Clear takes back what swtpm takes back, and no more:', () => {
       await run(tpm, T.PolicySecret, [T.TPM_RH.OWNER, handle], terms);
       await flush(tpm, handle);
     }
+  });
+});
+
+describe('swtpm and this TPM take a saved context filled up to TPM_PT_MAX_OBJECT_CONTEXT, and otherwise no byte behind it:', () => {
+  const MAX = 0xa84;
+  // Before the blob stand 18 bytes, the last two of them its length.
+  const lengths = (own: number): readonly number[] => [own - 1, own, own + 1, MAX - 1, MAX, MAX + 1];
+
+  /** A context as the parameter of TPM2_ContextLoad, cut or filled up to `length`. */
+  async function loads(tpm: RawTpm, context: Uint8Array, length: number, filling = 0): Promise<number> {
+    const parameters = new Uint8Array(length).fill(filling);
+    parameters.set(context.subarray(0, length));
+    return responseCode(await tpm.send(frame(T.TPM_CC.ContextLoad, [], [], parameters)));
+  }
+
+  async function save(tpm: RawTpm, saveHandle: number): Promise<Uint8Array> {
+    const { values } = await run(tpm, T.ContextSave, [saveHandle]);
+    return encode(T.TpmsContext, values.context as T.TpmsContext);
+  }
+
+  /** Loads a public key, which both TPMs then know by the same Name. */
+  async function load(tpm: RawTpm): Promise<number> {
+    const { x, y } = fixedKey(T.TPM_ECC_CURVE.NIST_P256);
+    return await loadExternal(tpm, {
+      type: A.ECC,
+      nameAlg: A.SHA256,
+      objectAttributes: 0x40040,
+      authPolicy: NONE,
+      parameters: { ...ECC_SIGNER, curveID: T.TPM_ECC_CURVE.NIST_P256 },
+      unique: { x, y },
+    });
+  }
+
+  async function startHmac(tpm: RawTpm): Promise<number> {
+    const start = {
+      nonceCaller: bytes(16, 1),
+      encryptedSalt: NONE,
+      sessionType: T.TPM_SE.HMAC,
+      symmetric: NO_CIPHER,
+      authHash: A.SHA256,
+    };
+    return (await run(tpm, T.StartAuthSession, [T.TPM_RH.NULL, T.TPM_RH.NULL], start)).handle;
+  }
+
+  it('reports that size', async () => {
+    const property = T.TPM_PT.MAX_OBJECT_CONTEXT;
+    const request = { capability: T.TPM_CAP.TPM_PROPERTIES, property, propertyCount: 1 };
+    for (const tpm of [ours, theirs]) {
+      const { values } = await run(tpm, T.GetCapability, [], request);
+      expect(values.capabilityData).toMatchObject({ data: [{ property, value: MAX }] });
+    }
+  });
+
+  it('an object', async () => {
+    const all: unknown[] = [];
+    for (const tpm of [ours, theirs]) {
+      const handle = await load(tpm);
+      const context = await save(tpm, handle);
+      await flush(tpm, handle);
+      for (const filling of [0, 0xff]) {
+        const seen: unknown[] = [];
+        for (const length of lengths(context.length)) {
+          const code = await loads(tpm, context, length, filling);
+          if (code !== 0) seen.push(code);
+          else seen.push((await run(tpm, T.ReadPublic, [handle])).values);
+          if (code === 0) await flush(tpm, handle);
+        }
+        all.push(seen);
+      }
+    }
+    const name = expect.objectContaining({ name: expect.any(Uint8Array) });
+    expect(all[0]).toEqual([T.TPM_RC.INSUFFICIENT + 0x140, name, T.TPM_RC.SIZE, T.TPM_RC.SIZE, name, T.TPM_RC.SIZE]);
+    for (const seen of all) expect(seen).toEqual(all[0]);
+  });
+
+  it('a session', async () => {
+    const all: unknown[] = [];
+    for (const tpm of [ours, theirs]) {
+      const handle = await startHmac(tpm);
+      const seen: unknown[] = [];
+      for (const which of lengths(0).keys()) {
+        const context = await save(tpm, handle);
+        const length = lengths(context.length)[which] ?? 0;
+        const code = await loads(tpm, context, length);
+        seen.push(code);
+        if (code !== 0) expect(await loads(tpm, context, context.length)).toBe(0);
+      }
+      await flush(tpm, handle);
+      all.push(seen);
+    }
+    expect(all[0]).toEqual([T.TPM_RC.INSUFFICIENT + 0x140, 0, T.TPM_RC.SIZE, T.TPM_RC.SIZE, 0, T.TPM_RC.SIZE]);
+    expect(all[1]).toEqual(all[0]);
+  });
+
+  it('but no byte of the context itself is other than it was saved', async () => {
+    const INTEGRITY = T.TPM_RC.INTEGRITY + 0x140;
+    const codes: number[][] = [];
+    for (const tpm of [ours, theirs]) {
+      const handle = await load(tpm);
+      const context = await save(tpm, handle);
+      await flush(tpm, handle);
+      const blob = context.length - 18;
+      const changes: readonly ((view: DataView) => void)[] = [
+        (view) => view.setUint8(7, view.getUint8(7) ^ 1), // the sequence number
+        (view) => view.setUint32(8, 0x80000002), // the kind of object
+        (view) => view.setUint32(12, T.TPM_RH.OWNER), // the hierarchy
+        (view) => view.setUint8(context.length - 1, view.getUint8(context.length - 1) ^ 1), // the last byte
+        (view) => view.setUint16(16, blob - 1), // a byte of the blob counts as filling
+        (view) => view.setUint16(16, blob + 1), // a byte of the filling counts as the blob's
+        (view) => view.setUint16(16, MAX - 18), // all of it does
+        (view) => view.setUint16(16, MAX - 17), // and more than there is
+      ];
+      const seen: number[] = [];
+      for (const change of changes) {
+        const changed = new Uint8Array(MAX);
+        changed.set(context);
+        change(new DataView(changed.buffer));
+        seen.push(await loads(tpm, changed, MAX));
+      }
+      codes.push(seen);
+    }
+    expect(codes[0]).toEqual([...Array(7).fill(INTEGRITY), T.TPM_RC.INSUFFICIENT + 0x140]);
+    expect(codes[1]).toEqual(codes[0]);
+  });
+
+  it('and no other command takes a byte too many, however long it is', async () => {
+    const parameters = new Uint8Array(MAX);
+    parameters.set([0, 1]);
+    const command = frame(T.TPM_CC.GetRandom, [], [], parameters);
+    const codes = [responseCode(await ours.send(command)), responseCode(await theirs.send(command))];
+    expect(codes).toEqual([T.TPM_RC.SIZE, T.TPM_RC.SIZE]);
   });
 });
