@@ -158,10 +158,26 @@ export class HistoryRegistry {
     const before = this.#summaryOf(this.#entries);
     const put = () => this.#put(entries);
     const summary = await this.#host.platform.extend(this.#index, before, digestOf({ slot, measurement }), put);
-    if (summary === undefined || !equal(summary, this.#summaryOf(entries))) {
-      throw new TrustvisorError('replay', 'write the registry: somebody else wrote it at the same time');
-    }
-    this.#entries = entries;
+    this.#entries = summary === undefined ? this.#raced() : await this.#settled(entries, summary);
+  }
+
+  /**
+   * What the list is now. Another isolate that adds to it at the same time puts its list over ours, or extends the summary around us: then
+   * the stored list is made whole again, or nobody could open it. Only what the TPM's summary confirms counts.
+   */
+  async #settled(mine: readonly RegistryEntry[], summary: Uint8Array): Promise<readonly RegistryEntry[]> {
+    const stored = await this.#load(this.#host.store);
+    const theirs = stored.slice(mine.length - 1);
+    const lists = [mine, stored, [...mine, ...theirs], [...stored, ...mine.slice(-1)]];
+    const latest = lists.find((list) => equal(this.#summaryOf(list), summary)) ?? this.#raced();
+    const isStored = [stored, stored.slice(0, -1)].some((list) => equal(this.#summaryOf(list), summary));
+    // What the other has put and not told the TPM yet stays behind it.
+    if (!isStored) await this.#put(latest === mine ? [...mine, ...theirs.slice(0, 1)] : latest);
+    return latest;
+  }
+
+  #raced(): never {
+    throw new TrustvisorError('replay', 'write the registry: somebody else wrote it at the same time');
   }
 
   async #defineVolatile(journal: ExtendIndex): Promise<boolean> {

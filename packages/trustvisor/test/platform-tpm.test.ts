@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256 } from '../src/digest.js';
 import { HistoryRegistry } from '../src/history.js';
 import { type ExtendIndex, PlatformTpm } from '../src/platform-tpm.js';
-import { memoryStore } from '../src/store.js';
+import { type BlobStore, memoryStore } from '../src/store.js';
 import { hasSwtpm, type RunningTpm, startSwtpm, startUtpm } from './tpms.js';
 
 const NONE = new Uint8Array(0);
@@ -159,6 +159,32 @@ describe.each([
     await openAndMark();
   });
 
+  it.runIf(here)('has a registry that opens after two isolates added to it at once, whoever was first', async () => {
+    for (const [turn, order] of ['wWEe', 'wWeE'].entries()) {
+      const nvBase = BASE + 0x500 + 0x100 * turn;
+      const host = { platform: platformOn(running.transport, [7], NONE, nvBase), store: memoryStore(), master: secret };
+      await new HistoryRegistry(host).create();
+      const turns = new Turns(order);
+      const measurements = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
+      const adding = measurements.map(async (measurement, i) => {
+        const [wrote, extends_] = i === 0 ? ['w', 'e'] : ['W', 'E'];
+        const platform = platformOn(turns.before(extends_, running.transport), [7], NONE, nvBase);
+        const put: BlobStore['put'] = (name, content) => turns.take(wrote, () => host.store.put(name, content));
+        const registry = new HistoryRegistry({ ...host, platform, store: { ...host.store, put } });
+        await registry.open();
+        await turns.started(2);
+        await registry.add(measurement, { slot: 2 + i, auth: NONE, tag: NONE });
+      });
+      // One that cannot know what the other added is refused, but spoils nothing.
+      const added = (await Promise.allSettled(adding)).map(({ status }) => status);
+      expect(added).toContain('fulfilled');
+      const registry = new HistoryRegistry(host);
+      await registry.open();
+      const isThere = measurements.map((measurement) => registry.find(measurement) !== undefined);
+      expect(isThere).toEqual([true, true]);
+    }
+  });
+
   it.runIf(here)('proves the authorization of the owner and never sends it; a wrong one is refused', async () => {
     const tpm = new Tpm(running.transport);
     const ownerAuth = new Uint8Array(20).map((_byte, i) => 0xa0 + i);
@@ -226,6 +252,51 @@ describe.each([
     await expect(platform.extend(forged, once, Uint8Array.of(1))).rejects.toMatchObject({ code: 'replay' });
   });
 });
+
+/** Lets steps of two programs happen in one order; those that it does not name happen when they like. */
+class Turns {
+  #left: string;
+  #waiting: (() => void)[] = [];
+  #starts = 0;
+
+  constructor(order: string) {
+    this.#left = order;
+  }
+
+  async take<T>(step: string, run: () => Promise<T>): Promise<T> {
+    while (this.#left.includes(step) && this.#left[0] !== step) await this.#change();
+    const isMine = this.#left[0] === step;
+    const result = await run();
+    if (isMine) this.#left = this.#left.slice(1);
+    this.#wake();
+    return result;
+  }
+
+  async started(count: number): Promise<void> {
+    this.#starts++;
+    this.#wake();
+    while (this.#starts < count) await this.#change();
+  }
+
+  /** TPM2_NV_Extend takes its turn. */
+  before(step: string, transport: TpmTransport): TpmTransport {
+    return {
+      send: (command) => {
+        const isExtend = new DataView(command.buffer, command.byteOffset).getUint32(6) === 0x136;
+        return isExtend ? this.take(step, () => transport.send(command)) : transport.send(command);
+      },
+      close: async () => undefined,
+    };
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}
 
 const neverReady = () => Promise.reject(new Error('must not come to this'));
 
