@@ -1,7 +1,7 @@
 /** Objects that few compilers write and GNU ld links: the same results, or an error that says why not. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { linkClassic } from '../src/classic.js';
 import { type LinkElfPalOptions, linkElfPal } from '../src/elf/link.js';
 import { parseElfObject } from '../src/elf/object.js';
@@ -40,7 +40,10 @@ function errorOf(act: () => unknown): PalLinkerError {
 }
 
 describe.skipIf(!isReady)(`what GNU ld links too${why}`, () => {
-  const place = workplace();
+  let place: ReturnType<typeof workplace>;
+  beforeAll(() => {
+    place = workplace();
+  });
   afterAll(() => place[Symbol.dispose]());
   let loader: string | undefined;
   let count = 0;

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPalModule, type PalPluginOptions } from '../src/plugin/pal-module.js';
 
 const isReady = spawnSync('gcc', ['--version']).status === 0;
@@ -31,8 +31,11 @@ const KVM: PalPluginOptions = { engine: 'kvm', options: () => ({ sdk: false }) }
 const ENTRY = 'void pal(unsigned command, void *in, void *out, unsigned *rv) { *rv = ANSWER; }';
 
 describe.skipIf(!isReady)(`a PAL of C in an application${why}`, () => {
-  put('package.json', '{ "version": "1.2.3" }');
-  const file = put('src/one.pal.c', `#include "one.h"\n${ENTRY}\n`);
+  const file = join(place, 'src/one.pal.c');
+  beforeAll(() => {
+    put('package.json', '{ "version": "1.2.3" }');
+    put('src/one.pal.c', `#include "one.h"\n${ENTRY}\n`);
+  });
   const files = ['package.json', 'src/one.h', 'src/one.pal.c'];
 
   it('depends on headers, and on the package.json that has its version', async () => {
