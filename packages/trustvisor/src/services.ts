@@ -1,6 +1,6 @@
 /** The PAL services on the trusted side of the wall: micro-TPM, sealing, randomness and time. Every engine uses them. */
 import { PAL_STATUS } from '@casemate/pal-linker';
-import { nodeUtpmCrypto } from '@casemate/utpm/node';
+import { microCrypto } from '@casemate/utpm/micro';
 import type { ClassicTpm } from './classic.js';
 import type { HostServices } from './host-services.js';
 import { type MicroTpm, UPCRS } from './micro-tpm.js';
@@ -34,7 +34,7 @@ export interface RunContext {
 }
 
 /** The run of a PAL whose requests are not protected against replay. */
-export const FREE_RUN: RunContext = { random: nodeUtpmCrypto.random, deterministic: false };
+export const FREE_RUN: RunContext = { random: microCrypto.random, deterministic: false };
 
 /**
  * Answers one call. What goes wrong inside is the status ERR; but throws a RangeError where the stack is full, which the PAL may have

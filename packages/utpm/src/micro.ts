@@ -15,6 +15,7 @@ export type { CurvePoint, EccPrivateKey, EcdsaSignature, SigningInput, UtpmCrypt
 export { UtpmError, type UtpmErrorCode } from './error.js';
 export type { MicroCrypto } from './micro/crypto.js';
 export type { MicroUtpm, MicroUtpmOptions } from './micro/micro-tpm.js';
+export { nobleMicroCrypto as microCrypto } from './micro/noble.js';
 export type { UtpmSeeds, UtpmSendOptions } from './options.js';
 export type { RsaPrivateKey, RsaPublicKey } from './rsa.js';
 export { type MemoryState, memoryState, type UtpmState, type VolatileStore } from './state.js';

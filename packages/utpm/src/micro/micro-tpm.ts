@@ -51,10 +51,8 @@ export async function openMicro(options: MicroUtpmOptions & { readonly crypto: M
   const { crypto, state, seeds = {}, now = () => performance.now() } = options;
   for (const [name, seed] of Object.entries(seeds)) {
     if (seed === undefined || (seed.length >= 32 && seed.length <= 64)) continue;
-    throw new UtpmError(
-      'bad-option',
-      `open a micro-TPM: expected a ${name} seed of 32 to 64 bytes, got ${seed.length}`,
-    );
+    const problem = `expected a ${name} seed of 32 to 64 bytes, got ${seed.length}`;
+    throw new UtpmError('bad-option', `open a micro-TPM: ${problem}`);
   }
   const stored = await state?.load();
   try {
