@@ -204,11 +204,11 @@ class Monitor {
       checkpointAfter: (body.flags & REGISTER_FLAGS.checkpoints) === 0 ? undefined : limited(body.checkpointAfter),
     } as const;
     const pal = await RegisteredPal.register(source, { ...host, print, lane }, limited(body.timeLimit));
-    this.#pals.set(id, pal);
     const { name, version } = parsed;
     const last = pal.lastRequest ? [lastBody(pal.lastRequest)] : [];
     const { measurement, identity } = pal;
-    const certificate = certify(certifier, { name, version, identity, ...source });
+    const certificate = await certifyOrClose(certifier, { name, version, identity, ...source }, pal);
+    this.#pals.set(id, pal);
     const about = { measurement, identity, certificate, signed: signed ? [signed] : [] };
     const entry = { isMarshalled: isMarshalled(parsed) ? 1 : 0, parameters: parsed.parameters } as const;
     return { type: MESSAGE.REGISTERED, body: { pal: id, name, version, ...about, ...entry, last } };
@@ -374,6 +374,20 @@ function assertMemory({ name, sections, memory }: PalImage, memoryLimit: number)
 function openCertifier(master: Uint8Array): Promise<MicroTpm> {
   const measurement = TRUSTVISOR_MEASUREMENT;
   return MicroTpm.open({ seeds: microSeeds(master, measurement), identityKey: identityKeyCommand(), measurement });
+}
+
+/** A PAL without a certificate is not registered. */
+async function certifyOrClose(
+  certifier: MicroTpm,
+  claims: PalCertificateClaims,
+  pal: RegisteredPal,
+): Promise<PalCertificate> {
+  try {
+    return certify(certifier, claims);
+  } catch (error) {
+    await pal.close();
+    throw error;
+  }
 }
 
 /** Says by the TrustVisor key whose the identity is. */

@@ -1,5 +1,5 @@
 /** The engine `wasm`: one worker thread of the isolate for each PAL, stopped when its time is up. */
-import { PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, type PalImage } from '@casemate/pal-linker';
+import { PAL_FLAGS, PAL_KIND, PAL_PARAMETER, PAL_SECTION, type PalImage, WASM_PAGE } from '@casemate/pal-linker';
 import {
   type EngineHost,
   type EnginePal,
@@ -14,11 +14,16 @@ import { closeLane, type Lanes } from './lanes.js';
 import { isMarshalled, type MarshalPlan, type PreparedCall, planMarshalling } from './marshal.js';
 import type { PalQuote } from './options.js';
 import { PalThread, type ThreadStock } from './pal-thread.js';
-import { MAX_DATA } from './protocol.js';
+import { MAX_ARENA, MAX_DATA } from './protocol.js';
 import type { Engines } from './registered-pal.js';
+import { boundMemory } from './wasm-memory.js';
 import type { WasmProgram } from './worker-messages.js';
 
 const NOTHING = new Uint8Array(0);
+
+const MAX_PAGES = 65536;
+/** What is lent lies above the parameters: all of the shared memory, each range from an address that is a multiple of 16 on. */
+const LENT_PAGES = MAX_ARENA / WASM_PAGE + 1;
 
 /** A PAL in a worker thread. The thread is started at the first need, and anew after it had to be stopped. */
 export class WasmPal implements EnginePal {
@@ -53,8 +58,10 @@ export class WasmPal implements EnginePal {
     this.inputCapacity = layout?.inputCapacity ?? MAX_DATA;
     this.#threads = threads;
     const section = parameterSection(image);
+    const least = Math.ceil(section.end / WASM_PAGE);
+    const bounded = boundMemory(code, { least, most: Math.min(least + LENT_PAGES, MAX_PAGES) });
     const stateful = (image.flags & PAL_FLAGS.replayProtected) !== 0;
-    this.#program = { code, layout, section, arena, stateful };
+    this.#program = { code: bounded, layout, section, arena, stateful };
     this.#lanes = layout === undefined || stateful ? undefined : lanes;
     this.#host = host;
   }

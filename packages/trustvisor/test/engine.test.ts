@@ -2,6 +2,7 @@ import { PAL_STATUS, parsePalImage } from '@casemate/pal-linker';
 import { TpmtPublic, verifyAttestSignature } from '@casemate/tpm';
 import { decode } from '@casemate/wire';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import loadWabt from 'wabt';
 import type { EngineHost } from '../src/engine.js';
 import type { HostCall } from '../src/host-services.js';
 import { Lanes } from '../src/lanes.js';
@@ -10,6 +11,7 @@ import { WasmPal } from '../src/wasm-engine.js';
 import { link, palOf, ROGUE, rogue, SERVICE, services } from './pals.js';
 import { servicesStart } from './services-start.js';
 
+const wabt = await loadWabt();
 const COUNTER_IMPORT = '(import "trustvisor" "counter_read" (func $counter (param i32) (result i32)))';
 const ENGINES = {
   threads: new ThreadStock(new URL('../dist/pal-worker.js', import.meta.url)),
@@ -152,6 +154,30 @@ describe('the engine wasm', () => {
     expect(new Uint8Array(start.secrets)).toEqual(new Uint8Array(128));
   });
 
+  it('holds the limit of the header where the module asks for more, at the start or later', async () => {
+    const image = parsePalImage(
+      link('(module (memory (export "memory") 1) (func (export "pal") (param i32 i32 i32 i32)))'),
+    );
+    const [code, ...others] = image.sections;
+    if (code === undefined) throw new Error('expected a section');
+    const withModule = (text: string) => {
+      const parsed = wabt.parseWat('evil.wat', text);
+      return { ...image, sections: [{ ...code, content: parsed.toBinary({}).buffer }, ...others] };
+    };
+    const greedy = (first: number) =>
+      withModule(`(module (memory (export "memory") ${first} 65536) (func (export "pal") (param i32 i32 i32 i32)
+        (loop $l (br_if $l (i32.ne (memory.grow (i32.const 64)) (i32.const -1))))
+        (i32.store (local.get 3) (memory.size))))`);
+    expect(() => new WasmPal(greedy(1000), ENGINES, HOST)).toThrowError(expect.objectContaining({ code: 'memory' }));
+    const pal = new WasmPal(greedy(5), ENGINES, HOST);
+    open.push(pal);
+    const { returnCode } = (await run(pal, 0)) as { returnCode: number };
+    expect(returnCode).toBeGreaterThan(4096); // what is lent has room there
+    expect(returnCode).toBeLessThan(4096 + 16);
+    const none = withModule('(module (func (export "pal") (param i32 i32 i32 i32)))');
+    expect(() => new WasmPal(none, ENGINES, HOST)).toThrow(/one section of memories/);
+  });
+
   it('refuses a module that is not WebAssembly inside', async () => {
     // The linker copies data sections as they are; the engine is what validates them.
     const broken = link(
@@ -161,11 +187,9 @@ describe('the engine wasm', () => {
     const image = parsePalImage(broken);
     const [code, ...others] = image.sections;
     if (code === undefined) throw new Error('expected a section');
-    const pal = new WasmPal(
-      { ...image, sections: [{ ...code, content: code.content.subarray(0, -1) }, ...others] },
-      ENGINES,
-      HOST,
-    );
+    const withCode = (content: Uint8Array) => ({ ...image, sections: [{ ...code, content }, ...others] });
+    expect(() => new WasmPal(withCode(code.content.subarray(0, -1)), ENGINES, HOST)).toThrow(/cut off/);
+    const pal = new WasmPal(withCode(code.content.with(8, 0x7f)), ENGINES, HOST); // no section has that number
     open.push(pal);
     await expect(pal.load(1000)).rejects.toMatchObject({ code: 'refused' });
   });
