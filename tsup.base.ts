@@ -16,7 +16,7 @@ export function library(entry: string[], more: Options = {}) {
     treeshake: true,
     splitting: true,
     // Private, so it travels inside of what uses it.
-    noExternal: ['@casemate/command-line'],
+    noExternal: ['@casemate/command-line', '@casemate/files'],
     ...more,
   });
 }

@@ -38,7 +38,7 @@ await build({
         })),
     },
   ],
-  external: ['libsql', 'pg', 'write-file-atomic'],
+  external: ['libsql', 'pg'],
   logLevel: 'error',
 });
 const env = { ...process.env, ROLLOUT_SERVICE: join(out, 'service.mjs'), ROLLOUT_DEVICES: join(out, 'devices.mjs') };

@@ -18,6 +18,7 @@ export const layers = [
   'firmware',
   'wire',
   'command-line',
+  'files',
 ];
 
 /** Entry points that run in a browser: no `node:` import may be reachable from them. The budget is bytes, minified and gzipped. */

@@ -6,7 +6,7 @@
  */
 import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
+import { replaceFile } from '@casemate/files';
 import { type AuditSource, type AuditStore, encodeAuditEntry, parseAuditEntry } from './audit-log.js';
 import { malformed, PkiError } from './error.js';
 import { isCode, takeLock } from './store-lock.js';
@@ -125,7 +125,7 @@ async function cutOff(directory: string, file: FileHandle, end: End, size: numbe
   await file.read(torn, 0, torn.length, end.offset);
   const now = new Date();
   const name = `torn-${now.toISOString().replace(/[:.]/g, '')}`;
-  await writeFileAtomic(join(directory, name), Buffer.from(torn), { mode: 0o600 });
+  await replaceFile(join(directory, name), torn, { mode: 0o600 });
   await file.truncate(end.offset);
   const entry = encodeAuditEntry({ event: 'mend', dropped: torn.length, kept: name }, now);
   await writeEntries(file, end, [entry]);
@@ -174,8 +174,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array, offset: number): Pr
 }
 
 async function writeCheckpoint(directory: string, text: string): Promise<void> {
-  await writeFileAtomic(join(directory, CHECKPOINT), text, { mode: 0o644 });
-  await syncDirectory(directory);
+  await replaceFile(join(directory, CHECKPOINT), text, { mode: 0o644 });
 }
 
 /** Every line that has its end, with the offset behind it. */

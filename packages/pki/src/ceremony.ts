@@ -10,8 +10,8 @@
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '@casemate/files';
 import { sha256 } from '@noble/hashes/sha2.js';
-import writeFileAtomic from 'write-file-atomic';
 import {
   type AuditValue,
   encodeAuditEntry,
@@ -130,7 +130,7 @@ async function requestFor(
   }
   const key = await keyFor(path, entry, template, options);
   const pem = encodePem('CERTIFICATE REQUEST', await buildCsr(key, { subject: subjectOf(entry, template) }));
-  await writeFileAtomic(file, pem, { mode: 0o644 });
+  await replaceFile(file, pem, { mode: 0o644 });
   return pem;
 }
 
@@ -169,7 +169,7 @@ async function keyFor(
     passphrase === undefined
       ? encodePem('PRIVATE KEY', pkcs8)
       : encodePem('ENCRYPTED PRIVATE KEY', await encryptKey(pkcs8, passphrase));
-  await writeFileAtomic(file, text, { mode: 0o600 });
+  await replaceFile(file, text, { mode: 0o600 });
   return key;
 }
 

@@ -1,7 +1,7 @@
 /** What an authority in a directory has revoked, one file a certificate, and the numbers of its CRLs. */
 import { link, mkdir, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
+import { replaceFile } from '@casemate/files';
 import type { RevokedCertificate } from './crl-build.js';
 import { CRL_REASONS, type CrlReason } from './crl-entries.js';
 import { PkiError } from './error.js';
@@ -63,7 +63,7 @@ export async function takeCrlNumber(path: string, issuer: string): Promise<bigin
   const directory = await directoryOf(path, issuer);
   await using _lock = await takeLock(join(directory, 'lock'));
   const number = (await lastCrlNumber(path, issuer)) + 1n;
-  await writeFileAtomic(join(directory, 'crl-number'), `${number}\n`);
+  await replaceFile(join(directory, 'crl-number'), `${number}\n`, { mode: 0o644 });
   return number;
 }
 

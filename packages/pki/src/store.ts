@@ -1,7 +1,7 @@
 /** A directory with the keys and certificates of a hierarchy and a record of every certificate that it issued. */
 import { link, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
+import { replaceFile } from '@casemate/files';
 import { type SignatureAlgorithm, schemeOf } from './algorithm.js';
 import { parseCertificate } from './certificate.js';
 import { decryptKey, encryptKey } from './encrypted-key.js';
@@ -85,7 +85,7 @@ async function generate(
   const hierarchy = await createHierarchy(template, { ...generation, store: generationStore(partial, options) });
   await removeStrays(partial, template);
   for (const { name, certificate } of hierarchy.authorities) {
-    await writeFileAtomic(join(partial, `${name}.crt`), encodePem('CERTIFICATE', certificate), { mode: 0o644 });
+    await replaceFile(join(partial, `${name}.crt`), encodePem('CERTIFICATE', certificate), { mode: 0o644 });
   }
   await publish(path);
   return hierarchy;
@@ -102,7 +102,7 @@ export async function startPartial(partial: string, template: HierarchyTemplate)
   await mkdir(partial, { recursive: true, mode: 0o700 });
   const text = `${JSON.stringify(template, undefined, 2)}\n`;
   const earlier = await readTemplateText(partial);
-  if (earlier === undefined) await writeFileAtomic(join(partial, TEMPLATE), text, { mode: 0o600 });
+  if (earlier === undefined) await replaceFile(join(partial, TEMPLATE), text, { mode: 0o600 });
   else if (earlier !== text) {
     throw new PkiError(
       'bad-input',
@@ -136,7 +136,7 @@ export async function writeEntry(
 ): Promise<void> {
   const block = isOffline(entry.key) ? OFFLINE : await keyBlock(entry.key, options);
   const text = `algorithm: ${entry.key.algorithm}\n${encodePem('CERTIFICATE', entry.certificate)}${block}`;
-  await writeFileAtomic(join(directory, `${name}.pem`), text, { mode: 0o600 });
+  await replaceFile(join(directory, `${name}.pem`), text, { mode: 0o600 });
 }
 
 /** Stands in an entry's file where the private key is elsewhere. */

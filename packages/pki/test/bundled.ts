@@ -19,7 +19,7 @@ export async function bundled(source: string): Promise<string> {
     format: 'esm',
     target: 'node20',
     tsconfig: join(root, 'tsconfig.base.json'),
-    external: ['libsql', 'pg', 'write-file-atomic'],
+    external: ['libsql', 'pg'],
     logLevel: 'error',
   });
   return outfile;

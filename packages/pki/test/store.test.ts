@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,8 @@ import { openStore } from '../src/node.js';
 
 const template = deviceMakerTemplate({ organizationName: 'Maker' });
 let path: string;
+const isRoot = process.getuid?.() === 0;
+if (!isRoot && process.env.MUST_RUN === '1') throw new Error('expected root to mount a small file system');
 
 beforeEach(() => {
   path = mkdtempSync(join(tmpdir(), 'casemate-store-'));
@@ -96,6 +98,30 @@ describe('a store', () => {
     expect(await store.issued('attestation-ca')).toEqual([]);
     await expect(store.issued('../hierarchy')).rejects.toMatchObject({ code: 'bad-input' });
   });
+
+  it.skipIf(!isRoot)(
+    `never publishes what a full disk took only a part of${isRoot ? '' : ' (not root: no mount)'}`,
+    async () => {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', path]);
+      try {
+        const store = await openStore(path);
+        const [root] = template.certificates;
+        // Its template alone takes more than a page.
+        const large = {
+          ...template,
+          certificates: root === undefined ? [] : [{ ...root, description: 'x'.repeat(5000) }],
+        };
+        writeFileSync(join(path, 'filler'), new Uint8Array(65_536 - 2 * 4096));
+        await expect(store.generate(large)).rejects.toMatchObject({ code: 'ENOSPC' });
+        expect(readdirSync(path)).not.toContain('hierarchy');
+        truncateSync(join(path, 'filler'));
+        await store.generate(large);
+        expect((await store.load()).authorities).toHaveLength(1);
+      } finally {
+        execFileSync('umount', [path]);
+      }
+    },
+  );
 
   it('opens again after its generator was killed at any moment, and the generation goes on', {
     timeout: 120_000,

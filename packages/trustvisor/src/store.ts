@@ -1,7 +1,7 @@
 /** Untrusted storage: named blobs that the application keeps for the isolate. */
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
+import { replaceFile } from '@casemate/files';
 import { TrustvisorError } from './error.js';
 
 /**
@@ -55,11 +55,7 @@ export function directoryStore(path: string): BlobStore {
     put: async (name, content) => {
       const target = file(name);
       await mkdir(path, { recursive: true, mode: 0o700 });
-      await writeFileAtomic(target, Buffer.from(content.buffer, content.byteOffset, content.length), {
-        mode: 0o600,
-        fsync: true,
-      });
-      await syncDirectory(path);
+      await replaceFile(target, content, { mode: 0o600 });
     },
     delete: (name) => rm(file(name), { force: true }),
   };
@@ -71,15 +67,5 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
-  }
-}
-
-/** Makes a rename in the directory survive a power cut. */
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -45,6 +46,9 @@ describe.each(kinds)('%s', (_, open) => {
   });
 });
 
+const isRoot = process.getuid?.() === 0;
+if (!isRoot && process.env.MUST_RUN === '1') throw new Error('expected root to mount a small file system');
+
 describe('directoryStore', () => {
   it('takes a view into a larger buffer as the view alone', async () => {
     const store = directoryStore(join(directory, 'view'));
@@ -61,4 +65,23 @@ describe('directoryStore', () => {
     expect(((await stat(join(path, 'a'))).mode & 0o777).toString(8)).toBe('600');
     expect(((await stat(path)).mode & 0o777).toString(8)).toBe('700');
   });
+
+  it.skipIf(!isRoot)(
+    `keeps a blob that a full disk takes only a part of${isRoot ? '' : ' (not root: no mount)'}`,
+    async () => {
+      const path = join(directory, 'full');
+      await mkdir(path);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'none', path]);
+      try {
+        const store = directoryStore(path);
+        await store.put('a', new Uint8Array(100).fill(1));
+        await writeFile(join(path, 'filler'), new Uint8Array(8000));
+        await expect(store.put('a', new Uint8Array(6500).fill(2))).rejects.toMatchObject({ code: 'ENOSPC' });
+        expect(await store.get('a')).toEqual(new Uint8Array(100).fill(1));
+        expect((await readdir(path)).sort()).toEqual(['a', 'filler']);
+      } finally {
+        execFileSync('umount', [path]);
+      }
+    },
+  );
 });
