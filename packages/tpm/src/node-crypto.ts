@@ -1,7 +1,7 @@
 /** node:crypto (OpenSSL) for TPM keys: the crypto provider, operations with private keys, and keys as `KeyObject`. */
 import type { KeyObject } from 'node:crypto';
 import { padTo } from './bytes.js';
-import { hashName } from './hashes.js';
+import { hashName } from './hash-name.js';
 import { base64url, crypto, curve, encodePoint, plain } from './openssl.js';
 import { publicKeyJwk } from './public-key.js';
 import { TpmError } from './response-code.js';

@@ -2,7 +2,7 @@
 import type { KeyObject } from 'node:crypto';
 import { concat, padTo } from './bytes.js';
 import type { EccPublicKey, RsaPublicKey, TpmCrypto, TpmSignature } from './crypto.js';
-import { hashName } from './hashes.js';
+import { hashName } from './hash-name.js';
 import { base64url, crypto, curve, encodePoint, plain } from './openssl.js';
 import { TpmError } from './response-code.js';
 import type { AesModes } from './tpm12/crypto.js';

@@ -48,7 +48,6 @@ describe('a program that counts in a replay-protected PAL', () => {
       bundle: true,
       format: 'esm',
       platform: 'node',
-      external: ['write-file-atomic'],
       logLevel: 'silent',
     });
   });
