@@ -33,10 +33,9 @@ import { connectSwtpm } from '@casemate/tpm/swtpm';
 import { openUtpm } from '@casemate/utpm';
 import { directoryState, nodeUtpmCrypto } from '@casemate/utpm/node';
 import { decode, encode } from '@casemate/wire';
-import writeFileAtomic from 'write-file-atomic';
 import type { Maker } from './authorities.js';
 import type { TpmChoice } from './options.js';
-import { readIfThere, type State } from './state.js';
+import { readIfThere, replaceFile, type State } from './state.js';
 
 /** A device with its certificates. Its keys are loaded while they are used, because a TPM has few places. */
 export interface Device {
@@ -126,7 +125,7 @@ async function enrol(tpm: Tpm, maker: Maker, withKeys: Device['withKeys'], file:
   await store.record('attestation-ca', ak);
   await store.record('device-ca', device);
   const pem = encodePem('CERTIFICATE', ak) + encodePem('CERTIFICATE', device);
-  await writeFileAtomic(file, pem, { mode: 0o600 });
+  await replaceFile(file, pem, 0o600);
   return pem;
 }
 
@@ -145,7 +144,7 @@ async function newKey(tpm: Tpm, file: string): Promise<WrappedKey> {
   const key = await createKey(tpm, srk, { template: signingKeyTemplate('ecc-p256') });
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
   const text = JSON.stringify({ private: base64(key.private), public: base64(encode(TpmtPublic, key.public)) });
-  await writeFileAtomic(file, text, { mode: 0o600 });
+  await replaceFile(file, text, 0o600);
   return key;
 }
 

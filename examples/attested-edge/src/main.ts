@@ -19,7 +19,6 @@ import { measurePal } from '@casemate/pal-linker';
 import { encodePem } from '@casemate/pki';
 import { Tpm, type TpmTransport, tpmSigner } from '@casemate/tpm';
 import { directoryStore, openTrustvisor, type Pal, type Trustvisor, TrustvisorError } from '@casemate/trustvisor';
-import writeFileAtomic from 'write-file-atomic';
 import { type Maker, openMaker } from './authorities.js';
 import { increment, registerCounter } from './counter.js';
 import { COUNTER, linkCounter } from './counter-pal.js';
@@ -30,7 +29,7 @@ import { help, type Options, parseOptions, UsageError } from './options.js';
 import { Progress } from './progress.js';
 import { type ReportData, renderReport } from './report.js';
 import { certificateRows, hex, pcrRows } from './report-data.js';
-import { openState, type State } from './state.js';
+import { openState, replaceFile, type State } from './state.js';
 import { cheatingModule, damageState, restoreState, saveState, tamperEvidence, tamperGuestOs } from './tamper.js';
 import { startVerifier } from './verdict.js';
 import type { VerifierReport } from './verifier.js';
@@ -346,8 +345,8 @@ async function writePolicy(
   );
   const anchors = join(state.verifier, 'roots.pem');
   const file = join(state.verifier, 'policy.json');
-  await writeFileAtomic(anchors, roots.join(''));
-  await writeFileAtomic(file, encodePolicy(policy));
+  await replaceFile(anchors, roots.join(''), 0o644);
+  await replaceFile(file, encodePolicy(policy), 0o644);
   return { anchors, file };
 }
 

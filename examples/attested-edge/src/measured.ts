@@ -4,9 +4,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GuestOsEvidence, MeasurementLog } from '@casemate/attestation';
 import type { GuestOsStore } from '@casemate/container';
-import writeFileAtomic from 'write-file-atomic';
 import { EDGE } from './guest-os.js';
-import { readIfThere, type State } from './state.js';
+import { readIfThere, replaceFile, type State } from './state.js';
 
 /** Keeps what the store has now, and finds configuration and signature of each GuestOS in the log. */
 export async function measuredConfigurations(
@@ -20,8 +19,8 @@ export async function measuredConfigurations(
   const file = (digest: Uint8Array, kind: string): string =>
     join(directory, `${Buffer.from(digest).toString('hex')}.${kind}`);
   const own = createHash('sha256').update(now.config).digest();
-  await writeFileAtomic(file(own, 'conf'), Buffer.from(now.config));
-  await writeFileAtomic(file(own, 'sig'), Buffer.from(now.signature));
+  await replaceFile(file(own, 'conf'), now.config, 0o644);
+  await replaceFile(file(own, 'sig'), now.signature, 0o644);
   const digests = log.measurements.flatMap(({ statement }) =>
     statement.type === 'guestos' ? [statement.configDigest] : [],
   );

@@ -1,10 +1,9 @@
 /** The state directory: where each part of the device keeps what outlives the program, and the lock that one program at a time holds. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, realpath, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { LogStore } from '@casemate/attestation';
-import writeFileAtomic from 'write-file-atomic';
 
 /** The places in the state directory. */
 export interface State extends AsyncDisposable {
@@ -40,7 +39,7 @@ export async function openState(path: string): Promise<State> {
     scratch: join(real, 'scratch'),
     log: {
       read: () => readIfThere(logFile),
-      write: (bytes: Uint8Array) => writeFileAtomic(logFile, Buffer.from(bytes), { mode: 0o600 }),
+      write: (bytes: Uint8Array) => replaceFile(logFile, bytes, 0o600),
     },
     [Symbol.asyncDispose]: async () => void lock.close(),
   };
@@ -57,6 +56,19 @@ export async function readIfThere(path: string): Promise<Uint8Array | undefined>
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Puts a whole file in the place of another, or leaves that, where the disk is full too; the lock keeps others away. */
+export async function replaceFile(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  const draft = `${path}.new`;
+  const file = await open(draft, 'w', mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
 }
 
 /** An abstract socket: the kernel frees it when its holder ends, however it ends. */
