@@ -108,12 +108,14 @@ async function answerTo(message: ToWorker, { services, instance }: Loaded): Prom
   }
 }
 
-/** Runs it; after a fault nothing of the run is left, in the services neither. */
-async function run(given: WasmRun): Promise<WasmOutcome> {
+/** Runs it; after a fault nothing of the run is left, in the services neither, which takes a while. */
+function run(given: WasmRun): WasmOutcome | Promise<WasmOutcome> {
   if (pal?.instance === undefined) throw new Error('expected WebAssembly to run');
-  const { services, instance } = pal;
-  const outcome = instance.run(given);
-  if (outcome.kind === 'returned' && !services.isBroken) return outcome;
+  const outcome = pal.instance.run(given);
+  return outcome.kind === 'returned' && !pal.services.isBroken ? outcome : recover(pal.instance, pal.services, outcome);
+}
+
+async function recover(instance: WasmInstance, services: PalServices, outcome: WasmOutcome): Promise<WasmOutcome> {
   instance.wipe();
   await services.reset(undefined);
   if (outcome.kind === 'fault') return outcome;
@@ -123,18 +125,22 @@ async function run(given: WasmRun): Promise<WasmOutcome> {
 /** Calls of the application itself. One that breaks the frames has its lane closed. */
 function openLane(start: WorkerStart, fd: number): void {
   const frames = new LaneFrames();
+  const write = (answer: Uint8Array) => void stream.write(answer);
+  const broken = () => void stream.destroy();
+  const take = (call: LaneCall) => {
+    if (isAtWork) {
+      const later = { ...call, input: call.input.slice() };
+      enqueue(async () => answerLater(start, later).then(write, broken));
+      return;
+    }
+    // Mostly there is nothing else to do, and promises would cost a tenth of a call.
+    const answer = answerLane(start, call);
+    if (answer instanceof Promise) enqueue(() => answer.then(write, broken));
+    else write(answer);
+  };
   const receive = (size: number, buffer: Uint8Array) => {
     try {
-      frames.push(buffer.subarray(0, size), (content) => {
-        const { command, input } = decodeLaneCall(content);
-        const call = { command, input: input.slice() };
-        enqueue(async () =>
-          answerLane(start, call).then(
-            (answer) => void stream.write(answer),
-            () => void stream.destroy(),
-          ),
-        );
-      });
+      frames.push(buffer.subarray(0, size), (content) => take(decodeLaneCall(content)));
     } catch {
       stream.destroy();
     }
@@ -145,21 +151,26 @@ function openLane(start: WorkerStart, fd: number): void {
   stream.on('error', () => undefined);
 }
 
-async function answerLane(
+async function answerLater(start: WorkerStart, call: LaneCall): Promise<Uint8Array> {
+  return answerLane(start, call);
+}
+
+/** At once where the PAL returns. Throws where the input does not fit. */
+function answerLane(
   { program, services: { name }, shared }: WorkerStart,
-  { command, input }: Pick<LaneCall, 'command' | 'input'>,
-): Promise<Uint8Array> {
+  { command, input }: LaneCall,
+): Uint8Array | Promise<Uint8Array> {
   if (input.length > (program?.layout?.inputCapacity ?? 0)) throw new Error('the input does not fit');
   const words = new Int32Array(shared);
   prints = 0;
   Atomics.store(words, SHARED.BUSY, 1);
-  try {
-    const end = await run({ command, input, state: NOTHING, lent: [], call: undefined });
+  const answerTo = (end: WasmOutcome) => {
+    Atomics.store(words, SHARED.BUSY, 0);
     if (end.kind === 'returned') return encodeLaneReturn(prints, end.returnCode, end.output);
     return encodeLaneFailed(prints, encodeLaneFailure(faultError(name, end)));
-  } finally {
-    Atomics.store(words, SHARED.BUSY, 0);
-  }
+  };
+  const end = run({ command, input, state: NOTHING, lent: [], call: undefined });
+  return end instanceof Promise ? end.then(answerTo) : answerTo(end);
 }
 
 function performForMachine(call: ServiceCall): ServiceReply {
