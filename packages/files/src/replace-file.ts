@@ -74,7 +74,8 @@ async function removeLeftOvers(directory: string): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** Makes what was made, renamed and removed in a directory outlast a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

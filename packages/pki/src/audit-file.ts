@@ -6,7 +6,7 @@
  */
 import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { replaceFile } from '@casemate/files';
+import { replaceFile, syncDirectory } from '@casemate/files';
 import { type AuditSource, type AuditStore, encodeAuditEntry, parseAuditEntry } from './audit-log.js';
 import { malformed, PkiError } from './error.js';
 import { isCode, takeLock } from './store-lock.js';
@@ -196,14 +196,5 @@ async function* lines(file: FileHandle): AsyncGenerator<{ readonly line: Uint8Ar
     if (rest.length > MAX_LINE && rest.some((byte) => byte !== 0)) {
       throw malformed('audit log', `expected lines of at most ${MAX_LINE} bytes, got a longer one`);
     }
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

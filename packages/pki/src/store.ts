@@ -1,7 +1,7 @@
 /** A directory with the keys and certificates of a hierarchy and a record of every certificate that it issued. */
-import { link, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { replaceFile } from '@casemate/files';
+import { replaceFile, syncDirectory } from '@casemate/files';
 import { type SignatureAlgorithm, schemeOf } from './algorithm.js';
 import { parseCertificate } from './certificate.js';
 import { decryptKey, encryptKey } from './encrypted-key.js';
@@ -219,15 +219,6 @@ async function publish(path: string): Promise<void> {
     );
   }
   await syncDirectory(path);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 async function load(
